@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The kernel's own structures: only the fields that are read, in any order. libbpf finds
+ * where each lies in the running kernel; for bcc the host passes WA_OFF_<struct>_<field>.
+ * The list in writeaudit/capture/btf.py is made from this file.
+ */
+#ifndef WRITEAUDIT_KERNEL_H
+#define WRITEAUDIT_KERNEL_H
+
+#ifdef WA_BCC
+#define WA_OFFSET(type, field) WA_OFF_##type##_##field
+#else
+#define WA_CORE __attribute__((preserve_access_index))
+
+/* Pointers are declared as such: CO-RE matches a field by name and by kind of type. */
+struct wa_path {
+	void *mnt;
+	void *dentry;
+};
+struct hlist_bl_node {
+	void *next;
+	void *pprev;
+} WA_CORE;
+struct qstr {
+	void *name;
+} WA_CORE;
+struct dentry {
+	struct hlist_bl_node d_hash;
+	void *d_parent;
+	struct qstr d_name;
+	void *d_inode;
+} WA_CORE;
+struct file_system_type {
+	void *name;
+} WA_CORE;
+struct super_block {
+	__u32 s_dev;
+	unsigned long s_flags;
+	void *s_type;
+} WA_CORE;
+struct inode {
+	unsigned short i_mode;
+	unsigned long i_ino;
+	void *i_sb;
+} WA_CORE;
+struct vfsmount {
+	void *mnt_root;
+	void *mnt_sb;
+	int mnt_flags;
+} WA_CORE;
+struct mount {
+	void *mnt_parent;
+	void *mnt_mountpoint;
+	struct vfsmount mnt;
+	void *mnt_devname;
+	void *mnt_ns;
+	int mnt_id;
+} WA_CORE;
+struct ns_common {
+	unsigned int inum;
+} WA_CORE;
+struct mnt_namespace {
+	struct ns_common ns;
+} WA_CORE;
+struct file {
+	struct wa_path f_path;
+	void *f_inode;
+	unsigned int f_mode;
+} WA_CORE;
+struct fdtable {
+	unsigned int max_fds;
+	void *fd;
+} WA_CORE;
+struct files_struct {
+	void *fdt;
+} WA_CORE;
+struct fs_struct {
+	struct wa_path root;
+	struct wa_path pwd;
+} WA_CORE;
+struct nsproxy {
+	void *mnt_ns;
+	void *pid_ns_for_children;
+} WA_CORE;
+struct pid_namespace {
+	unsigned int level;
+} WA_CORE;
+struct upid {
+	int nr;
+} WA_CORE;
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+} WA_CORE;
+struct wa_atomic {
+	int counter;
+};
+struct signal_struct {
+	struct wa_atomic live;
+	int group_exit_code;
+} WA_CORE;
+struct mm_struct {
+	unsigned long arg_start;
+	unsigned long arg_end;
+	void *exe_file;
+} WA_CORE;
+struct thread_info {
+	__u32 status;
+} WA_CORE;
+struct task_struct {
+	struct thread_info thread_info;
+	int pid;
+	int tgid;
+	int exit_code;
+	void *files;
+	void *fs;
+	void *nsproxy;
+	void *thread_pid;
+	void *signal;
+	void *mm;
+} WA_CORE;
+
+#define WA_OFFSET(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 0)
+#endif
+
+/* bpf(2): both reads fail only for memory that is not there, which live objects never are. */
+WA_INLINE __u64 kread64(__u64 address)
+{
+	__u64 value = 0;
+
+	if (bpf_probe_read_kernel(&value, sizeof(value), (void *)address) < 0) {
+		count(WA_N_FAULT);
+		return 0;
+	}
+	return value;
+}
+
+WA_INLINE __u32 kread32(__u64 address)
+{
+	__u32 value = 0;
+
+	if (bpf_probe_read_kernel(&value, sizeof(value), (void *)address) < 0) {
+		count(WA_N_FAULT);
+		return 0;
+	}
+	return value;
+}
+
+#define KREAD64(type, field, pointer) kread64((pointer) + WA_OFFSET(type, field))
+#define KREAD32(type, field, pointer) kread32((pointer) + WA_OFFSET(type, field))
+
+#endif

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What the two loaders do differently, and nothing else: types, maps, reads of kernel
+ * fields, how a program is declared. Everything above this file is the same source for
+ * both. bcc (WA_BCC) gets field offsets from the host as WA_OFF_<struct>_<field>; libbpf
+ * relocates them when it loads the object (CO-RE).
+ */
+#ifndef WRITEAUDIT_PORTABLE_H
+#define WRITEAUDIT_PORTABLE_H
+
+#ifdef WA_BCC
+#define WA_INLINE static inline __attribute__((always_inline))
+#define WA_FUNC static inline __attribute__((always_inline))
+#else
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef int __s32;
+typedef long long __s64;
+#define WA_INLINE static inline __attribute__((always_inline))
+/* Global functions are verified once, whoever calls them (Linux 5.6). */
+#define WA_FUNC __attribute__((noinline))
+#endif
+
+#include "events.h"
+
+#define WA_DATA 32768 /* a power of two; room for two paths and the longest names */
+#define WA_NAME 4096 /* PATH_MAX */
+#define WA_COMPONENT 256 /* NAME_MAX and the zero byte */
+
+/* A walk from a directory entry up to the root of the mount namespace. */
+struct wa_walk {
+	__u64 dentry;
+	__u64 mount;
+	__u64 root; /* root directory of mount */
+	__u32 off; /* where the next component goes */
+	__u32 limit;
+	__u32 flags; /* WA_F_* */
+	__u32 in_mount; /* off at the first crossing of a mount; 0 before */
+	__u32 done;
+	__u32 to_fs_root; /* walk on to the root of the file system, past that of the mount */
+};
+
+/*
+ * Where a program puts a record together: too large for its stack, and for a per-processor
+ * array (32 KiB), so an ordinary array has WA_SLOTS entries for each processor.
+ */
+struct wa_scratch {
+	union {
+		struct wa_event event;
+		struct wa_total total;
+		struct wa_task_event task;
+		struct wa_mount_event mount;
+		char head[WA_DATA];
+	};
+	char slack[WA_NAME + 64]; /* a read that begins near the end of head runs on into here */
+	__u64 arg[8]; /* of the system call; the last two stay 0 */
+	struct wa_walk walk;
+};
+
+/* One for each program: a faultable tracepoint may be preempted by another program. */
+enum wa_slot { WA_SLOT_SYSCALL, WA_SLOT_TASK, WA_SLOT_MOUNT, WA_SLOT_URING, WA_SLOTS };
+
+struct wa_task {
+	__u32 armed; /* 0 until the announced process runs its program */
+	__u32 pid; /* in writeaudit's pid namespace */
+};
+
+struct wa_file {
+	__u64 key;
+	__u64 ino;
+	__u64 bytes;
+	__u64 calls;
+	__u32 dev;
+	__u32 pad;
+};
+
+struct wa_mount_seen {
+	__u64 generation;
+	__u32 id;
+	__u32 pad;
+};
+
+struct wa_table {
+	struct wa_spec spec[WA_SPECS];
+};
+
+#ifdef WA_BCC
+
+BPF_ARRAY(scratch, struct wa_scratch, WA_SLOTS * WA_CPUS);
+BPF_HASH(tasks, __u32, struct wa_task, 65536);
+BPF_HASH(files, __u64, struct wa_file, 65536);
+BPF_HASH(mounts, __u64, struct wa_mount_seen, 4096);
+BPF_ARRAY(table, struct wa_table, 1);
+BPF_ARRAY(config, struct wa_config, 1);
+BPF_PERCPU_ARRAY(counters, __u64, WA_COUNTERS);
+BPF_RINGBUF_OUTPUT(events, WA_RING_PAGES);
+
+WA_INLINE struct wa_scratch *scratch_of(__u32 slot)
+{
+	slot += WA_SLOTS * bpf_get_smp_processor_id();
+	return scratch.lookup(&slot);
+}
+WA_INLINE struct wa_task *task_of(__u32 pid)
+{
+	return tasks.lookup(&pid);
+}
+WA_INLINE long task_add(__u32 pid, struct wa_task *task)
+{
+	return tasks.update(&pid, task);
+}
+WA_INLINE void task_remove(__u32 pid)
+{
+	tasks.delete(&pid);
+}
+WA_INLINE struct wa_file *file_of(__u64 file)
+{
+	return files.lookup(&file);
+}
+/* Fails if another processor was first. */
+WA_INLINE long file_add(__u64 file, struct wa_file *entry)
+{
+	return files.insert(&file, entry);
+}
+WA_INLINE void file_remove(__u64 file)
+{
+	files.delete(&file);
+}
+WA_INLINE struct wa_mount_seen *mount_of(__u64 mount)
+{
+	return mounts.lookup(&mount);
+}
+WA_INLINE long mount_add(__u64 mount, struct wa_mount_seen *seen)
+{
+	return mounts.update(&mount, seen);
+}
+WA_INLINE struct wa_table *table_get(void)
+{
+	__u32 zero = 0;
+	return table.lookup(&zero);
+}
+WA_INLINE struct wa_config *config_get(void)
+{
+	__u32 zero = 0;
+	return config.lookup(&zero);
+}
+WA_INLINE __u64 *counter_of(__u32 which)
+{
+	return counters.lookup(&which);
+}
+WA_INLINE long ring_send(void *data, __u64 size, __u64 flags)
+{
+	return events.ringbuf_output(data, size, flags);
+}
+WA_INLINE __u64 ring_waiting(void)
+{
+	return events.ringbuf_query(0 /* BPF_RB_AVAIL_DATA */);
+}
+
+#define WA_RAW_TP(name) int raw_tracepoint__##name(struct bpf_raw_tracepoint_args *ctx)
+
+#else /* libbpf */
+
+#define SEC(name) __attribute__((section(name), used))
+#define __uint(name, val) int(*name)[val]
+#define __type(name, val) typeof(val) *name
+
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_RINGBUF = 27,
+};
+
+struct bpf_raw_tracepoint_args {
+	__u64 args[0];
+};
+
+/* Helper numbers: the kernel's stable ABI (enum bpf_func_id in its uapi header). */
+static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
+static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static __u64 (*bpf_ktime_get_ns)(void) = (void *)5;
+static __u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
+static __u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
+static __u64 (*bpf_get_current_task)(void) = (void *)35;
+static long (*bpf_probe_read_user)(void *dst, __u32 size, const void *src) = (void *)112;
+static long (*bpf_probe_read_kernel)(void *dst, __u32 size, const void *src) = (void *)113;
+static long (*bpf_probe_read_user_str)(void *dst, __u32 size, const void *src) = (void *)114;
+static long (*bpf_probe_read_kernel_str)(void *dst, __u32 size, const void *src) = (void *)115;
+static long (*bpf_ringbuf_output)(void *ring, void *data, __u64 size, __u64 flags) = (void *)130;
+static __u64 (*bpf_ringbuf_query)(void *ring, __u64 flags) = (void *)134;
+
+#define WA_MAP(kind, name, key_type, value_type, entries) \
+	struct {                                          \
+		__uint(type, kind);                       \
+		__uint(max_entries, entries);             \
+		__type(key, key_type);                    \
+		__type(value, value_type);                \
+	} name SEC(".maps")
+
+WA_MAP(BPF_MAP_TYPE_ARRAY, scratch, __u32, struct wa_scratch, WA_SLOTS); /* times processors: the host */
+WA_MAP(BPF_MAP_TYPE_HASH, tasks, __u32, struct wa_task, 65536);
+WA_MAP(BPF_MAP_TYPE_HASH, files, __u64, struct wa_file, 65536);
+WA_MAP(BPF_MAP_TYPE_HASH, mounts, __u64, struct wa_mount_seen, 4096);
+WA_MAP(BPF_MAP_TYPE_ARRAY, table, __u32, struct wa_table, 1);
+WA_MAP(BPF_MAP_TYPE_ARRAY, config, __u32, struct wa_config, 1);
+WA_MAP(BPF_MAP_TYPE_PERCPU_ARRAY, counters, __u32, __u64, WA_COUNTERS);
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 << 20); /* the host sets the size before it loads the object */
+} events SEC(".maps");
+
+WA_INLINE struct wa_scratch *scratch_of(__u32 slot)
+{
+	slot += WA_SLOTS * bpf_get_smp_processor_id();
+	return bpf_map_lookup_elem(&scratch, &slot);
+}
+WA_INLINE struct wa_task *task_of(__u32 pid)
+{
+	return bpf_map_lookup_elem(&tasks, &pid);
+}
+WA_INLINE long task_add(__u32 pid, struct wa_task *task)
+{
+	return bpf_map_update_elem(&tasks, &pid, task, 0);
+}
+WA_INLINE void task_remove(__u32 pid)
+{
+	bpf_map_delete_elem(&tasks, &pid);
+}
+WA_INLINE struct wa_file *file_of(__u64 file)
+{
+	return bpf_map_lookup_elem(&files, &file);
+}
+/* Fails if another processor was first. */
+WA_INLINE long file_add(__u64 file, struct wa_file *entry)
+{
+	return bpf_map_update_elem(&files, &file, entry, 1 /* BPF_NOEXIST */);
+}
+WA_INLINE void file_remove(__u64 file)
+{
+	bpf_map_delete_elem(&files, &file);
+}
+WA_INLINE struct wa_mount_seen *mount_of(__u64 mount)
+{
+	return bpf_map_lookup_elem(&mounts, &mount);
+}
+WA_INLINE long mount_add(__u64 mount, struct wa_mount_seen *seen)
+{
+	return bpf_map_update_elem(&mounts, &mount, seen, 0);
+}
+WA_INLINE struct wa_table *table_get(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&table, &zero);
+}
+WA_INLINE struct wa_config *config_get(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&config, &zero);
+}
+WA_INLINE __u64 *counter_of(__u32 which)
+{
+	return bpf_map_lookup_elem(&counters, &which);
+}
+WA_INLINE long ring_send(void *data, __u64 size, __u64 flags)
+{
+	return bpf_ringbuf_output(&events, data, size, flags);
+}
+WA_INLINE __u64 ring_waiting(void)
+{
+	return bpf_ringbuf_query(&events, 0 /* BPF_RB_AVAIL_DATA */);
+}
+
+#define WA_RAW_TP(name)           \
+	SEC("raw_tp/" #name)      \
+	int raw_tracepoint__##name(struct bpf_raw_tracepoint_args *ctx)
+
+#endif
+
+WA_INLINE void count(__u32 which)
+{
+	__u64 *value = counter_of(which);
+
+	if (value)
+		*value += 1; /* one array per processor, no other writer */
+}
+
+#endif

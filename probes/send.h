@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * How records leave: every one is counted before it is sent, and counted again if the
+ * ring buffer had no room for it, so that emitted = received + lost holds exactly.
+ */
+#ifndef WRITEAUDIT_SEND_H
+#define WRITEAUDIT_SEND_H
+
+#define WA_RB_NO_WAKEUP 1
+#define WA_RB_FORCE_WAKEUP 2
+
+/* The pid of a task as writeaudit's own pid namespace numbers it. */
+WA_INLINE __u32 pid_of(__u64 task, __u32 global)
+{
+	struct wa_config *c = config_get();
+	__u64 pid;
+
+	if (!c || !c->pid_level)
+		return global;
+	pid = KREAD64(task_struct, thread_pid, task);
+	/* struct upid is an int and a pointer: 16 bytes. */
+	return kread32(pid + WA_OFFSET(pid, numbers) + 16 * (__u64)c->pid_level);
+}
+
+WA_INLINE void head_fill(struct wa_head *h, __u16 kind, __u32 pid)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+
+	h->time_ns = bpf_ktime_get_ns();
+	h->pid = pid;
+	h->tid = (__u32)id;
+	h->kind = kind;
+	h->flags = 0;
+	h->op = 0;
+	h->operands = 0;
+	h->row = 0;
+}
+
+/* Send the first size bytes. The host looks every few milliseconds by itself; it is woken
+ * only by what cannot wait, and when the buffer fills up. */
+WA_FUNC int send(__u32 slot, __u32 size, __u32 kind, __u32 urgent)
+{
+	struct wa_scratch *s = scratch_of(slot);
+	struct wa_config *c = config_get();
+	__u64 flags = WA_RB_NO_WAKEUP;
+
+	if (!s || !c || kind >= WA_KINDS)
+		return 0;
+	count(WA_N_EMITTED + kind);
+	if (urgent || ring_waiting() > c->wake_bytes)
+		flags = WA_RB_FORCE_WAKEUP;
+	size &= WA_MASK;
+	if (ring_send(s->head, size, flags) < 0)
+		count(WA_N_LOST + kind);
+	return 0;
+}
+
+#endif

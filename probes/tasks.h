@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The process tree: who is audited. Processes, not threads: a thread is audited because
+ * its process is.
+ */
+#ifndef WRITEAUDIT_TASKS_H
+#define WRITEAUDIT_TASKS_H
+
+#define WA_ARGV_MAX 4096
+
+WA_INLINE struct wa_scratch *task_record(__u16 kind, __u32 pid, __u32 other)
+{
+	struct wa_scratch *s = scratch_of(WA_SLOT_TASK);
+
+	if (!s)
+		return 0;
+	head_fill(&s->task.head, kind, pid);
+	s->task.other = other;
+	s->task.pad = 0;
+	return s;
+}
+
+/*
+ * sched_process_fork(parent, child): in fork, vfork and clone, before the child runs for
+ * the first time (Linux 2.6.28). Threads come here too.
+ */
+WA_RAW_TP(sched_process_fork)
+{
+	__u64 parent = ctx->args[0], child = ctx->args[1];
+	__u32 parent_tgid = KREAD32(task_struct, tgid, parent);
+	__u32 child_tgid = KREAD32(task_struct, tgid, child);
+	struct wa_task *task = task_of(parent_tgid);
+	struct wa_scratch *s;
+	struct wa_config *c;
+	struct wa_task entry = {};
+
+	if (!task || parent_tgid == child_tgid)
+		return 0;
+	entry.armed = task->armed;
+	entry.pid = pid_of(child, child_tgid);
+	if (task_add(child_tgid, &entry) < 0)
+		count(WA_N_UNTRACKED);
+	s = task_record(WA_FORK, task->pid, entry.pid);
+	if (!s)
+		return 0;
+	if (KREAD64(nsproxy, mnt_ns, KREAD64(task_struct, nsproxy, parent)) !=
+	    KREAD64(nsproxy, mnt_ns, KREAD64(task_struct, nsproxy, child))) {
+		s->task.head.flags |= WA_H_NEW_MNT_NS;
+		c = config_get();
+		if (c)
+			c->mount_generation++;
+	}
+	send(WA_SLOT_TASK, sizeof(struct wa_task_event), WA_FORK,
+	     s->task.head.flags & WA_H_NEW_MNT_NS);
+	return 0;
+}
+
+/*
+ * sched_process_exec(task, old_pid, bprm): after the new program is in place (Linux 3.4).
+ * The announced process is audited from here on: what came before was the launcher.
+ */
+WA_RAW_TP(sched_process_exec)
+{
+	__u64 current = ctx->args[0];
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct wa_task *task = task_of(tgid);
+	struct wa_scratch *s;
+	struct wa_operand *o;
+	struct wa_path path = {};
+	__u32 off = sizeof(struct wa_task_event) + sizeof(struct wa_operand);
+	__u64 mm, exe, from, to, length;
+
+	if (!task)
+		return 0;
+	task->armed = 1;
+	s = task_record(WA_EXEC, task->pid, (__u32)ctx->args[1]);
+	if (!s)
+		return 0;
+	s->task.head.operands = 1;
+	o = (struct wa_operand *)&s->head[sizeof(struct wa_task_event)];
+	o->ino = 0;
+	o->dev = 0;
+	o->f_mode = 0;
+	o->i_mode = 0;
+	o->flags = WA_F_FILE | WA_F_BASE;
+	o->pad = 0;
+	mm = KREAD64(task_struct, mm, current);
+	exe = KREAD64(mm_struct, exe_file, mm);
+	if (bpf_probe_read_kernel(&path, sizeof(path), (void *)(exe + WA_OFFSET(file, f_path))) < 0)
+		o->flags |= WA_F_FAULT;
+	operand_file(o, exe, KREAD64(file, f_inode, exe));
+	walk_begin(&s->walk, (__u64)path.mnt, (__u64)path.dentry, off, WA_LIMIT_A);
+	walk_run(s, WA_SLOT_TASK);
+	o->flags |= s->walk.flags;
+	o->base_len = s->walk.off - off;
+	o->in_mount = s->walk.in_mount ? s->walk.in_mount - off : o->base_len;
+	off = s->walk.off & WA_MASK;
+	o->mount = note_mount((__u64)path.mnt - WA_OFFSET(mount, mnt));
+
+	/* argv lies in user memory, zero bytes between the words; just copied there, so resident. */
+	from = KREAD64(mm_struct, arg_start, mm);
+	to = KREAD64(mm_struct, arg_end, mm);
+	length = to - from;
+	if (length > WA_ARGV_MAX) {
+		length = WA_ARGV_MAX;
+		s->task.head.flags |= WA_H_MORE;
+	}
+	o->name_len = 0;
+	if (length && bpf_probe_read_user(&s->head[off], length, (void *)from) == 0) {
+		o->name_len = length;
+		o->flags |= WA_F_NAME;
+		off += length;
+	}
+	send(WA_SLOT_TASK, off, WA_EXEC, 0);
+	return 0;
+}
+
+/*
+ * sched_process_exit(task): once for every thread (Linux 2.6.28). The process is gone with
+ * its last one, whichever that is; signal->live has been counted down before.
+ */
+WA_RAW_TP(sched_process_exit)
+{
+	__u64 current = ctx->args[0];
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct wa_task *task = task_of(tgid);
+	struct wa_scratch *s;
+	__u64 signal;
+	__u32 code;
+
+	if (!task)
+		return 0;
+	signal = KREAD64(task_struct, signal, current);
+	if (KREAD32(signal_struct, live, signal))
+		return 0;
+	code = KREAD32(signal_struct, group_exit_code, signal);
+	if (!code)
+		code = KREAD32(task_struct, exit_code, current);
+	s = task_record(WA_EXIT, task->pid, code);
+	task_remove(tgid);
+	if (!s)
+		return 0;
+	if (code & 0x80)
+		s->task.head.flags |= WA_H_COREDUMP;
+	send(WA_SLOT_TASK, sizeof(struct wa_task_event), WA_EXIT, 1);
+	return 0;
+}
+
+#endif

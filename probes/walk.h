@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Paths out of the kernel's own objects: from a directory entry up to the root of its
+ * mount, over to the mount point, and so on to the root of the namespace. Components are
+ * written last one first, each ended by a zero byte; the host turns them round.
+ */
+#ifndef WRITEAUDIT_WALK_H
+#define WRITEAUDIT_WALK_H
+
+#define WA_MASK (WA_DATA - 1)
+#define WA_CHUNK 16 /* components a round */
+#define WA_ROUNDS 32
+
+#define WA_WALK_END 1
+
+/* One step: a component, or the crossing into the parent mount. */
+WA_INLINE void walk_step(struct wa_walk *w, struct wa_scratch *s)
+{
+	__u64 dentry = w->dentry;
+	__u64 parent;
+	__u32 off = w->off;
+	long n;
+
+	if (dentry == w->root && !w->to_fs_root) {
+		__u64 above = KREAD64(mount, mnt_parent, w->mount);
+
+		if (above == w->mount || !above) {
+			w->done = WA_WALK_END;
+			return;
+		}
+		if (!w->in_mount)
+			w->in_mount = off;
+		w->dentry = KREAD64(mount, mnt_mountpoint, w->mount);
+		w->mount = above;
+		w->root = kread64(above + WA_OFFSET(mount, mnt) + WA_OFFSET(vfsmount, mnt_root));
+		return;
+	}
+	parent = KREAD64(dentry, d_parent, dentry);
+	if (parent == dentry || !parent) {
+		/* The root of the file system, yet not that of the mount: the directory was
+		 * moved out from under a bind mount. */
+		if (!w->to_fs_root)
+			w->flags |= WA_F_UNREACHABLE;
+		w->done = WA_WALK_END;
+		return;
+	}
+	if (off > w->limit) {
+		w->flags |= WA_F_TRUNCATED;
+		w->done = WA_WALK_END;
+		return;
+	}
+	off &= WA_MASK;
+	n = bpf_probe_read_kernel_str(&s->head[off], WA_COMPONENT,
+				      (void *)kread64(dentry + WA_OFFSET(dentry, d_name) +
+						      WA_OFFSET(qstr, name)));
+	if (n <= 0) {
+		count(WA_N_FAULT);
+		w->flags |= WA_F_FAULT;
+		w->done = WA_WALK_END;
+		return;
+	}
+	w->off = off + n;
+	w->dentry = parent;
+}
+
+WA_FUNC int walk_chunk(__u32 slot)
+{
+	struct wa_scratch *s = scratch_of(slot);
+
+	if (!s)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WA_CHUNK; i++) {
+		if (s->walk.done)
+			break;
+		walk_step(&s->walk, s);
+	}
+	return s->walk.done;
+}
+
+/* Write the path of a directory entry at walk.off; the walk must have been set up. */
+WA_INLINE void walk_run(struct wa_scratch *s, __u32 slot)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WA_ROUNDS; i++)
+		if (walk_chunk(slot))
+			break;
+	if (!s->walk.done)
+		s->walk.flags |= WA_F_TRUNCATED;
+}
+
+/* Begin a walk at a struct path {vfsmount, dentry}. */
+WA_INLINE void walk_begin(struct wa_walk *w, __u64 vfsmount, __u64 dentry, __u32 off, __u32 limit)
+{
+	w->mount = vfsmount - WA_OFFSET(mount, mnt);
+	w->dentry = dentry;
+	w->root = KREAD64(vfsmount, mnt_root, vfsmount);
+	w->off = off;
+	w->limit = limit;
+	w->flags = 0;
+	w->in_mount = 0;
+	w->done = 0;
+	w->to_fs_root = 0;
+}
+
+/* d_unlinked() in the kernel's words: unhashed, and not the root of anything. */
+WA_INLINE int is_deleted(__u64 dentry)
+{
+	return !kread64(dentry + WA_OFFSET(dentry, d_hash) + 8) &&
+	       KREAD64(dentry, d_parent, dentry) != dentry;
+}
+
+#endif

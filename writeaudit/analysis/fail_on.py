@@ -1,0 +1,94 @@
+"""``--fail-on``: which findings turn success into status 100.
+
+A value is a level (``error``, ``warning``, ``note``, ``none``), a rule id, or a name for
+several rules. The lowest level given holds, ``error`` if none is given; rules are added to it.
+``none`` takes the level away and leaves the rules. The rules on completeness (WA9xx) have a
+status of their own, 101, so a level never counts them; their ids do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from writeaudit.errors import UsageError
+from writeaudit.judgement import Finding, Severity
+from writeaudit.rules import RULES
+
+ALIASES = {
+    "link-fallback": ("WA101", "WA102", "WA103", "WA104"),
+    "violations": ("WA201", "WA202", "WA204"),
+    "attempts": ("WA203",),
+    "incomplete": ("WA901", "WA902", "WA903", "WA904"),
+}
+"""Names for several rules."""
+
+_NEVER = frozenset({"none", "never"})
+_COMPLETENESS = "WA9"
+
+
+@dataclass(frozen=True, slots=True)
+class FailOn:
+    """What fails a run."""
+
+    level: Severity | None = Severity.ERROR
+    """Findings of this severity or worse; None for no level at all."""
+    rules: frozenset[str] = frozenset()
+    """Findings of these rules, whatever their severity."""
+
+    def fails(self, finding: Finding) -> bool:
+        """Whether this finding alone fails the run."""
+        if finding.rule in self.rules:
+            return True
+        if self.level is None or finding.rule.startswith(_COMPLETENESS):
+            return False
+        return finding.severity.rank >= self.level.rank
+
+
+def choices() -> tuple[str, ...]:
+    """Return every value that `parse_fail_on` knows."""
+    levels = (*(severity.value for severity in Severity), "none")
+    return (*levels, *ALIASES, *(rule.id for rule in RULES))
+
+
+def parse_fail_on(values: Iterable[str]) -> FailOn:
+    """Return what the option's values say together; commas separate values too.
+
+    Raises `UsageError`, with the list of all choices, for an unknown one.
+    """
+    levels: list[Severity] = []
+    rules: set[str] = set()
+    never = False
+    known = {rule.id for rule in RULES}
+    for value in (part.strip() for each in values for part in each.split(",")):
+        lower = value.lower()
+        if lower in _NEVER:
+            never = True
+        elif lower in ALIASES:
+            rules.update(ALIASES[lower])
+        elif value.upper() in known:
+            rules.add(value.upper())
+        elif lower in set(Severity):
+            levels.append(Severity(lower))
+        else:
+            near = difflib.get_close_matches(lower, [each.lower() for each in choices()], n=1)
+            guess = f"Did you mean {_spelled(near[0])}? " if near else ""
+            raise UsageError(
+                f"--fail-on does not know {value!r}.", hint=f"{guess}Choices: {', '.join(choices())}"
+            )
+    if never and levels:
+        raise UsageError(
+            f"--fail-on none and --fail-on {levels[0].value} contradict each other.", hint="Give one of them."
+        )
+    level = min(levels, key=lambda each: each.rank) if levels else Severity.ERROR
+    return FailOn(level=None if never else level, rules=frozenset(rules))
+
+
+def failing(findings: Sequence[Finding], fail_on: FailOn) -> list[Finding]:
+    """Return the findings that fail the run, in their order."""
+    return [finding for finding in findings if fail_on.fails(finding)]
+
+
+def _spelled(lower: str) -> str:
+    return next(each for each in choices() if each.lower() == lower)

@@ -1,0 +1,149 @@
+"""Which files were copied because a link was refused.
+
+Installers link a whole package and fall back for the whole package: its first refused link
+is the only one. So each refused link from S to T gives a pair of roots, what is left of S and
+T without their common trailing components, and every file that was made below the target
+root and whose counterpart below the source root was its source is one that was copied instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from writeaudit.analysis.ledger import Ledger, MadeFile
+from writeaudit.events import FsEvent
+
+# A temporary name beside or above the final one (the tempfile library's form): a link is
+# made there first when the final name is taken.
+_TEMPORARY = re.compile(rb"\.tmp[A-Za-z0-9]{6}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A link or a reflink that the kernel refused."""
+
+    seq: int
+    pid: int
+    result: str
+    source: bytes
+    """b"" if the backend could not tell."""
+    target: bytes
+    source_mount: int | None
+    mount: int | None
+    source_dev: int | None
+    dev: int | None
+
+    @classmethod
+    def of(cls, event: FsEvent) -> Refusal:
+        """Return the refusal that ``event``, a failed link or clone, is."""
+        return cls(
+            seq=event.seq,
+            pid=event.pid,
+            result=event.result,
+            source=event.source or b"",
+            target=event.path,
+            source_mount=event.source_mount,
+            mount=event.mount,
+            source_dev=event.source_dev,
+            dev=event.dev,
+        )
+
+    def roots(self) -> tuple[bytes, bytes]:
+        """Return source and target without their common trailing components; b"" for the root."""
+        source, target = self.source.split(b"/"), self.target.split(b"/")
+        if _TEMPORARY.match(target[-1]):
+            target[-1] = source[-1]
+        target = [part for part in target if not _TEMPORARY.match(part)]
+        while len(source) > 1 and len(target) > 1 and source[-1] == target[-1]:
+            source.pop()
+            target.pop()
+        return b"/".join(source), b"/".join(target)
+
+
+def copies(
+    refusals: Iterable[Refusal], ledger: Ledger, never_linked: re.Pattern[bytes] | None
+) -> list[tuple[Refusal, MadeFile]]:
+    """Return each file that was copied for want of a link, with the first refusal that explains it.
+
+    Files whose name ``never_linked`` is found in are copied or generated at any rate, and
+    are left out. No file comes twice. Sorted by the event that filled the file.
+    """
+    roots: dict[bytes, dict[bytes, Refusal]] = defaultdict(dict)
+    scattered: dict[tuple[int, int | None, int | None], Refusal] = {}
+    for refusal in refusals:
+        if not refusal.source:
+            continue
+        source_root, target_root = refusal.roots()
+        roots[source_root].setdefault(target_root, refusal)
+        if source_root == refusal.source:
+            # Names with nothing in common: a store that names files by their content. Nothing
+            # but the source of a copy can pair the files then.
+            scattered.setdefault((refusal.pid, refusal.source_mount, refusal.mount), refusal)
+    if not roots:
+        return []
+
+    found: list[tuple[Refusal, MadeFile]] = []
+    rest: dict[bytes, MadeFile] = {}
+    finder = _RootFinder(roots)
+    for made in ledger.made():
+        if never_linked is not None and never_linked.search(made.names[-1]):
+            continue
+        reason = None if made.source is None else _by_source(made, made.source, finder, scattered)
+        if reason is not None:
+            found.append((reason, made))
+        else:
+            rest.update((name, made) for name in made.names)
+    # Files without a copying call: copied by read and write, or empty. Reading is the evidence.
+    taken: set[int] = set()
+    for path in ledger.reads if rest else ():
+        for refusal, counterpart in finder.pairs(path):
+            candidate = rest.get(counterpart)
+            if candidate is not None and id(candidate) not in taken:
+                taken.add(id(candidate))
+                found.append((refusal, candidate))
+    return sorted(found, key=lambda pair: pair[1].seq)
+
+
+def _by_source(
+    made: MadeFile,
+    source: bytes,
+    finder: _RootFinder,
+    scattered: dict[tuple[int, int | None, int | None], Refusal],
+) -> Refusal | None:
+    for refusal, counterpart in finder.pairs(source):
+        if counterpart in made.names:
+            return refusal
+    stray = scattered.get((made.pid, made.source_mount, made.mount))
+    return stray if stray is not None and stray.seq < made.seq else None
+
+
+class _RootFinder:
+    """Finds the roots above a path; remembers them by directory, as files come in families."""
+
+    def __init__(self, roots: dict[bytes, dict[bytes, Refusal]]) -> None:
+        self._roots = roots
+        self._above: dict[bytes, tuple[bytes, ...]] = {}
+
+    def pairs(self, source: bytes) -> Iterable[tuple[Refusal, bytes]]:
+        """Yield for each root over ``source`` its refusal, and the name of the counterpart."""
+        parent = source.rpartition(b"/")[0]
+        above = self._above.get(parent)
+        if above is None:
+            above = self._above[parent] = tuple(self._walk(parent))
+        if source in self._roots:
+            above = (source, *above)
+        for root in above:
+            below = source[len(root) :]
+            for target_root, refusal in self._roots[root].items():
+                yield refusal, target_root + below
+
+    def _walk(self, directory: bytes) -> Iterable[bytes]:
+        while True:
+            if directory in self._roots:
+                yield directory
+            if not directory:
+                return
+            directory = directory.rpartition(b"/")[0]

@@ -1,0 +1,119 @@
+"""What to do about writes that the policy forbids, for the tool that made them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from writeaudit.analysis.collector import Context
+from writeaudit.analysis.places import Place
+from writeaudit.analysis.tools import Tool
+from writeaudit.text import show
+
+_NEEDED = {
+    "EROFS": "a mount that is not read-only",
+    "EACCES": "write permission on the file or its directory for the user of the run",
+    "EPERM": "ownership of the file (or a privilege), and no immutable flag on it",
+    "ETXTBSY": "that no process executes the file",
+    "EBUSY": "that the place is no mount point and not otherwise in use",
+    "ENOSPC": "room on the file system",
+    "EDQUOT": "room in the user's quota",
+}
+
+
+class ZoneAdviser:
+    """Knows the policy and the tool, and words the advice for them."""
+
+    def __init__(self, context: Context, tool: Tool) -> None:
+        self._context = context
+        self._tool = tool
+
+    def changed(self, zone: str) -> tuple[str, ...]:
+        """Return what helps when something in a read-only zone changed."""
+        return (*self._for_zone(zone), self._allow(zone))
+
+    def outside(self, directory: bytes) -> tuple[str, ...]:
+        """Return what helps when something outside every zone changed."""
+        place = show(directory)
+        return (
+            (
+                f"If the tool is meant to write there, name the place: `--zone NAME={place}:rw`, or a zone "
+                "in the policy file."
+            ),
+            "If not, find the setting that moves it: the evidence names the process and the operation.",
+        )
+
+    def opened(self, zone: str | None, places: Sequence[Place]) -> tuple[str, ...]:
+        """Return what helps when files were opened for writing in vain."""
+        locks = any(_is_lock(place.path) for place in places)
+        advice = self._for_zone(zone) if zone is not None and locks else ()
+        if zone is None:
+            return (*advice, "Name the place in the policy if it may be written: `--zone NAME=PATH:rw`.")
+        return (*advice, self._allow(zone))
+
+    def linked(self) -> tuple[str, ...]:
+        """Return what helps when files of a read-only zone were hard-linked."""
+        setting = f": `{self._tool.copy_setting}`" if self._tool.copy_setting else ""
+        return (f"Where nothing may ever reach the zone, ask the tool for copies{setting}.",)
+
+    def attempted(self, zone: str | None, errno: str, places: Sequence[Place]) -> tuple[str, ...]:
+        """Return what the refused operations would have needed, and how to do without them."""
+        needed = _NEEDED.get(errno)
+        would = f"They would have needed {needed}, and a policy that allows it." if needed else ""
+        hints = self._for_zone(zone) if zone is not None else ()
+        if zone is None and places:
+            hints = (
+                (
+                    "If the tool is meant to write there, name the place in the policy: `--zone NAME="
+                    f"{show(os.path.dirname(places[0].path) or b'/')}:rw`."
+                ),
+            )
+        return tuple(each for each in (*hints, would) if each)
+
+    def read(self, zone: str | None) -> tuple[str, ...]:
+        """Return what helps when a zone without access was read."""
+        return (
+            f"If reading is harmless, declare it so: `--zone {zone}=PATH:ro`.",
+            (
+                "If the files are secrets, keep them from the run (another user, a mount namespace): by now "
+                "they have been read."
+            ),
+        )
+
+    def _for_zone(self, zone: str) -> tuple[str, ...]:
+        if self._tool.name == "uv" and zone == "cache":
+            return (
+                (
+                    "Give uv a cache that it may write: a copy of this one or an overlay over it, named by "
+                    "`UV_CACHE_DIR`; or run with `--no-cache`. Even with everything in the cache uv opens "
+                    "`.lock` there for reading and writing and makes `.tmpXXXXXX` directories, so a "
+                    "read-only cache does not carry it."
+                ),
+            )
+        if self._tool.name == "uv" and zone == "venv":
+            return (
+                (
+                    "Make the environment beforehand, and in this step ask only whether it is up to date: "
+                    "`uv sync --check`, or `uv run --no-sync`. uv opens `.lock` in the environment even "
+                    "if it changes nothing."
+                ),
+            )
+        if self._tool.cache_setting is not None and zone == "cache":
+            return (
+                (
+                    f"Give {self._tool.name} a cache that it may write: "
+                    f"`{self._tool.cache_setting.format('PATH')}`."
+                ),
+            )
+        return ()
+
+    def _allow(self, zone: str) -> str:
+        for each in self._context.policy.zones:
+            if each.name == zone and each.patterns:
+                return f"If the change is meant, allow it: `--zone {zone}={show(each.patterns[0])}:rw`."
+        return f"If the change is meant, give zone {zone} access rw in the policy."
+
+
+def _is_lock(path: bytes) -> bool:
+    name = os.path.basename(path)
+    return name.endswith((b".lock", b".lck")) or name == b"lock"

@@ -1,0 +1,1 @@
+"""Capture: turns what the kernel or strace says into raw events. See `interface`."""

@@ -1,0 +1,125 @@
+"""What a capture backend is: the only thing that the pipeline knows about it.
+
+A backend launches the command, follows its process tree, and hands batches of records
+to a sink while the command runs. It returns when the command and (up to a limit) every
+process that it left behind have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from writeaudit.audit import BlindSpot, Mount
+from writeaudit.events import RawEvent, WriteTotal
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The user as whom the command runs (`--user`, or the one who called sudo)."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run. Working directory, terminal and open files are writeaudit's own."""
+
+    argv: tuple[bytes, ...]
+    env: Mapping[bytes, bytes]
+    credentials: Credentials | None = None
+    """None: as writeaudit itself."""
+
+
+class ProcessStart(NamedTuple):
+    """A process was forked. (Threads are no processes.)"""
+
+    time_ns: int
+    pid: int
+    ppid: int
+
+
+class ProcessExec(NamedTuple):
+    """A process began to run another program. An empty ``argv`` is unknown."""
+
+    time_ns: int
+    pid: int
+    exe: bytes
+    argv: tuple[bytes, ...]
+
+
+class ProcessExit(NamedTuple):
+    """A process ended. ``exit_status`` as the shell shows it: 128 + N for signal N."""
+
+    time_ns: int
+    pid: int
+    exit_status: int | None
+
+
+class MountsChanged(NamedTuple):
+    """From here on mounts may differ; ``pid`` is a process in the mount namespace concerned."""
+
+    time_ns: int
+    pid: int
+
+
+class MountSeen(NamedTuple):
+    """The kernel side met a mount for the first time; names it before any event that lies in it."""
+
+    time_ns: int
+    mount: Mount
+
+
+Record = RawEvent | WriteTotal | ProcessStart | ProcessExec | ProcessExit | MountsChanged | MountSeen
+Sink = Callable[[Sequence[Record]], None]
+"""Takes records in the order in which the kernel finished them. Called from one thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much to hold and how long to wait."""
+
+    buffer_bytes: int = 16 << 20
+    """Size of the kernel's event buffer; a power of two, at least a page."""
+    linger_s: float = 5.0
+    """How long to wait for processes that outlive the command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the command ended, and what capture knows about its own gaps."""
+
+    exit_status: int | None
+    """None if a signal ended it."""
+    signal: int | None
+    started_ns: int
+    """CLOCK_MONOTONIC at which the command was let go."""
+    ended_ns: int
+    lost_events: int = 0
+    blind_spots: tuple[BlindSpot, ...] = ()
+    survivors: tuple[int, ...] = ()
+    emitted: Mapping[str, int] = field(default_factory=dict)
+    received: Mapping[str, int] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """One way to capture."""
+
+    name: str
+    tier: str
+
+    def check(self) -> None:
+        """Raise `BackendUnavailable` (reason, remedy) if it cannot run here; costs little."""
+
+    def capture(self, command: Command, sink: Sink, limits: Limits) -> Outcome:
+        """Run ``command`` under observation.
+
+        Raises `BackendUnavailable` as long as the command has not begun (the caller then
+        tries the next backend), `CommandNotFound`, `CommandNotExecutable`, `CaptureError`.
+        """

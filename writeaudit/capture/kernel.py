@@ -1,0 +1,233 @@
+"""Capture with the kernel side, whoever loaded it: what the ebpf and bcc backends share.
+
+The child is held at its start line until the programs are attached; then it announces
+itself to them with a random cookie and execs the command. From that exec on everything
+in its process tree is recorded, the first system call included.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import struct
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from writeaudit.audit import BlindSpot
+from writeaudit.capture.decode import Decoder
+from writeaudit.capture.interface import Command, Limits, Outcome, Record, Sink
+from writeaudit.capture.launcher import Exit, spawn, supervise
+from writeaudit.capture.libbpf import Map
+from writeaudit.capture.ring import Backlog, Ring, records
+from writeaudit.capture.syscalls import table
+from writeaudit.capture.wire import Kind
+from writeaudit.errors import BackendUnavailable, CaptureError
+from writeaudit.events import WriteTotal
+
+CONFIG = struct.Struct("=QQQQIIII")
+"""struct wa_config."""
+FILE = struct.Struct("=QQQQII")
+"""struct wa_file."""
+_COOKIE_AT, _WAITING_AT = 0, 32
+_ANNOUNCE = 0x77615F31
+_COUNTERS = 24
+_EMITTED, _LOST, _FAULT, _UNTRACKED, _NO_ROOM = 0, 8, 16, 17, 18
+_ZERO = struct.pack("=I", 0)
+
+PROGRAMS = ("sys_exit", "sched_process_fork", "sched_process_exec", "sched_process_exit")
+"""Raw tracepoints that the kernel side cannot do without; each program is named after its own."""
+
+_TICK_S = 0.01
+"""How often the buffer is emptied at least."""
+_SLICE_S = 0.004
+"""How long decoding may keep the buffer waiting."""
+
+
+class KernelSide(Protocol):
+    """Programs and maps that are in the kernel and attached."""
+
+    ring_fd: int
+    ring_bytes: int
+    cpus: int
+
+    def map(self, name: str) -> Map:
+        """Return a map by its name in the source."""
+
+    def misses(self) -> int:
+        """Return how often the kernel skipped a program because it was running already."""
+
+    def detach(self) -> None:
+        """Take the programs out; the maps stay."""
+
+    def close(self) -> None:
+        """Take everything out of the kernel."""
+
+
+def capture(side: KernelSide, command: Command, sink: Sink, limits: Limits) -> Outcome:
+    """Run a command under an attached kernel side, which is taken out again in any case."""
+    session = _Session(side, sink)
+    try:
+        return session.run(command, limits)
+    finally:
+        session.close()
+
+
+class _Session:
+    def __init__(self, side: KernelSide, sink: Sink) -> None:
+        self._side = side
+        self._sink = sink
+        self._decoder = Decoder(os.stat("/proc/self/ns/mnt").st_ino)
+        self._ring = Ring(side.ring_fd, side.ring_bytes)
+        self._backlog = Backlog()
+        self._dropped = 0
+        self._alive: set[int] = set()
+        side.map("table").update(_ZERO, table()[0])
+
+    def close(self) -> None:
+        self._ring.close()
+        self._backlog.close()
+        self._side.close()
+
+    def run(self, command: Command, limits: Limits) -> Outcome:
+        cookie = secrets.randbits(63) | 1
+        self._side.map("config").update(
+            _ZERO, CONFIG.pack(cookie, 0, 0, 0, 1, 0, 0, self._side.ring_bytes // 4)
+        )
+        libc = ctypes.CDLL(None, use_errno=True)
+        announcement = (ctypes.c_int(_ANNOUNCE), *(ctypes.c_ulong(value) for value in (cookie, 0, 0, 0)))
+        child = spawn(command, announce=lambda: libc.prctl(*announcement))
+        try:
+            started_ns = child.release()
+        except BaseException:
+            self._side.detach()
+            raise
+        config = self._side.map("config").lookup(_ZERO)
+        if config is None or CONFIG.unpack(config)[4]:
+            raise CaptureError("the command started without being noticed by the kernel side")
+        self._alive.add(child.pid)
+        ended = supervise(child, {self._side.ring_fd: self._step}, tick_s=_TICK_S, on_tick=self._step)
+        ended_ns = time.monotonic_ns()
+        self._linger(limits.linger_s)
+        self._side.detach()
+        self._drain()
+        while self._backlog:
+            self._decode()
+        self._final_totals()
+        return self._outcome(ended, started_ns, ended_ns)
+
+    def _step(self) -> None:
+        """Empty the buffer, then decode for a moment; what is left waits for the next time."""
+        self._drain()
+        deadline = time.monotonic() + _SLICE_S
+        while self._backlog:
+            self._decode()
+            self._drain()
+            if time.monotonic() >= deadline:
+                return
+
+    def _drain(self) -> None:
+        while chunk := self._ring.take():
+            try:
+                self._backlog.push(chunk)
+            except OSError:
+                # No room to keep it, in memory or on the disk: lost, and counted as such.
+                self._dropped += sum(1 for _ in records(chunk))
+
+    def _decode(self) -> None:
+        """Decode one chunk, and hand it on in pieces between which the buffer is emptied."""
+        decode = self._decoder.decode
+        batch: list[Record] = []
+        for number, payload in enumerate(records(self._backlog.pop()), 1):
+            kind = payload[16]
+            if kind == Kind.FORK:
+                self._alive.add(struct.unpack_from("=I", payload, 24)[0])
+            elif kind == Kind.EXIT:
+                self._alive.discard(struct.unpack_from("=I", payload, 8)[0])
+            batch.extend(decode(payload))
+            if not number % 512:
+                self._sink(batch)
+                batch = []
+                self._drain()
+        if batch:
+            self._sink(batch)
+
+    def _linger(self, limit_s: float) -> None:
+        """Wait for what the command left behind; daemons may outlive any patience."""
+        deadline = time.monotonic() + limit_s
+        while True:
+            self._drain()
+            while self._backlog:
+                self._decode()
+            if not self._alive or time.monotonic() >= deadline:
+                return
+            time.sleep(0.005)
+
+    def _final_totals(self) -> None:
+        totals = [
+            WriteTotal(key, total, calls)
+            for key, _ino, total, calls, _dev, _pad in (
+                FILE.unpack(value) for _, value in self._side.map("files").items()
+            )
+        ]
+        if totals:
+            self._sink(totals)
+
+    def _outcome(self, ended: Exit, started_ns: int, ended_ns: int) -> Outcome:
+        counters = self._counters()
+        received = self._decoder.received
+        emitted = {kind.name.lower(): counters[_EMITTED + kind] for kind in Kind}
+        lost = {kind.name.lower(): counters[_LOST + kind] for kind in Kind}
+        # Besides the buffer that was full: what the host had no room for, and what the kernel
+        # never ran because the program was at work on that processor already.
+        lost["dropped"] = self._dropped
+        lost["missed"] = self._side.misses()
+        lost["untracked"] = counters[_UNTRACKED]
+        return Outcome(
+            exit_status=ended.status,
+            signal=ended.signal,
+            started_ns=started_ns,
+            ended_ns=ended_ns,
+            lost_events=sum(lost.values()),
+            blind_spots=self._blind_spots(counters),
+            survivors=tuple(sorted(self._alive)),
+            emitted=emitted,
+            received=dict(received),
+            lost=lost,
+        )
+
+    def _counters(self) -> list[int]:
+        """Return the kernel side's counters, summed over all processors."""
+        counters = self._side.map("counters")
+        sums: list[int] = []
+        for index in range(_COUNTERS):
+            raw = counters.lookup(struct.pack("=I", index)) or b""
+            sums.append(sum(value for (value,) in struct.iter_unpack("=Q", raw)))
+        return sums
+
+    def _blind_spots(self, counters: Sequence[int]) -> tuple[BlindSpot, ...]:
+        spots = list(self._decoder.blind_spots())
+        if counters[_FAULT]:
+            spots.append(
+                BlindSpot(
+                    "unreadable",
+                    "memory that an event needed could not be read in the kernel",
+                    counters[_FAULT],
+                )
+            )
+        return tuple(spots)
+
+
+def explain_refusal(error: OSError) -> BackendUnavailable:
+    """Turn the kernel's refusal to load or attach into a reason and a remedy."""
+    if error.errno in (1, 13):
+        return BackendUnavailable(
+            f"the kernel refuses BPF programs to this user: {error}",
+            hint="run as root (sudo writeaudit run …), or in a container with "
+            "CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE; kernel lockdown must not be 'confidentiality'",
+        )
+    return BackendUnavailable(
+        f"the kernel did not take the BPF programs: {error}",
+        hint="Linux 5.8 or later with BTF (CONFIG_DEBUG_INFO_BTF) is needed",
+    )

@@ -1,0 +1,251 @@
+"""Starts the audited command and stays out of its way until it ends.
+
+The command is a child in writeaudit's own process group, so that the terminal treats it
+as it would without us: it gets Ctrl-C, Ctrl-Z and window-size changes from the terminal
+itself. writeaudit ignores the first two for itself and hands on what was sent to it alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import selectors
+import signal
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from writeaudit.capture.interface import Command, Credentials
+from writeaudit.errors import CaptureError, CommandNotExecutable, CommandNotFound
+
+_SI_KERNEL = 0x80
+"""siginfo.si_code of a signal that the terminal driver sent (sigaction(2))."""
+
+_SIGINFO_SIZE = 128
+_FORWARDED = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+    signal.SIGTSTP,
+    signal.SIGCONT,
+    signal.SIGALRM,
+)
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+"""CPython starts with these ignored; the command must not inherit that."""
+
+_ERRNO = struct.Struct("=ii")
+_STAGE_USER, _STAGE_EXEC = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a child ended: one of the two is None."""
+
+    status: int | None
+    signal: int | None
+
+
+@dataclass(slots=True)
+class Child:
+    """A child that waits at its start line until `release`."""
+
+    pid: int
+    pidfd: int
+    _go: int
+    _failure: int
+    _argv0: bytes
+    _mask: set[signal.Signals]
+
+    def release(self) -> int:
+        """Let the child exec its program; returns CLOCK_MONOTONIC (ns) just before.
+
+        Raises `CommandNotFound` or `CommandNotExecutable` if it cannot be executed, and
+        `CaptureError` if it could not become the wanted user.
+        """
+        now = time.monotonic_ns()
+        os.write(self._go, b"g")
+        os.close(self._go)
+        report = b""
+        while chunk := os.read(self._failure, 64):
+            report += chunk
+        os.close(self._failure)
+        if not report:
+            return now
+        self._reap()
+        stage, number = _ERRNO.unpack(report[: _ERRNO.size])
+        raise _launch_error(stage, number, self._argv0)
+
+    def abandon(self) -> None:
+        """End a child that was never released."""
+        os.close(self._go)
+        os.close(self._failure)
+        self._reap()
+
+    def _reap(self) -> None:
+        os.waitpid(self.pid, 0)
+        os.close(self.pidfd)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+
+def _launch_error(stage: int, number: int, argv0: bytes) -> Exception:
+    name = os.fsdecode(argv0)
+    reason = os.strerror(number)
+    if stage == _STAGE_USER:
+        return CaptureError(f"cannot change to the wanted user: {reason}")
+    if number == errno.ENOENT:
+        return CommandNotFound(f"{name!r}: command not found", hint="check the spelling and PATH")
+    return CommandNotExecutable(f"{name!r} cannot be executed: {reason}")
+
+
+def spawn(
+    command: Command,
+    *,
+    argv: Sequence[bytes] | None = None,
+    pass_fds: Sequence[int] = (),
+    announce: Callable[[], object] | None = None,
+    as_user: bool = True,
+) -> Child:
+    """Fork a child that waits to be released, then execs ``argv`` (default: the command's).
+
+    ``announce`` runs in the child after it was released and before the exec; it must do
+    nothing but make system calls. ``pass_fds`` stay open in the child. With ``as_user``
+    false the child keeps writeaudit's own credentials.
+    """
+    args = list(argv if argv is not None else command.argv)
+    go_read, go_write = os.pipe()
+    fail_read, fail_write = os.pipe()
+    # Blocked here and read through signalfd in `supervise`; the child gets the old mask back.
+    mask = {signal.Signals(s) for s in signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)}
+    pid = os.fork()
+    if pid == 0:
+        _child(command, args, go_read, fail_write, pass_fds, announce, as_user, mask)
+    os.close(go_read)
+    os.close(fail_write)
+    return Child(pid, os.pidfd_open(pid), go_write, fail_read, args[0], mask)
+
+
+def _child(
+    command: Command,
+    args: list[bytes],
+    go: int,
+    failure: int,
+    pass_fds: Sequence[int],
+    announce: Callable[[], object] | None,
+    as_user: bool,
+    mask: set[signal.Signals],
+) -> NoReturn:
+    stage = _STAGE_USER
+    try:
+        if os.read(go, 1) != b"g":
+            os._exit(125)
+        if as_user and command.credentials is not None:
+            become(command.credentials)
+        stage = _STAGE_EXEC
+        for fd in pass_fds:
+            os.set_inheritable(fd, True)
+        for number in _IGNORED_BY_PYTHON:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if announce is not None:
+            announce()
+        os.execvpe(args[0], args, command.env)
+    except OSError as error:
+        os.write(failure, _ERRNO.pack(stage, error.errno or 0))
+    finally:
+        os._exit(127)
+
+
+def become(credentials: Credentials) -> None:
+    """Take on another user's identity for good. Raises OSError."""
+    os.setgroups(credentials.groups)
+    os.setresgid(credentials.gid, credentials.gid, credentials.gid)
+    os.setresuid(credentials.uid, credentials.uid, credentials.uid)
+
+
+class _SignalFd:
+    """signalfd(2), which the standard library lacks, over the signals of `_FORWARDED`."""
+
+    def __init__(self) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        mask = sum(1 << (number - 1) for number in _FORWARDED)
+        raw = ctypes.create_string_buffer(struct.pack("=Q", mask) + bytes(120), 128)
+        self.fd = libc.signalfd(-1, raw, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd < 0:
+            number = ctypes.get_errno()
+            raise CaptureError(f"signalfd: {os.strerror(number)}")
+
+    def read(self) -> list[tuple[signal.Signals, bool]]:
+        """Return pending signals; with each whether the terminal sent it to the whole group."""
+        out: list[tuple[signal.Signals, bool]] = []
+        while True:
+            try:
+                raw = os.read(self.fd, _SIGINFO_SIZE)
+            except BlockingIOError:
+                return out
+            number, _errno, code = struct.unpack_from("=Iii", raw)
+            out.append((signal.Signals(number), code == _SI_KERNEL))
+
+
+def supervise(
+    child: Child,
+    sources: Mapping[int, Callable[[], object]],
+    *,
+    tick_s: float = 0.02,
+    on_tick: Callable[[], object] = lambda: None,
+) -> Exit:
+    """Wait until the child has ended; meanwhile call a source whose descriptor is readable.
+
+    ``on_tick`` runs at least every ``tick_s`` seconds. Signals sent to writeaudit are
+    handed on, a stop is followed by stopping ourselves, so that the shell gets its
+    terminal back.
+    """
+    signals = _SignalFd()
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.pidfd, selectors.EVENT_READ, None)
+            selector.register(signals.fd, selectors.EVENT_READ, None)
+            for fd, callback in sources.items():
+                selector.register(fd, selectors.EVENT_READ, callback)
+            next_tick = time.monotonic() + tick_s
+            while True:
+                for key, _mask in selector.select(max(0.0, next_tick - time.monotonic())):
+                    if key.data is not None:
+                        key.data()
+                _hand_on(signals, child)
+                if time.monotonic() >= next_tick:
+                    on_tick()
+                    next_tick = time.monotonic() + tick_s
+                pid, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED)
+                if pid and os.WIFSTOPPED(status):
+                    # Stop as the command did; whoever continues the group continues us both.
+                    os.kill(os.getpid(), signal.SIGSTOP)
+                    os.kill(child.pid, signal.SIGCONT)
+                elif pid:
+                    return _exit_of(status)
+    finally:
+        os.close(signals.fd)
+        os.close(child.pidfd)
+        signal.pthread_sigmask(signal.SIG_SETMASK, child._mask)
+
+
+def _hand_on(signals: _SignalFd, child: Child) -> None:
+    for number, from_terminal in signals.read():
+        if not from_terminal and number is not signal.SIGCONT:
+            try:
+                os.kill(child.pid, number)
+            except ProcessLookupError:
+                return
+
+
+def _exit_of(status: int) -> Exit:
+    if os.WIFSIGNALED(status):
+        return Exit(None, os.WTERMSIG(status))
+    return Exit(os.WEXITSTATUS(status), None)

@@ -1,0 +1,213 @@
+"""libbpf through ctypes: just what loading one object and reading its maps takes.
+
+Works with libbpf 0.5 to 1.x (libbpf.so.0, libbpf.so.1). Errors carry what libbpf itself
+printed, for it knows best why the kernel refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Iterator
+
+from writeaudit.errors import BackendUnavailable, CaptureError
+
+_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_LIBRARIES = ("libbpf.so.1", "libbpf.so.0")
+_LOG_LIMIT = 4096
+_INSTALL = "install libbpf (Debian, Ubuntu: apt-get install libbpf1; Fedora: dnf install libbpf)"
+
+_P, _I, _U32, _U64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_uint64
+_FUNCTIONS: tuple[tuple[str, type, tuple[type, ...]], ...] = (
+    ("bpf_object__open_file", _P, (ctypes.c_char_p, _P)),
+    ("bpf_object__load", _I, (_P,)),
+    ("bpf_object__close", ctypes.c_int, (_P,)),
+    ("bpf_object__find_program_by_name", _P, (_P, ctypes.c_char_p)),
+    ("bpf_object__find_map_by_name", _P, (_P, ctypes.c_char_p)),
+    ("bpf_program__attach", _P, (_P,)),
+    ("bpf_program__fd", _I, (_P,)),
+    ("bpf_link__destroy", _I, (_P,)),
+    ("bpf_map__fd", _I, (_P,)),
+    ("bpf_map__set_max_entries", _I, (_P, _U32)),
+    ("bpf_map_update_elem", _I, (_I, _P, _P, _U64)),
+    ("bpf_map_lookup_elem", _I, (_I, _P, _P)),
+    ("bpf_map_get_next_key", _I, (_I, _P, _P)),
+    ("bpf_obj_get_info_by_fd", _I, (_I, _P, ctypes.POINTER(_U32))),
+    ("libbpf_get_error", ctypes.c_long, (_P,)),
+    ("libbpf_num_possible_cpus", _I, ()),
+    ("libbpf_major_version", _U32, ()),
+    ("libbpf_version_string", ctypes.c_char_p, ()),
+)
+_OPTIONAL = {"libbpf_version_string", "libbpf_major_version"}
+
+
+class Libbpf:
+    """The library. `load` raises `BackendUnavailable` where it is not installed."""
+
+    def __init__(self) -> None:
+        for name in _LIBRARIES:
+            try:
+                self._lib = ctypes.CDLL(name, use_errno=True)
+            except OSError:
+                continue
+            break
+        else:
+            raise BackendUnavailable("libbpf is not installed", hint=_INSTALL)
+        for function, result, arguments in _FUNCTIONS:
+            try:
+                found = getattr(self._lib, function)
+            except AttributeError:
+                if function in _OPTIONAL:
+                    continue
+                raise BackendUnavailable(f"{name} is too old: it has no {function}", hint=_INSTALL) from None
+            found.restype = result
+            found.argtypes = arguments
+        self._log: list[bytes] = []
+        # Kept in self: libbpf calls it for as long as the library lives.
+        self._print = _PRINT(self._on_print)
+        # Its va_list is x86-64's and aarch64's own; libc knows how to print through it.
+        self._vsnprintf = ctypes.CDLL(None).vsnprintf
+        self._vsnprintf.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_void_p)
+        self._lib.libbpf_set_print(self._print)
+
+    def _on_print(self, level: int, template: bytes, arguments: int) -> int:
+        if level <= 1 and sum(map(len, self._log)) < 16 * _LOG_LIMIT:
+            buffer = ctypes.create_string_buffer(_LOG_LIMIT)
+            self._vsnprintf(buffer, _LOG_LIMIT, template, arguments)
+            self._log.append(buffer.value)
+        return 0
+
+    def log_tail(self) -> str:
+        """Return the last line that libbpf printed, or an empty string."""
+        lines = [line for line in b"".join(self._log).decode("utf-8", "replace").splitlines() if line.strip()]
+        return lines[-1] if lines else ""
+
+    def log(self) -> str:
+        """Return all that libbpf printed, the verifier's words included."""
+        return b"".join(self._log).decode("utf-8", "replace")
+
+    def version(self) -> str:
+        """Return the version of the library, such as ``v1.1``."""
+        if hasattr(self._lib, "libbpf_version_string"):
+            return str(self._lib.libbpf_version_string().decode())
+        return "v0"
+
+    def cpus(self) -> int:
+        """Return the number of processors that the kernel may ever use."""
+        return int(self._lib.libbpf_num_possible_cpus())
+
+    def open(self, path: str) -> Object:
+        """Open a BPF object file; nothing reaches the kernel yet."""
+        handle = self._lib.bpf_object__open_file(os.fsencode(path), None)
+        if not handle or self._lib.libbpf_get_error(handle):
+            raise CaptureError(f"cannot open the BPF object {path}: {self.log_tail()}")
+        return Object(self, handle)
+
+
+class Object:
+    """A BPF object: programs and maps. Closing it takes everything out of the kernel."""
+
+    def __init__(self, library: Libbpf, handle: int) -> None:
+        self._bpf = library
+        self._lib = library._lib
+        self._handle: int | None = handle
+        self._links: list[int] = []
+
+    def resize(self, name: str, entries: int) -> None:
+        """Set the number of entries (of a ring buffer: bytes) of a map, before `load`."""
+        if self._lib.bpf_map__set_max_entries(self._map(name), entries):
+            raise CaptureError(f"the BPF map {name} cannot have {entries} entries")
+
+    def load(self) -> None:
+        """Load maps and programs. Raises OSError with the kernel's errno."""
+        status = self._lib.bpf_object__load(self._handle)
+        if status:
+            number = -status if status < 0 else ctypes.get_errno()
+            raise OSError(number, self._bpf.log_tail() or os.strerror(number))
+
+    def attach(self, program: str, *, optional: bool = False) -> bool:
+        """Attach a program to what its section names. Raises OSError."""
+        found = self._lib.bpf_object__find_program_by_name(self._handle, program.encode())
+        if not found:
+            raise CaptureError(f"the BPF object has no program {program}")
+        link = self._lib.bpf_program__attach(found)
+        if not link or self._lib.libbpf_get_error(link):
+            number = ctypes.get_errno()
+            if optional:
+                return False
+            raise OSError(number, self._bpf.log_tail() or os.strerror(number))
+        self._links.append(link)
+        return True
+
+    def detach(self) -> None:
+        """Detach every program; the maps stay readable."""
+        while self._links:
+            self._lib.bpf_link__destroy(self._links.pop())
+
+    def close(self) -> None:
+        """Detach and unload everything. Safe to call twice."""
+        self.detach()
+        if self._handle is not None:
+            self._lib.bpf_object__close(self._handle)
+            self._handle = None
+
+    def map_fd(self, name: str) -> int:
+        """Return the file descriptor of a map."""
+        return int(self._lib.bpf_map__fd(self._map(name)))
+
+    def misses(self, program: str) -> int:
+        """Return how often the kernel skipped a program because it was running already.
+
+        struct bpf_prog_info, member recursion_misses (Linux 5.12); 0 on older kernels.
+        """
+        found = self._lib.bpf_object__find_program_by_name(self._handle, program.encode())
+        buffer = ctypes.create_string_buffer(256)
+        size = _U32(len(buffer))
+        if self._lib.bpf_obj_get_info_by_fd(self._lib.bpf_program__fd(found), buffer, ctypes.byref(size)):
+            return 0
+        offset = 208
+        return int(struct.unpack_from("=Q", buffer, offset)[0]) if size.value >= offset + 8 else 0
+
+    def _map(self, name: str) -> int:
+        found = self._lib.bpf_object__find_map_by_name(self._handle, name.encode())
+        if not found:
+            raise CaptureError(f"the BPF object has no map {name}")
+        return int(found)
+
+
+class Map:
+    """A map by its file descriptor, whoever made it."""
+
+    def __init__(self, library: Libbpf, fd: int, key_size: int, value_size: int) -> None:
+        self._lib = library._lib
+        self.fd = fd
+        self._key_size = key_size
+        self._value_size = value_size
+
+    def update(self, key: bytes, value: bytes) -> None:
+        """Set an entry. Raises OSError."""
+        if self._lib.bpf_map_update_elem(self.fd, key, value, 0):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    def lookup(self, key: bytes) -> bytes | None:
+        """Return an entry, or None."""
+        value = ctypes.create_string_buffer(self._value_size)
+        if self._lib.bpf_map_lookup_elem(self.fd, key, value):
+            number = ctypes.get_errno()
+            if number == errno.ENOENT:
+                return None
+            raise OSError(number, os.strerror(number))
+        return value.raw
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries of a hash that nobody changes meanwhile."""
+        key: bytes | None = None
+        following = ctypes.create_string_buffer(self._key_size)
+        while not self._lib.bpf_map_get_next_key(self.fd, key, following):
+            key = following.raw
+            value = self.lookup(key)
+            if value is not None:
+                yield key, value

@@ -1,0 +1,120 @@
+"""The kernel's BPF ring buffer, read through its memory mapping.
+
+Records are taken out as fast as they can be copied and kept until somebody has time to
+decode them: a burst of events must find room again at once, whatever decoding costs.
+Layout: Linux, kernel/bpf/ringbuf.c; one page with the consumer's position, one with the
+producer's, then the data, mapped twice in a row so that no record is ever cut in two.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from typing import BinaryIO
+
+_POSITION = struct.Struct("=Q")
+_HEADER = struct.Struct("=II")
+_LENGTH = struct.Struct("=I")
+_BUSY, _DISCARD = 1 << 31, 1 << 30
+
+
+class Ring:
+    """The consumer's end of a ring buffer map."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        page = mmap.PAGESIZE
+        self._size = size
+        self._consumer = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._data = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        self._start = page
+        self._position = 0
+
+    def take(self) -> bytes:
+        """Take out all that is finished, as raw records; b"" if there is nothing."""
+        produced = _POSITION.unpack_from(self._data)[0]
+        position = self._position
+        if produced == position:
+            return b""
+        # A record that is still being written ends the run; everything before it is whole.
+        data, start, mask = self._data, self._start, self._size - 1
+        end = position
+        while end < produced:
+            length = _LENGTH.unpack_from(data, start + (end & mask))[0]
+            if length & _BUSY:
+                break
+            end += ((length & ~_DISCARD) + 15) & ~7
+        if end == position:
+            return b""
+        offset = start + (position & mask)
+        chunk = data[offset : offset + end - position]
+        self._position = end
+        _POSITION.pack_into(self._consumer, 0, end)
+        return chunk
+
+    def close(self) -> None:
+        """Unmap the buffer."""
+        self._data.close()
+        self._consumer.close()
+
+
+def records(chunk: bytes) -> Iterator[bytes]:
+    """Yield the payloads of raw records as `Ring.take` returns them."""
+    position, end = 0, len(chunk)
+    while position < end:
+        length = _LENGTH.unpack_from(chunk, position)[0]
+        size = length & ~_DISCARD
+        if not length & _DISCARD:
+            yield chunk[position + 8 : position + 8 + size]
+        position += (size + 15) & ~7
+
+
+class Backlog:
+    """Chunks that wait to be decoded: in memory, beyond a limit in an unnamed file."""
+
+    def __init__(self, limit: int = 32 << 20, directory: str | None = None) -> None:
+        self._limit = limit
+        self._directory = directory
+        self._chunks: deque[bytes] = deque()
+        self._held = 0
+        self._file: BinaryIO | None = None
+        self._spilled: deque[tuple[int, int]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks or self._spilled)
+
+    def push(self, chunk: bytes) -> None:
+        """Add a chunk at the end. Raises OSError if the disk is full."""
+        # Once something was spilled, order asks that all that follows is, until it is read back.
+        if not self._spilled and self._held + len(chunk) <= self._limit:
+            self._chunks.append(chunk)
+            self._held += len(chunk)
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - closed in `close`
+        offset = self._file.seek(0, 2)
+        self._file.write(chunk)
+        self._spilled.append((offset, len(chunk)))
+
+    def pop(self) -> bytes:
+        """Take the first chunk."""
+        if self._chunks:
+            chunk = self._chunks.popleft()
+            self._held -= len(chunk)
+            return chunk
+        offset, length = self._spilled.popleft()
+        assert self._file is not None
+        self._file.seek(offset)
+        chunk = self._file.read(length)
+        if not self._spilled:
+            self._file.truncate(0)
+        return chunk
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._chunks.clear()
+        self._spilled.clear()
+        if self._file is not None:
+            self._file.close()

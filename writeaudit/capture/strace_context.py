@@ -1,0 +1,250 @@
+"""What every reader of calls shares: operands from arguments, events, blind spots."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from writeaudit.audit import BlindSpot
+from writeaudit.capture.interface import Record
+from writeaudit.capture.strace_lexer import AT_FDCWD, Arg, Descriptor, Result, Text, strip_deleted
+from writeaudit.capture.strace_state import Host, OpenFile, Thread, WriteLedger
+from writeaudit.events import OK, Op, Operand, RawEvent
+
+_RESTART = frozenset({"ERESTARTSYS", "ERESTARTNOINTR", "ERESTARTNOHAND", "ERESTART_RESTARTBLOCK"})
+"""The kernel's own codes for a call that a signal broke off; the process sees EINTR or a restart."""
+
+_NO_FILE = (
+    b"/memfd:",
+    b"/SYSV",
+    b"/anon_hugepage",
+    b"/dev/zero",
+    b"/[aio]",
+    b"/dmabuf:",
+    b"/i915",
+    b"/drm mm",
+)
+"""Files of the kernel's internal mounts: they have no name and no place that a policy could rule."""
+
+_NO_DATA = frozenset({stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK})
+
+
+class Call(NamedTuple):
+    """One finished system call."""
+
+    time_ns: int
+    """CLOCK_MONOTONIC at which it returned."""
+    thread: Thread
+    name: bytes
+    args: list[Arg]
+    result: Result
+
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded."""
+        return self.result.error is None
+
+    @property
+    def outcome(self) -> str:
+        """`OK` or the errno's name."""
+        error = self.result.error
+        return OK if error is None else "EINTR" if error in _RESTART else error
+
+    def word(self, index: int) -> bytes:
+        """Return a bare word, b"" if there is none at ``index``."""
+        if index < len(self.args):
+            arg = self.args[index]
+            if isinstance(arg, bytes):
+                return arg
+        return b""
+
+    def number(self, index: int) -> int:
+        """Return an integer argument, 0 if it is none."""
+        arg = self.word(index)
+        try:
+            return int(arg, 16 if arg[:2] == b"0x" else 10)
+        except ValueError:
+            return 0
+
+
+@dataclass(slots=True)
+class Context:
+    """The state of a reading, and where its records go."""
+
+    host: Host
+    deleted_inside: bool
+    """strace before 5.19: the kernel's mark is part of the path."""
+    out: list[Record] = field(default_factory=list)
+    ledger: WriteLedger = field(default_factory=WriteLedger)
+    spots: dict[str, BlindSpot] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+    truncated: int = 0
+
+    def blind(self, kind: str, message: str, *, incomplete: bool = True) -> None:
+        """Note something that was met and cannot be seen in full."""
+        known = self.spots.get(kind)
+        self.spots[kind] = BlindSpot(kind, message, 1 if known is None else known.count + 1, incomplete)
+
+    def lose(self, kind: str) -> None:
+        """Count an event that is known to be missing."""
+        self.lost[kind] = self.lost.get(kind, 0) + 1
+
+    def descriptor(self, arg: Arg) -> Descriptor | None:
+        """Return a decoded descriptor; None for one that is not open, or not decoded."""
+        if not isinstance(arg, Descriptor):
+            return None
+        if self.deleted_inside and not arg.deleted and arg.path.startswith(b"/"):
+            return Descriptor(arg.number, *strip_deleted(arg.path))
+        return arg
+
+    def directory(self, thread: Thread, arg: Arg) -> tuple[bytes | None, bool]:
+        """Return the path of a base directory, and whether it was removed.
+
+        ``AT_FDCWD</path>`` is the kernel's own word for the working directory, and is remembered.
+        """
+        found = self.descriptor(arg)
+        if found is None:
+            if arg == b"AT_FDCWD":
+                return thread.place.cwd, thread.place.cwd_deleted
+            return None, False
+        if found.number == AT_FDCWD:
+            place = thread.place
+            path = found.path
+            if path != place.cwd:
+                # Not even a new strace takes the mark off here: a directory of such a name
+                # would have come with a chdir.
+                place.cwd, place.cwd_deleted = strip_deleted(path)
+            return place.cwd, place.cwd_deleted
+        if not found.path.startswith(b"/"):
+            return None, False
+        return found.path, found.deleted
+
+    def named(self, thread: Thread, base: Arg | None, name: Arg, *, follow: bool = False) -> Operand:
+        """Return the operand of a name relative to ``base`` (None: the working directory).
+
+        With ``follow``, a name that leads through the process's own ``/proc/self/fd`` is the
+        open file itself, which may have no other name.
+        """
+        truncated = False
+        if isinstance(name, Text):
+            text, truncated = name.value, name.truncated
+        else:
+            text, truncated = b"", True  # an address: strace could not read the name
+        if base is None:
+            directory: bytes | None = thread.place.cwd
+            deleted = thread.place.cwd_deleted
+        else:
+            directory, deleted = self.directory(thread, base)
+        if text[:1] == b"/":
+            if follow and text.startswith((b"/proc/", b"/dev/")):
+                magic = self._magic(thread, text)
+                if magic is not None:
+                    return magic
+            directory, deleted = thread.place.root, False
+        if truncated:
+            self.truncated += 1
+        return Operand(directory, text, mount_ns=thread.mount_ns, deleted=deleted, truncated=truncated)
+
+    def opened(self, thread: Thread, path: bytes, *, deleted: bool, fmt: int | None = None) -> Operand:
+        """Return the operand of an open file."""
+        return Operand(path, None, mount_ns=thread.mount_ns, deleted=deleted, fmt=fmt)
+
+    def file(self, thread: Thread, arg: Arg) -> Operand | None:
+        """Return the operand of a descriptor; None if it is no file."""
+        found = self.descriptor(arg)
+        if found is None or not has_name(found.path, deleted=found.deleted):
+            return None
+        return self.opened(thread, found.path, deleted=found.deleted)
+
+    def by_number(self, thread: Thread, number: int) -> Operand | None:
+        """Return the operand of a descriptor that strace did not decode."""
+        known = thread.files.open.get(number)
+        if known is not None:
+            return self.opened(thread, known.path, deleted=known.deleted)
+        link = self.host.open_file(thread.tid, number)
+        if link is None or not link.startswith(b"/"):
+            return None
+        path, deleted = strip_deleted(link)
+        return self.opened(thread, path, deleted=deleted)
+
+    def open_file(self, thread: Thread, found: Descriptor) -> OpenFile:
+        """Return what is known of an open descriptor, remembering it if it is new."""
+        table = thread.files.open
+        known = table.get(found.number)
+        if known is None or known.path != found.path or known.deleted != found.deleted:
+            if known is not None and known.path == found.path:
+                known.deleted = found.deleted
+                return known
+            self.ledger.settle(known, self.out)
+            known = table[found.number] = OpenFile(found.path, found.deleted)
+        return known
+
+    def holds_data(self, file: OpenFile) -> bool:
+        """Whether writing to an open file changes a file."""
+        if file.is_file is None:
+            file.is_file = has_name(file.path, deleted=file.deleted)
+            if file.is_file and not file.deleted:
+                file.fmt = self.host.file_type(file.path)
+                file.is_file = file.fmt not in _NO_DATA
+        return file.is_file
+
+    def emit(self, call: Call, op: Op, path: Operand, source: Operand | None = None, **rest: object) -> None:
+        """Hand out an event of a call."""
+        thread = call.thread
+        self.out.append(
+            RawEvent(
+                call.time_ns,
+                thread.process.pid,
+                thread.tid,
+                op,
+                call.outcome,
+                path,
+                source,
+                **rest,  # type: ignore[arg-type]
+            )
+        )
+
+    def _magic(self, thread: Thread, name: bytes) -> Operand | None:
+        parts = name.split(b"/")
+        own = (b"self", b"thread-self", b"%d" % thread.process.pid, b"%d" % thread.tid)
+        if parts[1] == b"proc" and len(parts) == 5 and parts[2] in own and parts[3] == b"fd":
+            number = parts[4]
+        elif parts[1:3] == [b"dev", b"fd"] and len(parts) == 4:
+            number = parts[3]
+        else:
+            return None
+        return self.by_number(thread, int(number)) if number.isdigit() else None
+
+
+def has_name(path: bytes, *, deleted: bool) -> bool:
+    """Whether a decoded path is that of a file in a file system (and no socket, pipe, memfd, …)."""
+    return path[:1] == b"/" and not (deleted and path.startswith(_NO_FILE))
+
+
+Handler = Callable[[Context, Call], None]
+Handlers = dict[bytes, Handler]
+
+
+def merged(*tables: Handlers) -> Handlers:
+    """Join tables of handlers; a call in two of them is a mistake in the program."""
+    out: Handlers = {}
+    for table in tables:
+        assert not out.keys() & table.keys()
+        out.update(table)
+    return out
+
+
+def flagged(call: Call, index: int, flag: bytes) -> bool:
+    """Whether a word of flags has one of them."""
+    return flag in call.word(index).split(b"|")
+
+
+def text_of(args: Sequence[Arg], index: int) -> bytes | None:
+    """Return a string argument; None if it is none."""
+    if index < len(args):
+        arg = args[index]
+        if isinstance(arg, Text):
+            return arg.value
+    return None

@@ -1,0 +1,260 @@
+"""Calls that act on names: open, mkdir, link, rename, unlink, chmod, xattrs, …
+
+One table says, for the calls of one shape, where the directory, the name, the flags and
+the mode stand. `HANDLERS` maps a call's name to what reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from writeaudit.capture.strace_context import Call, Context, Handlers, flagged, has_name, text_of
+from writeaudit.capture.strace_flags import mode_bits, open_flags
+from writeaudit.capture.strace_lexer import Arg, Group, Text, strip_deleted
+from writeaudit.capture.strace_state import OpenFile
+from writeaudit.events import Op, Operand
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Where the arguments of a call that acts on one name stand; None where it has none."""
+
+    op: Op
+    name: int
+    base: int | None = None
+    flags: int | None = None
+    mode: int | None = None
+    follow: bool = True
+    xattr: int | None = None
+
+
+_NAMED: dict[bytes, Shape] = {
+    b"mkdir": Shape(Op.MKDIR, 0, mode=1, follow=False),
+    b"mkdirat": Shape(Op.MKDIR, 1, 0, mode=2, follow=False),
+    b"mknod": Shape(Op.MKNOD, 0, mode=1, follow=False),
+    b"mknodat": Shape(Op.MKNOD, 1, 0, mode=2, follow=False),
+    b"rmdir": Shape(Op.RMDIR, 0, follow=False),
+    b"unlink": Shape(Op.UNLINK, 0, follow=False),
+    b"unlinkat": Shape(Op.UNLINK, 1, 0, 2, follow=False),
+    b"truncate": Shape(Op.TRUNCATE, 0),
+    b"truncate64": Shape(Op.TRUNCATE, 0),
+    b"chmod": Shape(Op.CHMOD, 0, mode=1),
+    b"fchmodat": Shape(Op.CHMOD, 1, 0, mode=2),
+    b"fchmodat2": Shape(Op.CHMOD, 1, 0, 3, mode=2),
+    b"chown": Shape(Op.CHOWN, 0),
+    b"chown32": Shape(Op.CHOWN, 0),
+    b"lchown": Shape(Op.CHOWN, 0, follow=False),
+    b"lchown32": Shape(Op.CHOWN, 0, follow=False),
+    b"fchownat": Shape(Op.CHOWN, 1, 0, 4),
+    b"utime": Shape(Op.UTIME, 0),
+    b"utimes": Shape(Op.UTIME, 0),
+    b"futimesat": Shape(Op.UTIME, 1, 0),
+    b"utimensat": Shape(Op.UTIME, 1, 0, 3),
+    b"utimensat_time64": Shape(Op.UTIME, 1, 0, 3),
+    b"setxattr": Shape(Op.SETXATTR, 0, xattr=1),
+    b"lsetxattr": Shape(Op.SETXATTR, 0, follow=False, xattr=1),
+    b"setxattrat": Shape(Op.SETXATTR, 1, 0, 2, xattr=3),
+    b"removexattr": Shape(Op.REMOVEXATTR, 0, xattr=1),
+    b"lremovexattr": Shape(Op.REMOVEXATTR, 0, follow=False, xattr=1),
+    b"removexattrat": Shape(Op.REMOVEXATTR, 1, 0, 2, xattr=3),
+    b"file_setattr": Shape(Op.SETFLAGS, 1, 0, 4),
+}
+
+_ON_FILE: dict[bytes, Shape] = {
+    b"ftruncate": Shape(Op.TRUNCATE, 0),
+    b"ftruncate64": Shape(Op.TRUNCATE, 0),
+    b"fallocate": Shape(Op.FALLOCATE, 0),
+    b"fchmod": Shape(Op.CHMOD, 0, mode=1),
+    b"fchown": Shape(Op.CHOWN, 0),
+    b"fchown32": Shape(Op.CHOWN, 0),
+    b"fsetxattr": Shape(Op.SETXATTR, 0, xattr=1),
+    b"fremovexattr": Shape(Op.REMOVEXATTR, 0, xattr=1),
+}
+
+
+def _unreadable(call: Call, arg: Arg) -> bool:
+    """A name that neither strace nor the kernel could read: the call concerned no file."""
+    return not call.ok and not isinstance(arg, Text)
+
+
+def _named(context: Context, call: Call) -> None:
+    shape = _NAMED[call.name]
+    name = call.args[shape.name]
+    base = None if shape.base is None else call.args[shape.base]
+    flags = b"" if shape.flags is None else call.word(shape.flags)
+    op, follow = shape.op, shape.follow
+    if op is Op.UNLINK and b"AT_REMOVEDIR" in flags:
+        op = Op.RMDIR
+    if b"AT_SYMLINK_NOFOLLOW" in flags:
+        follow = False
+    path: Operand | None = None
+    spelled: bytes | None = None
+    if base is not None and (
+        (name == b"NULL" and op is Op.UTIME)
+        or (isinstance(name, Text) and not name.value and b"AT_EMPTY_PATH" in flags)
+    ):
+        path = context.file(call.thread, base)
+    elif not _unreadable(call, name):
+        path = context.named(call.thread, base, name, follow=follow)
+        if path.name is None and isinstance(name, Text):
+            spelled = name.value
+    if path is None:
+        return
+    mode: int | None = None
+    if shape.mode is not None:
+        mode, fmt = mode_bits(call.word(shape.mode))
+        if op is Op.MKNOD and fmt is not None:
+            path = path._replace(fmt=fmt)
+    xattr = None if shape.xattr is None else text_of(call.args, shape.xattr)
+    context.emit(call, op, path, follow=follow, mode=mode, spelled=spelled, xattr=xattr)
+
+
+def _on_file(context: Context, call: Call) -> None:
+    shape = _ON_FILE[call.name]
+    path = context.file(call.thread, call.args[0])
+    if path is None:
+        return
+    mode = None if shape.mode is None else mode_bits(call.word(shape.mode))[0]
+    xattr = None if shape.xattr is None else text_of(call.args, shape.xattr)
+    context.emit(call, shape.op, path, mode=mode, xattr=xattr)
+
+
+def _open(context: Context, call: Call) -> None:
+    args = call.args
+    match call.name:
+        case b"open":
+            base, name, flags, mode = None, args[0], call.word(1), call.word(2)
+        case b"creat":
+            base, name, flags, mode = None, args[0], b"O_WRONLY|O_CREAT|O_TRUNC", call.word(1)
+        case b"openat2":
+            base, name = args[0], args[1]
+            how = args[2]
+            asked = how.get(b"flags") if isinstance(how, Group) else None
+            bits = how.get(b"mode") if isinstance(how, Group) else None
+            flags = asked if isinstance(asked, bytes) else b""
+            mode = bits if isinstance(bits, bytes) else b""
+        case b"open_by_handle_at":
+            _open_handle(context, call)
+            return
+        case _:
+            base, name, flags, mode = args[0], args[1], call.word(2), call.word(3)
+    _opened(context, call, base, name, flags, mode)
+
+
+def _opened(
+    context: Context, call: Call, base: Arg | None, name: Arg, flag_words: bytes, mode_word: bytes
+) -> None:
+    if _unreadable(call, name):
+        return
+    thread, result = call.thread, call.result
+    flags = open_flags(flag_words)
+    spelled: bytes | None = None
+    if result.path is not None and result.value is not None:
+        if base is not None:
+            context.directory(thread, base)
+        path_bytes, deleted = result.path, result.deleted
+        if context.deleted_inside and not deleted:
+            path_bytes, deleted = strip_deleted(path_bytes)
+        table = thread.files.open
+        context.ledger.settle(table.get(result.value), context.out)
+        file = table[result.value] = OpenFile(path_bytes, deleted)
+        if flags.created and not deleted:
+            file.is_file = True
+        if has_name(path_bytes, deleted=deleted):
+            path = context.opened(thread, path_bytes, deleted=deleted)
+        else:  # a pipe, through /proc/self/fd: named, but no file
+            path = context.named(thread, base, name)
+        if isinstance(name, Text):
+            spelled = name.value if path.name is None else None
+            if name.truncated:
+                context.truncated += 1
+    else:
+        path = context.named(thread, base, name, follow=flags.follow)
+        if path.name is None and isinstance(name, Text):
+            spelled = name.value
+    context.emit(
+        call,
+        Op.OPEN,
+        path,
+        access=flags.access,
+        flags=flags.names,
+        created=flags.created if call.ok else False,
+        follow=flags.follow,
+        mode=mode_bits(mode_word)[0] if flags.makes else None,
+        spelled=spelled,
+    )
+
+
+def _open_handle(context: Context, call: Call) -> None:
+    # A handle is no name: what it leads to is known only once it is open.
+    result = call.result
+    if result.path is None or result.value is None:
+        return
+    _opened(context, call, None, Text(b"", truncated=False), call.word(2), b"")
+
+
+def _link(context: Context, call: Call) -> None:
+    args, thread = call.args, call.thread
+    if call.name == b"link":
+        old_base, old, new_base, new, flags = None, args[0], None, args[1], b""
+    else:
+        old_base, old, new_base, new, flags = args[0], args[1], args[2], args[3], call.word(4)
+    if _unreadable(call, old) or _unreadable(call, new):
+        return
+    follow = b"AT_SYMLINK_FOLLOW" in flags
+    source: Operand | None = None
+    if old_base is not None and isinstance(old, Text) and not old.value and b"AT_EMPTY_PATH" in flags:
+        source = context.file(thread, old_base)
+    if source is None:
+        source = context.named(thread, old_base, old, follow=follow)
+    context.emit(
+        call, Op.LINK, context.named(thread, new_base, new), source, follow=False, follow_source=follow
+    )
+
+
+def _rename(context: Context, call: Call) -> None:
+    args, thread = call.args, call.thread
+    if call.name == b"rename":
+        old_base, old, new_base, new = None, args[0], None, args[1]
+    else:
+        old_base, old, new_base, new = args[0], args[1], args[2], args[3]
+    if _unreadable(call, old) or _unreadable(call, new):
+        return
+    op = Op.EXCHANGE if flagged(call, 4, b"RENAME_EXCHANGE") else Op.RENAME
+    flags = tuple(
+        name
+        for word, name in ((b"RENAME_NOREPLACE", "noreplace"), (b"RENAME_WHITEOUT", "whiteout"))
+        if flagged(call, 4, word)
+    )
+    source = context.named(thread, old_base, old)
+    context.emit(call, op, context.named(thread, new_base, new), source, flags=flags, follow=False)
+
+
+def _symlink(context: Context, call: Call) -> None:
+    base, name = (None, call.args[1]) if call.name == b"symlink" else (call.args[1], call.args[2])
+    if _unreadable(call, name) or _unreadable(call, call.args[0]):
+        return
+    path = context.named(call.thread, base, name)
+    context.emit(call, Op.SYMLINK, path, target_text=text_of(call.args, 0) or b"", follow=False)
+
+
+def _bind(context: Context, call: Call) -> None:
+    address = call.args[1]
+    if not isinstance(address, Group) or address.get(b"sa_family") != b"AF_UNIX":
+        return
+    name = address.get(b"sun_path")
+    # An abstract address is printed as @"…" and has no file; an unnamed one has no sun_path.
+    if isinstance(name, Text):
+        context.emit(call, Op.BIND, context.named(call.thread, None, name), follow=False)
+
+
+HANDLERS: Handlers = {
+    **dict.fromkeys(_NAMED, _named),
+    **dict.fromkeys(_ON_FILE, _on_file),
+    **dict.fromkeys((b"open", b"openat", b"openat2", b"creat", b"open_by_handle_at"), _open),
+    **dict.fromkeys((b"link", b"linkat"), _link),
+    **dict.fromkeys((b"rename", b"renameat", b"renameat2"), _rename),
+    **dict.fromkeys((b"symlink", b"symlinkat"), _symlink),
+    b"bind": _bind,
+}
+"""Every call that this module reads."""

@@ -1,0 +1,410 @@
+"""Reads strace's output, line by line, into records of the capture interface.
+
+Options that the text was made with: ``-f -y -ttt -T -x`` and, where strace knows it,
+``--decode-pids=pidns``. Pure but for what it asks of its `Host`: the same bytes give the
+same records. What cannot be read is counted in `TraceParser.lost`, never dropped.
+
+Order: strace prints a call in one line if nothing else happened meanwhile, and otherwise
+in two, the second when the call returned. So taking each call at the line that holds its
+result gives the order in which the calls were finished.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from writeaudit.audit import BlindSpot
+from writeaudit.capture import strace_data, strace_names, strace_tree
+from writeaudit.capture.interface import ProcessExec, ProcessExit, ProcessStart, Record
+from writeaudit.capture.strace_context import Call, Context, Handlers, merged
+from writeaudit.capture.strace_data import IOCTL_WORDS, WRITES, write_line
+from writeaudit.capture.strace_lexer import (
+    Descriptor,
+    Group,
+    Text,
+    UnparsedLine,
+    arguments,
+    result,
+)
+from writeaudit.capture.strace_state import Files, Host, NoHost, Place, Process, Thread, joined
+
+_head = re.compile(rb"(\d+) +(\d+)\.(\d{6}) (?:([a-z_]\w*)\(|<\.\.\. (\w+) resumed>|(\+\+\+ )|(--- ))").match
+_changed = re.compile(rb" <pid changed to (\d+) \.\.\.>$").search
+_superseded = re.compile(rb"superseded by execve in pid (\d+)").match
+_exited = re.compile(rb"exited with (\d+)").match
+_killed = re.compile(rb"killed by (\w+)( \(core dumped\))?").match
+
+_UNFINISHED = b" <unfinished ...>"
+_DETACHED = b" <detached ...>"
+_CLONES = frozenset({b"clone", b"clone2", b"clone3", b"fork", b"vfork"})
+_EXECS = frozenset({b"execve", b"execveat"})
+_MMAPS = frozenset({b"mmap", b"mmap2"})
+_MPROTECTS = frozenset({b"mprotect", b"pkey_mprotect"})
+_OPENS = frozenset({b"open", b"openat", b"openat2"})
+_CHANGING_OPEN = (b"O_CREAT", b"O_TRUNC", b"O_TMPFILE")
+_HARMLESS = (
+    _CLONES | _EXECS | {b"chdir", b"fchdir", b"unshare", b"setns", b"io_uring_setup", b"open_by_handle_at"}
+)
+"""Calls whose result may stay unknown (the thread died in them): they change no file."""
+
+_HANDLERS: Handlers = merged(strace_names.HANDLERS, strace_data.HANDLERS, strace_tree.HANDLERS)
+
+_SAMPLES = 5
+"""How many unreadable lines are kept for the message."""
+
+TRACED: tuple[str, ...] = tuple(
+    sorted(name.decode() for name in _HANDLERS.keys() | WRITES | _CLONES | _EXECS)
+)
+"""Every call that the parser reads: what strace has to be told to trace."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A call that has begun."""
+
+    name: bytes
+    text: bytes
+    """From the name on."""
+    child: int | None = None
+    """For a clone: the thread that was seen running before the call returned."""
+
+
+class TraceParser:
+    """Turns the bytes that strace writes into records.
+
+    ``root`` is the process id of the command, ``cwd`` its working directory and
+    ``parent`` the process that started it. ``clock_offset_ns`` is added to strace's
+    wall-clock times and makes them CLOCK_MONOTONIC. ``deleted_inside`` tells that strace
+    is older than 5.19, and leaves the kernel's `` (deleted)`` in its paths.
+    """
+
+    def __init__(
+        self,
+        root: int,
+        *,
+        cwd: bytes,
+        parent: int = 0,
+        clock_offset_ns: int = 0,
+        host: Host | None = None,
+        deleted_inside: bool = False,
+    ) -> None:
+        self._context = Context(NoHost() if host is None else host, deleted_inside)
+        self._root = root
+        self._offset = clock_offset_ns
+        process = Process(root, parent, started=False)
+        self._threads: dict[int, Thread] = {root: Thread(root, process, Place(cwd), Files())}
+        self._processes: dict[int, Process] = {root: process}
+        self._pending: dict[int, _Pending] = {}
+        self._rest = b""
+        self._last_ns = 0
+        self.started_ns: int | None = None
+        """When the command's own program was executed; None before that."""
+        self.exec_error: str | None = None
+        """The errno's name with which that failed."""
+        self.lines = 0
+        self.samples: list[bytes] = []
+        """The first lines that could not be read."""
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """Events that are missing, by reason: ``unparsed``, ``unknown_result``, …"""
+        return dict(self._context.lost)
+
+    @property
+    def truncated(self) -> int:
+        """How many names were longer than strace prints, or could not be read."""
+        return self._context.truncated
+
+    @property
+    def blind_spots(self) -> tuple[BlindSpot, ...]:
+        """What was met and cannot be seen in full."""
+        return tuple(self._context.spots.values())
+
+    @property
+    def alive(self) -> tuple[int, ...]:
+        """The processes that have not ended."""
+        return tuple(sorted(self._processes))
+
+    def feed(self, chunk: bytes) -> list[Record]:
+        """Read some bytes of the trace; a line that is not whole waits for the next call."""
+        lines = (self._rest + chunk if self._rest else chunk).split(b"\n")
+        self._rest = lines.pop()
+        context = self._context
+        out: list[Record] = []
+        context.out = out
+        self.lines += len(lines)
+        for line in lines:
+            try:
+                self._line(line)
+            except (UnparsedLine, ValueError, IndexError):
+                context.lose("unparsed")
+                if len(self.samples) < _SAMPLES:
+                    self.samples.append(line)
+        return out
+
+    def finish(self) -> list[Record]:
+        """Hand out what was still being added up. Call it once, at the end of the trace."""
+        out = self.feed(b"\n") if self._rest else []
+        self._context.out = out
+        for pending in self._pending.values():
+            self._unknown(pending.name, pending.text)
+        self._pending.clear()
+        self._context.ledger.settle_all(out)
+        return out
+
+    def _line(self, line: bytes) -> None:
+        match = _head(line)
+        if match is None:
+            if line:
+                raise UnparsedLine("no call, signal or exit")
+            return
+        tid_text, seconds, micros, name, resumed, special, _signal = match.groups()
+        tid = int(tid_text)
+        time_ns = int(seconds + micros) * 1000 + self._offset
+        self._last_ns = time_ns
+        thread = self._threads.get(tid)
+        if thread is None:
+            thread = self._adopt(tid, time_ns)
+        if name is not None:
+            if line.endswith((_UNFINISHED, b" ...>")):
+                self._begun(tid, name, line, match.start(4))
+            else:
+                self._finished(thread, time_ns, name, line, match.end(), whole=True)
+        elif resumed is not None:
+            pending = self._pending.pop(tid, None)
+            if pending is None or pending.name != resumed:
+                raise UnparsedLine("the end of a call that never began")
+            text = pending.text + line[match.end() :]
+            self._finished(thread, time_ns, resumed, text, len(resumed) + 1, whole=False, child=pending.child)
+        elif special is not None:
+            self._ended(thread, time_ns, line, match.end())
+
+    def _begun(self, tid: int, name: bytes, line: bytes, pos: int) -> None:
+        if line.endswith(_UNFINISHED):
+            self._pending[tid] = _Pending(name, line[pos : -len(_UNFINISHED)])
+        elif line.endswith(_DETACHED):
+            self._unknown(name, line[pos:])
+        elif changed := _changed(line):
+            self._pending[int(changed[1])] = _Pending(name, line[pos : changed.start()])
+        else:
+            raise UnparsedLine("a call that strace left for an unknown reason")
+
+    def _unknown(self, name: bytes, text: bytes) -> None:
+        """Count a call whose result nobody will ever see."""
+        if name in _HARMLESS or self.started_ns is None:
+            return
+        if name in _OPENS and not any(word in text for word in _CHANGING_OPEN):
+            return
+        if name in WRITES or name in _MPROTECTS:
+            return  # a write to a file is counted where its descriptor is read
+        if name in _MMAPS and b"MAP_SHARED" not in text:
+            return
+        if name == b"ioctl" and not any(word in text for word in IOCTL_WORDS):
+            return
+        self._context.lose("unknown_result")
+
+    def _finished(
+        self,
+        thread: Thread,
+        time_ns: int,
+        name: bytes,
+        line: bytes,
+        pos: int,
+        *,
+        whole: bool,
+        child: int | None = None,
+    ) -> None:
+        """Read a call that has returned; ``pos`` is where its arguments begin."""
+        context = self._context
+        if name in WRITES:
+            if self.started_ns is not None:
+                write_line(context, thread, time_ns, line, pos, whole=whole)
+            return
+        if name in _MMAPS:
+            if b"MAP_SHARED" not in line and not thread.process.mappings:
+                return
+        elif name in _MPROTECTS:
+            if not thread.process.mappings:
+                return
+        elif name == b"ioctl" and not any(word in line for word in IOCTL_WORDS):
+            return
+        args, end = arguments(line, pos)
+        outcome = result(line, end)
+        call = Call(time_ns + outcome.duration_ns if whole else time_ns, thread, name, args, outcome)
+        if name in _EXECS:
+            self._exec(call, time_ns)
+        elif self.started_ns is None:
+            return
+        elif outcome.value is None and outcome.error is None:
+            self._unknown(name, line)
+        elif name in _CLONES:
+            self._cloned(call, child)
+        else:
+            handler = _HANDLERS.get(name)
+            if handler is None:
+                raise UnparsedLine("a call that was not asked for")
+            handler(context, call)
+
+    # Processes and threads.
+
+    def _cloned(self, call: Call, child: int | None) -> None:
+        value = call.result.value
+        if not call.ok or value is None or child is not None:
+            return
+        tid = call.result.pid or value
+        if tid not in self._threads:
+            self._create(tid, call.thread, _clone_flags(call), call.time_ns)
+
+    def _adopt(self, tid: int, time_ns: int) -> Thread:
+        """Find the parent of a thread that is seen before the call that made it returned."""
+        waiting = [
+            (parent, pending)
+            for parent, pending in self._pending.items()
+            if pending.name in _CLONES and pending.child is None and parent in self._threads
+        ]
+        if len(waiting) > 1:
+            known = self._context.host.parent(tid)
+            if known is not None:
+                process = known[1] if known[0] == tid else known[0]
+                fitting = [pair for pair in waiting if self._threads[pair[0]].process.pid == process]
+                waiting = fitting or waiting
+        if not waiting:
+            return self._create(tid, self._threads.get(self._root), frozenset(), time_ns)
+        parent, pending = waiting[0]
+        pending.child = tid
+        thread = self._threads[parent]
+        args, _end = arguments(pending.text + b")", len(pending.name) + 1)
+        begun = Call(time_ns, thread, pending.name, args, result(b" = 0", 0))
+        return self._create(tid, thread, _clone_flags(begun), time_ns)
+
+    def _create(self, tid: int, parent: Thread | None, flags: frozenset[bytes], time_ns: int) -> Thread:
+        if parent is None:
+            process = Process(tid, 0)
+            thread = Thread(tid, process, Place(b"/"), Files())
+        else:
+            if b"CLONE_THREAD" in flags:
+                process = parent.process
+            else:
+                of = parent.process
+                process = Process(tid, of.ppid if b"CLONE_PARENT" in flags else of.pid, list(of.mappings))
+            place = parent.place if b"CLONE_FS" in flags else parent.place.copy()
+            if b"CLONE_FILES" in flags:
+                files = parent.files
+                files.users += 1
+            else:
+                files = parent.files.copy()
+            thread = Thread(tid, process, place, files, parent.mount_ns)
+        self._threads[tid] = thread
+        if process.pid == tid:
+            self._processes[tid] = process
+            self._context.out.append(ProcessStart(time_ns, tid, process.ppid))
+        if b"CLONE_NEWNS" in flags:
+            strace_tree.new_namespace(self._context, thread, time_ns)
+        return thread
+
+    def _exec(self, call: Call, began_ns: int) -> None:
+        thread, args = call.thread, call.args
+        if not call.ok or call.result.value is None:
+            if self.started_ns is None and call.result.error is not None:
+                self.exec_error = call.outcome
+            return
+        process = thread.process
+        if self.started_ns is None:
+            self.started_ns = began_ns
+            self._context.out.append(ProcessStart(began_ns, process.pid, process.ppid))
+        if thread.files.users > 1:
+            thread.files.users -= 1
+            thread.files = thread.files.copy()
+        process.mappings = []
+        at = 1 if call.name == b"execveat" else 0
+        program, argv = args[at], args[at + 1]
+        exe = joined(thread.place, program.value) if isinstance(program, Text) else b""
+        if at and isinstance(program, Text) and program.value[:1] != b"/":
+            base = args[0]
+            if isinstance(base, Descriptor):
+                exe = base.path
+                if program.value:
+                    exe = joined(Place(base.path), program.value)
+        words, whole = _argv(argv)
+        if not whole:
+            # strace cut it short; the process itself still knows, if it is still the same one.
+            known = self._context.host.cmdline(process.pid)
+            if known is not None and known[: len(words) - 1] == words[:-1] and len(known) >= len(words):
+                words = known
+        self._context.out.append(ProcessExec(call.time_ns, process.pid, exe, words))
+
+    def _ended(self, thread: Thread, time_ns: int, line: bytes, pos: int) -> None:
+        tid = thread.tid
+        if match := _superseded(line, pos):
+            self._superseded(thread, int(match[1]))
+            return
+        if match := _exited(line, pos):
+            status: int | None = int(match[1])
+        elif match := _killed(line, pos):
+            status = _signal_status(match[1].decode())
+            if match[2] is not None:
+                self._context.blind(
+                    "core_dump",
+                    "the kernel wrote a core dump of a process that crashed, wherever "
+                    "kernel.core_pattern says: no system call shows that",
+                    incomplete=False,
+                )
+        else:
+            raise UnparsedLine("an end of an unknown kind")
+        pending = self._pending.pop(tid, None)
+        if pending is not None:
+            self._unknown(pending.name, pending.text)
+        self._threads.pop(tid, None)
+        files = thread.files
+        files.users -= 1
+        if files.users <= 0:
+            for file in files.open.values():
+                self._context.ledger.settle(file, self._context.out)
+        process = thread.process
+        if process.pid == tid:
+            self._processes.pop(tid, None)
+            if self.started_ns is not None:
+                self._context.out.append(ProcessExit(time_ns, tid, status))
+
+    def _superseded(self, leader: Thread, executor: int) -> None:
+        """A thread that is not the leader executes: it goes on under the leader's id."""
+        pending = self._pending.pop(executor, None)
+        thread = self._threads.pop(executor, None)
+        if pending is not None:
+            self._pending[leader.tid] = pending
+        if thread is not None:
+            leader.files.users -= 1
+            leader.place, leader.files, leader.mount_ns = thread.place, thread.files, thread.mount_ns
+
+
+def _clone_flags(call: Call) -> frozenset[bytes]:
+    if call.name == b"vfork":
+        return frozenset({b"CLONE_VM", b"CLONE_VFORK"})
+    for arg in call.args:
+        if isinstance(arg, Group):
+            flags = arg.get(b"flags")
+            if isinstance(flags, bytes):
+                return frozenset(flags.split(b"|"))
+        elif isinstance(arg, bytes) and arg.startswith(b"flags "):
+            return frozenset(arg[6:].split(b"|"))
+    return frozenset()
+
+
+def _argv(arg: object) -> tuple[tuple[bytes, ...], bool]:
+    """Return the arguments of an exec, and whether they are complete."""
+    if not isinstance(arg, Group):
+        return (), False
+    words = tuple(item.value for item in arg.items if isinstance(item, Text))
+    whole = len(words) == len(arg.items) and not any(i.truncated for i in arg.items if isinstance(i, Text))
+    return words, whole
+
+
+def _signal_status(name: str) -> int | None:
+    try:
+        return 128 + signal.Signals[name]
+    except KeyError:
+        number = name.removeprefix("SIGRT_")
+        return 128 + 32 + int(number) if number.isdigit() else None

@@ -1,0 +1,194 @@
+"""What the reading of a trace keeps: threads, their directories, their open files.
+
+Descriptors and the working directory come decoded with most calls (strace -y), but not
+with all: ``mkdir("x")`` shows no directory, FICLONE no path of its source. So both are
+followed here, as clone(2) says that they are shared or copied. ``close`` and ``dup`` are
+not traced (they would double the number of stops); whatever strace decodes overrules
+what is remembered.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from writeaudit.capture.interface import Record
+from writeaudit.events import WriteTotal
+
+
+class Host(Protocol):
+    """What may be asked of the running system while the trace is read.
+
+    Every answer may be None: the process can be gone. The parser is right without any of
+    them, but knows less.
+    """
+
+    def cmdline(self, pid: int) -> tuple[bytes, ...] | None:
+        """Return the arguments of a process."""
+
+    def cwd(self, tid: int) -> bytes | None:
+        """Return the working directory of a thread, as a path in writeaudit's own root."""
+
+    def mount_ns(self, tid: int) -> int | None:
+        """Return the inode number of a thread's mount namespace."""
+
+    def open_file(self, pid: int, fd: int) -> bytes | None:
+        """Return the link text of ``/proc/PID/fd/N``."""
+
+    def file_type(self, path: bytes) -> int | None:
+        """Return the file type bits (`stat.S_IFMT`) of an absolute path."""
+
+    def real_path(self, path: bytes) -> bytes | None:
+        """Return an absolute path without symlinks."""
+
+    def parent(self, tid: int) -> tuple[int, int] | None:
+        """Return the process that a thread belongs to, and that process's parent."""
+
+
+class NoHost:
+    """A host that knows nothing: for reading a trace afterwards."""
+
+    def cmdline(self, pid: int) -> tuple[bytes, ...] | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def cwd(self, tid: int) -> bytes | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def mount_ns(self, tid: int) -> int | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def open_file(self, pid: int, fd: int) -> bytes | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def file_type(self, path: bytes) -> int | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def real_path(self, path: bytes) -> bytes | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def parent(self, tid: int) -> tuple[int, int] | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+
+@dataclass(slots=True, eq=False)
+class OpenFile:
+    """An open file description, as far as it is known."""
+
+    path: bytes
+    deleted: bool
+    key: int | None = None
+    """Its `file_key` once it was written to."""
+    bytes: int = 0
+    calls: int = 0
+    shared: bool = False
+    """Other processes may hold it too."""
+    is_file: bool | None = None
+    """False for devices, pipes and sockets, to which writing changes no file; None: not asked."""
+    fmt: int | None = None
+    failures: set[str] = field(default_factory=set)
+    """The errors of writes that were told already."""
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """Where names lead: what CLONE_FS shares."""
+
+    cwd: bytes
+    root: bytes = b"/"
+    cwd_deleted: bool = False
+
+    def copy(self) -> Place:
+        """Return a copy for a process of its own."""
+        return Place(self.cwd, self.root, self.cwd_deleted)
+
+
+@dataclass(slots=True, eq=False)
+class Files:
+    """A table of descriptors: what CLONE_FILES shares."""
+
+    open: dict[int, OpenFile] = field(default_factory=dict)
+    users: int = 1
+
+    def copy(self) -> Files:
+        """Return the table of a forked process; the open files themselves stay shared."""
+        for file in self.open.values():
+            file.shared = True
+        return Files(dict(self.open))
+
+
+@dataclass(slots=True, eq=False)
+class Mapping:
+    """A shared mapping of a file that could become writable."""
+
+    start: int
+    length: int
+    path: bytes
+    deleted: bool
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """A thread group."""
+
+    pid: int
+    ppid: int
+    mappings: list[Mapping] = field(default_factory=list)
+    started: bool = True
+    """Whether a `ProcessStart` was handed out."""
+
+
+@dataclass(slots=True, eq=False)
+class Thread:
+    """A task."""
+
+    tid: int
+    process: Process
+    place: Place
+    files: Files
+    mount_ns: int | None = None
+    """None: writeaudit's own."""
+
+
+def joined(place: Place, name: bytes) -> bytes:
+    """Return a name as an absolute path, in text only (no symlink is followed)."""
+    base = place.root if name.startswith(b"/") else place.cwd
+    path = posixpath.normpath(posixpath.join(base, name.lstrip(b"/")))
+    return path[1:] if path.startswith(b"//") else path
+
+
+class WriteLedger:
+    """Adds up what is written, per open file."""
+
+    def __init__(self) -> None:
+        self._next = 1
+        self._held: dict[int, OpenFile] = {}
+
+    def begin(self, file: OpenFile) -> int:
+        """Give an open file its key, at its first write."""
+        file.key = self._next
+        self._next += 1
+        self._held[file.key] = file
+        return file.key
+
+    def settle(self, file: OpenFile | None, out: list[Record]) -> None:
+        """Hand out the total of a file that its only holder let go."""
+        if file is not None and file.key is not None and not file.shared:
+            self._total(file.key, file, out)
+
+    def settle_all(self, out: list[Record]) -> None:
+        """Hand out every total that is left."""
+        for key, file in list(self._held.items()):
+            self._total(key, file, out)
+
+    def _total(self, key: int, file: OpenFile, out: list[Record]) -> None:
+        if self._held.pop(key, None) is not None:
+            out.append(WriteTotal(key, file.bytes, file.calls))
+            file.key = None

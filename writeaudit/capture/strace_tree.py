@@ -1,0 +1,158 @@
+"""Calls that move the meaning of later paths: chdir, chroot, mount, unshare, …"""
+
+from __future__ import annotations
+
+from writeaudit.capture.interface import MountsChanged
+from writeaudit.capture.strace_context import Call, Context, Handlers, flagged
+from writeaudit.capture.strace_flags import mount_flags
+from writeaudit.capture.strace_lexer import Text
+from writeaudit.capture.strace_state import Thread, joined
+from writeaudit.events import Op, Operand
+
+
+def _resolved(context: Context, thread: Thread, name: bytes) -> bytes:
+    """Return where a chdir or chroot led, symlinks followed if that can be done."""
+    place = thread.place
+    text = joined(place, name)
+    if thread.mount_ns is None and place.root == b"/":
+        return context.host.real_path(text) or text
+    return text
+
+
+def _chdir(context: Context, call: Call) -> None:
+    if not call.ok:
+        return
+    thread = call.thread
+    if call.name == b"fchdir":
+        found = context.descriptor(call.args[0])
+        if found is not None and found.path.startswith(b"/"):
+            thread.place.cwd, thread.place.cwd_deleted = found.path, found.deleted
+        return
+    name = call.args[0]
+    if not isinstance(name, Text):
+        return
+    if thread.mount_ns is None and thread.place.root == b"/":
+        path = _resolved(context, thread, name.value)
+    else:
+        path = context.host.cwd(thread.tid) or joined(thread.place, name.value)
+    thread.place.cwd, thread.place.cwd_deleted = path, False
+
+
+def _chroot(context: Context, call: Call) -> None:
+    path = context.named(call.thread, None, call.args[0])
+    context.emit(call, Op.CHROOT, path)
+    name = call.args[0]
+    if call.ok and isinstance(name, Text):
+        call.thread.place.root = _resolved(context, call.thread, name.value)
+
+
+def _mounts_changed(context: Context, call: Call) -> None:
+    if call.ok:
+        context.out.append(MountsChanged(call.time_ns, call.thread.process.pid))
+
+
+def _mount(context: Context, call: Call) -> None:
+    thread, origin = call.thread, call.args[0]
+    flags = mount_flags(call.word(3))
+    source: Operand | None = None
+    if isinstance(origin, Text) and (origin.value[:1] == b"/" or "bind" in flags or "move" in flags):
+        source = context.named(thread, None, origin, follow=True)
+    path = context.named(thread, None, call.args[1], follow=True)
+    context.emit(call, Op.MOUNT, path, source, flags=flags, follow_source=True)
+    _mounts_changed(context, call)
+
+
+def _umount(context: Context, call: Call) -> None:
+    path = context.named(call.thread, None, call.args[0], follow=True)
+    context.emit(call, Op.UMOUNT, path, follow=not flagged(call, 1, b"UMOUNT_NOFOLLOW"))
+    _mounts_changed(context, call)
+
+
+def _move_mount(context: Context, call: Call) -> None:
+    thread, args = call.thread, call.args
+    flags = call.word(4)
+
+    def side(base: int, empty: bytes) -> Operand:
+        name = args[base + 1]
+        if isinstance(name, Text) and not name.value and empty in flags:
+            found = context.file(thread, args[base])
+            if found is not None:
+                return found
+        return context.named(thread, args[base], name)
+
+    source = side(0, b"MOVE_MOUNT_F_EMPTY_PATH")
+    path = side(2, b"MOVE_MOUNT_T_EMPTY_PATH")
+    context.emit(call, Op.MOUNT, path, source, flags=("move",))
+    _mounts_changed(context, call)
+
+
+def _mount_setattr(context: Context, call: Call) -> None:
+    path = context.named(call.thread, call.args[0], call.args[1])
+    context.emit(call, Op.MOUNT, path, flags=("remount",))
+    _mounts_changed(context, call)
+
+
+def _pivot_root(context: Context, call: Call) -> None:
+    thread = call.thread
+    new, old = (context.named(thread, None, arg) for arg in call.args[:2])
+    context.emit(call, Op.PIVOT_ROOT, new, old)
+    if call.ok:
+        place = thread.place
+        inside = place.cwd.removeprefix(new.base or b"/") if new.name in (b".", None) else place.cwd
+        place.root = b"/"
+        place.cwd = context.host.cwd(thread.tid) or inside or b"/"
+    _mounts_changed(context, call)
+
+
+def new_namespace(context: Context, thread: Thread, time_ns: int) -> None:
+    """Note that a thread is in another mount namespace from now on."""
+    thread.mount_ns = context.host.mount_ns(thread.tid)
+    if thread.mount_ns is None:
+        context.blind(
+            "namespace",
+            "a process was gone before its mount namespace could be looked up: its paths are taken "
+            "for those of writeaudit's own; the ebpf backend sees the namespace itself",
+        )
+    context.out.append(MountsChanged(time_ns, thread.process.pid))
+
+
+def _unshare(context: Context, call: Call) -> None:
+    if not call.ok:
+        return
+    thread = call.thread
+    index = 1 if call.name == b"setns" else 0
+    flags = call.word(index).split(b"|")
+    if b"CLONE_FS" in flags or b"CLONE_NEWNS" in flags:
+        thread.place = thread.place.copy()
+    if b"CLONE_NEWNS" in flags or (index and flags == [b"0"]):
+        new_namespace(context, thread, call.time_ns)
+        if index:
+            # setns(2) also moves the root and the working directory to the new namespace's root.
+            thread.place.root = b"/"
+            thread.place.cwd = context.host.cwd(thread.tid) or b"/"
+    if b"CLONE_FILES" in flags:
+        thread.files.users -= 1
+        thread.files = thread.files.copy()
+
+
+def _io_uring(context: Context, call: Call) -> None:
+    if call.ok:
+        context.blind(
+            "io_uring",
+            "a process set up io_uring: what it does through it makes no system call, and strace sees "
+            "none of it; the ebpf backend does",
+        )
+
+
+HANDLERS: Handlers = {
+    **dict.fromkeys((b"chdir", b"fchdir"), _chdir),
+    b"chroot": _chroot,
+    b"mount": _mount,
+    **dict.fromkeys((b"umount", b"umount2"), _umount),
+    b"move_mount": _move_mount,
+    b"mount_setattr": _mount_setattr,
+    b"pivot_root": _pivot_root,
+    **dict.fromkeys((b"unshare", b"setns"), _unshare),
+    b"io_uring_setup": _io_uring,
+}
+"""Every call that this module reads."""

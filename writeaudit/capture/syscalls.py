@@ -1,0 +1,277 @@
+"""Which system calls are recorded, and where their paths and arguments lie.
+
+One table for each way into the kernel on x86-64: 64-bit calls, 32-bit calls (``int 0x80``
+and the like) and x32. The kernel side looks a call up by number and does what the entry
+says (probes/events.h, struct wa_spec); so a new call is a line in here.
+
+Numbers: the kernel's arch/x86/entry/syscalls tables, which never change.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+
+
+class WireOp(enum.IntEnum):
+    """enum wa_op of probes/events.h."""
+
+    NONE = 0
+    OPEN = 1
+    OPENAT2 = 2
+    CREAT = 3
+    MKDIR = 4
+    MKNOD = 5
+    BIND = 6
+    SYMLINK = 7
+    LINK = 8
+    RENAME = 9
+    UNLINK = 10
+    RMDIR = 11
+    WRITE = 12
+    COPY = 13
+    IOCTL = 14
+    CLONE = 15
+    DEDUPE = 16
+    SETFLAGS = 17
+    MMAP = 18
+    MPROTECT = 19
+    TRUNCATE = 20
+    FALLOCATE = 21
+    CHMOD = 22
+    CHOWN = 23
+    UTIME = 24
+    SETXATTR = 25
+    REMOVEXATTR = 26
+    MOUNT = 27
+    MOVE_MOUNT = 28
+    MOUNT_SETATTR = 29
+    UMOUNT = 30
+    CHROOT = 31
+    PIVOT_ROOT = 32
+    UNSHARE = 33
+    AIO_WRITE = 34
+    URING = 35
+    HANDLE = 36
+    MREMAP = 37
+    SOCKETCALL = 38
+    OLD_MMAP = 39
+
+
+class Arg(enum.IntEnum):
+    """enum wa_operand_kind of probes/events.h: how to find an operand."""
+
+    NONE = 0
+    CWD = 1
+    AT = 2
+    FD = 3
+    OPEN_CWD = 4
+    OPEN_AT = 5
+    TEXT = 6
+    SOCKADDR = 7
+
+
+NO_ARG = 0xFF
+ABI_64, ABI_32, ABI_X32, SPECS = 0, 512, 1024, 2048
+
+_SPEC = struct.Struct("=12B4x")
+"""struct wa_spec; `tests/unit/test_wire_layout.py` compares it with the C side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """One operand: its kind, the argument with the directory, the argument with the path or fd."""
+
+    kind: Arg
+    directory: int = 0
+    argument: int = 0
+
+
+_NOWHERE = Where(Arg.NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to record of a system call."""
+
+    op: WireOp
+    path: Where
+    source: Where = _NOWHERE
+    args: tuple[int, ...] = ()
+    """Indices of the arguments to send along, at most three."""
+    rare: bool = False
+    """Wake the host at once: paths may mean something else from here on."""
+
+    def pack(self) -> bytes:
+        """Return the entry as struct wa_spec."""
+        args = (*self.args, NO_ARG, NO_ARG, NO_ARG)[:3]
+        return _SPEC.pack(
+            self.op,
+            self.path.kind,
+            self.path.directory,
+            self.path.argument,
+            self.source.kind,
+            self.source.directory,
+            self.source.argument,
+            *args,
+            self.rare,
+            0,
+        )
+
+
+def _cwd(argument: int) -> Where:
+    return Where(Arg.CWD, 0, argument)
+
+
+def _at(directory: int, argument: int) -> Where:
+    return Where(Arg.AT, directory, argument)
+
+
+def _fd(argument: int) -> Where:
+    return Where(Arg.FD, 0, argument)
+
+
+def _text(argument: int) -> Where:
+    return Where(Arg.TEXT, 0, argument)
+
+
+_CALLS: dict[str, Call] = {
+    # Open: the file itself if it worked, the name if not. args: flags, mode.
+    "open": Call(WireOp.OPEN, Where(Arg.OPEN_CWD, 0, 0), args=(1, 2)),
+    "openat": Call(WireOp.OPEN, Where(Arg.OPEN_AT, 0, 1), args=(2, 3)),
+    "openat2": Call(WireOp.OPENAT2, Where(Arg.OPEN_AT, 0, 1)),
+    "creat": Call(WireOp.CREAT, Where(Arg.OPEN_CWD, 0, 0), args=(NO_ARG, 1)),
+    "open_by_handle_at": Call(WireOp.HANDLE, Where(Arg.OPEN_CWD, 0, 6), args=(2,)),
+    # Names. args: flags, mode, device.
+    "mkdir": Call(WireOp.MKDIR, _cwd(0), args=(NO_ARG, 1)),
+    "mkdirat": Call(WireOp.MKDIR, _at(0, 1), args=(NO_ARG, 2)),
+    "mknod": Call(WireOp.MKNOD, _cwd(0), args=(NO_ARG, 1, 2)),
+    "mknodat": Call(WireOp.MKNOD, _at(0, 1), args=(NO_ARG, 2, 3)),
+    "bind": Call(WireOp.BIND, Where(Arg.SOCKADDR, 0, 1)),
+    "socketcall": Call(WireOp.SOCKETCALL, Where(Arg.SOCKADDR, 0, 1)),
+    "symlink": Call(WireOp.SYMLINK, _cwd(1), _text(0)),
+    "symlinkat": Call(WireOp.SYMLINK, _at(1, 2), _text(0)),
+    "link": Call(WireOp.LINK, _cwd(1), _cwd(0)),
+    "linkat": Call(WireOp.LINK, _at(2, 3), _at(0, 1), args=(4,)),
+    "rename": Call(WireOp.RENAME, _cwd(1), _cwd(0)),
+    "renameat": Call(WireOp.RENAME, _at(2, 3), _at(0, 1)),
+    "renameat2": Call(WireOp.RENAME, _at(2, 3), _at(0, 1), args=(4,)),
+    "unlink": Call(WireOp.UNLINK, _cwd(0)),
+    "unlinkat": Call(WireOp.UNLINK, _at(0, 1), args=(2,)),
+    "rmdir": Call(WireOp.RMDIR, _cwd(0)),
+    # Data.
+    "write": Call(WireOp.WRITE, _fd(0)),
+    "pwrite64": Call(WireOp.WRITE, _fd(0)),
+    "writev": Call(WireOp.WRITE, _fd(0)),
+    "pwritev": Call(WireOp.WRITE, _fd(0)),
+    "pwritev2": Call(WireOp.WRITE, _fd(0)),
+    "copy_file_range": Call(WireOp.COPY, _fd(2), _fd(0)),
+    "sendfile": Call(WireOp.COPY, _fd(0), _fd(1)),
+    "sendfile64": Call(WireOp.COPY, _fd(0), _fd(1)),
+    "splice": Call(WireOp.COPY, _fd(2), _fd(0)),
+    "ioctl": Call(WireOp.IOCTL, _fd(0), args=(1, 2, 4)),
+    "mmap": Call(WireOp.MMAP, _fd(4), args=(1, 2, 3)),
+    "old_mmap": Call(WireOp.OLD_MMAP, _fd(4), args=(1, 2, 3)),
+    "mprotect": Call(WireOp.MPROTECT, _NOWHERE, args=(0, 1, 2)),
+    "pkey_mprotect": Call(WireOp.MPROTECT, _NOWHERE, args=(0, 1, 2)),
+    "mremap": Call(WireOp.MREMAP, _NOWHERE, args=(0, 1, 2)),
+    "truncate": Call(WireOp.TRUNCATE, _cwd(0), args=(1,)),
+    "truncate64": Call(WireOp.TRUNCATE, _cwd(0), args=(1,)),
+    "ftruncate": Call(WireOp.TRUNCATE, _fd(0), args=(1,)),
+    "ftruncate64": Call(WireOp.TRUNCATE, _fd(0), args=(1,)),
+    "fallocate": Call(WireOp.FALLOCATE, _fd(0), args=(1, 2, 3)),
+    "io_submit": Call(WireOp.AIO_WRITE, _fd(5), args=(4,)),
+    "io_uring_setup": Call(WireOp.URING, _NOWHERE),
+    # Metadata. args: flags (AT_*), mode.
+    "chmod": Call(WireOp.CHMOD, _cwd(0), args=(NO_ARG, 1)),
+    "fchmod": Call(WireOp.CHMOD, _fd(0), args=(NO_ARG, 1)),
+    "fchmodat": Call(WireOp.CHMOD, _at(0, 1), args=(NO_ARG, 2)),
+    "fchmodat2": Call(WireOp.CHMOD, _at(0, 1), args=(3, 2)),
+    "chown": Call(WireOp.CHOWN, _cwd(0), args=(NO_ARG, 1, 2)),
+    "lchown": Call(WireOp.CHOWN, _cwd(0), args=(NO_ARG, 1, 2)),
+    "fchown": Call(WireOp.CHOWN, _fd(0), args=(NO_ARG, 1, 2)),
+    "fchownat": Call(WireOp.CHOWN, _at(0, 1), args=(4, 2, 3)),
+    "utime": Call(WireOp.UTIME, _cwd(0)),
+    "utimes": Call(WireOp.UTIME, _cwd(0)),
+    "futimesat": Call(WireOp.UTIME, _at(0, 1)),
+    "utimensat": Call(WireOp.UTIME, _at(0, 1), args=(3,)),
+    "setxattr": Call(WireOp.SETXATTR, _cwd(0), _text(1)),
+    "lsetxattr": Call(WireOp.SETXATTR, _cwd(0), _text(1)),
+    "fsetxattr": Call(WireOp.SETXATTR, _fd(0), _text(1)),
+    "setxattrat": Call(WireOp.SETXATTR, _at(0, 1), _text(3), args=(2,)),
+    "removexattr": Call(WireOp.REMOVEXATTR, _cwd(0), _text(1)),
+    "lremovexattr": Call(WireOp.REMOVEXATTR, _cwd(0), _text(1)),
+    "fremovexattr": Call(WireOp.REMOVEXATTR, _fd(0), _text(1)),
+    "removexattrat": Call(WireOp.REMOVEXATTR, _at(0, 1), _text(3), args=(2,)),
+    "file_setattr": Call(WireOp.SETFLAGS, _at(0, 1), args=(4,)),
+    # What moves the meaning of later paths.
+    "mount": Call(WireOp.MOUNT, _cwd(1), _cwd(0), args=(3,), rare=True),
+    "move_mount": Call(WireOp.MOVE_MOUNT, _at(2, 3), _at(0, 1), args=(4,), rare=True),
+    "mount_setattr": Call(WireOp.MOUNT_SETATTR, _at(0, 1), args=(2,), rare=True),
+    "umount": Call(WireOp.UMOUNT, _cwd(0), rare=True),
+    "umount2": Call(WireOp.UMOUNT, _cwd(0), args=(1,), rare=True),
+    "chroot": Call(WireOp.CHROOT, _cwd(0), rare=True),
+    "pivot_root": Call(WireOp.PIVOT_ROOT, _cwd(0), _cwd(1), rare=True),
+    "unshare": Call(WireOp.UNSHARE, _NOWHERE, args=(0,), rare=True),
+    "setns": Call(WireOp.UNSHARE, _NOWHERE, args=(1,), rare=True),
+}
+
+NOFOLLOW_CALLS = frozenset({"lchown", "lsetxattr", "lremovexattr"})
+"""Calls that never follow a symlink at the end of the name, and have no flag that says so."""
+
+# fmt: off
+_NUMBERS_64: dict[str, int] = {
+    "write": 1, "open": 2, "mmap": 9, "mprotect": 10, "ioctl": 16, "pwrite64": 18, "writev": 20,
+    "mremap": 25, "sendfile": 40, "bind": 49, "truncate": 76, "ftruncate": 77, "rename": 82, "mkdir": 83,
+    "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "chmod": 90, "fchmod": 91,
+    "chown": 92, "fchown": 93, "lchown": 94, "utime": 132, "mknod": 133, "pivot_root": 155,
+    "chroot": 161, "mount": 165, "umount2": 166, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190,
+    "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "io_submit": 209, "utimes": 235,
+    "openat": 257, "mkdirat": 258, "mknodat": 259, "fchownat": 260, "futimesat": 261, "unlinkat": 263,
+    "renameat": 264, "linkat": 265, "symlinkat": 266, "fchmodat": 268, "unshare": 272, "splice": 275,
+    "utimensat": 280, "fallocate": 285, "pwritev": 296, "open_by_handle_at": 304, "setns": 308,
+    "renameat2": 316, "copy_file_range": 326, "pwritev2": 328, "pkey_mprotect": 329,
+    "io_uring_setup": 425, "move_mount": 429, "openat2": 437, "mount_setattr": 442, "fchmodat2": 452,
+    "setxattrat": 463, "removexattrat": 466, "file_setattr": 469,
+}
+_NUMBERS_32: dict[str, int] = {
+    "write": 4, "open": 5, "creat": 8, "link": 9, "unlink": 10, "mknod": 14, "chmod": 15, "lchown": 16,
+    "mount": 21, "umount": 22, "utime": 30, "rename": 38, "mkdir": 39, "rmdir": 40, "ioctl": 54,
+    "chroot": 61, "symlink": 83, "old_mmap": 90, "truncate": 92, "ftruncate": 93, "fchmod": 94, "fchown": 95,
+    "umount2": 52, "socketcall": 102,
+    "mprotect": 125, "writev": 146, "mremap": 163, "pwrite64": 181, "chown": 182, "sendfile": 187,
+    "mmap": 192, "truncate64": 193, "ftruncate64": 194, "lchown32": 198, "fchown32": 207, "chown32": 212,
+    "pivot_root": 217, "setxattr": 226, "lsetxattr": 227, "fsetxattr": 228, "removexattr": 235,
+    "lremovexattr": 236, "fremovexattr": 237, "sendfile64": 239, "io_submit": 248, "utimes": 271,
+    "openat": 295, "mkdirat": 296, "mknodat": 297, "fchownat": 298, "futimesat": 299, "unlinkat": 301,
+    "renameat": 302, "linkat": 303, "symlinkat": 304, "fchmodat": 306, "unshare": 310, "splice": 313,
+    "utimensat": 320, "fallocate": 324, "pwritev": 334, "open_by_handle_at": 342, "setns": 346,
+    "renameat2": 353, "bind": 361, "copy_file_range": 377, "pwritev2": 379, "pkey_mprotect": 380,
+    "utimensat_time64": 412, "io_uring_setup": 425, "move_mount": 429, "openat2": 437, "mount_setattr": 442,
+    "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "file_setattr": 469,
+}
+_NUMBERS_X32: dict[str, int] = {
+    "ioctl": 514, "writev": 516, "pwritev": 535, "io_submit": 544, "pwritev2": 547,
+}
+# fmt: on
+_SAME_AS = {
+    "lchown32": "lchown",
+    "fchown32": "fchown",
+    "chown32": "chown",
+    "utimensat_time64": "utimensat",
+}
+"""32-bit calls that differ from their namesakes in the width of an argument we do not read."""
+
+
+def table() -> tuple[bytes, dict[int, str]]:
+    """Return the table as the kernel side holds it (struct wa_table), and the name of each row."""
+    rows = bytearray(_SPEC.size * SPECS)
+    names: dict[int, str] = {}
+    for start, numbers in ((ABI_64, _NUMBERS_64), (ABI_32, _NUMBERS_32), (ABI_X32 - 512, _NUMBERS_X32)):
+        for name, number in numbers.items():
+            row = start + number
+            call = _CALLS[_SAME_AS.get(name, name)]
+            rows[row * _SPEC.size : (row + 1) * _SPEC.size] = call.pack()
+            names[row] = name
+    return bytes(rows), names

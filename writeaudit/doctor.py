@@ -1,0 +1,323 @@
+"""What a machine offers the capture backends, and what would mend what it lacks.
+
+Reads files below a root directory and nothing else where it can, so that a test can
+show it any machine. Judges no backend itself: `commands.doctor` asks each one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import enum
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+CAPABILITIES = {"CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
+"""Those that decide what may be traced, by their numbers in linux/capability.h."""
+
+OLDEST_KERNEL = (5, 8)
+"""The first one with the BPF ring buffer and with CAP_BPF (bpf-helpers(7), capabilities(7))."""
+
+
+class Family(enum.StrEnum):
+    """Distributions whose packages have the same names and the same installer."""
+
+    DEBIAN = "debian"
+    FEDORA = "fedora"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What os-release(5) says about the system."""
+
+    id: str
+    version: str
+    pretty: str
+    family: Family
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What decides which backends can run. None stands for what the system does not tell."""
+
+    distribution: Distribution
+    kernel: str
+    arch: str
+    btf: bool
+    """Whether the kernel describes its own types (/sys/kernel/btf/vmlinux)."""
+    root: bool
+    capabilities: Mapping[str, bool]
+    """Effective ones, by the names of `CAPABILITIES`."""
+    lockdown: str | None
+    """none, integrity or confidentiality (kernel_lockdown(7))."""
+    unprivileged_bpf_disabled: int | None
+    ptrace_scope: int | None
+    """Yama's: 0 anybody's, 1 one's own children, 2 administrators only, 3 nobody (ptrace(2))."""
+    protected_hardlinks: int | None
+    libbpf: str | None
+    """Version of the library that would be loaded."""
+    strace: str | None
+    """Version of the program on PATH."""
+    bcc: bool
+    """Whether the distribution's Python package for bcc is installed."""
+
+    @property
+    def may_load_bpf(self) -> bool:
+        """Whether this process has the capabilities that eBPF tracing takes."""
+        has = self.capabilities
+        return has["CAP_SYS_ADMIN"] or (has["CAP_BPF"] and has["CAP_PERFMON"])
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """One step that helps: why, and the exact command if there is one."""
+
+    reason: str
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendState:
+    """What one backend's own check said."""
+
+    name: str
+    tier: str
+    works: bool
+    reason: str | None
+    """Why it does not."""
+    remedies: tuple[Remedy, ...] = ()
+
+
+def parse_os_release(text: str) -> Distribution:
+    """Read os-release(5). Unknown or missing fields give an unknown distribution."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and not name.startswith("#"):
+            try:
+                fields[name] = "".join(shlex.split(value))
+            except ValueError:  # a quote without its partner
+                fields[name] = value
+    names = {fields.get("ID", ""), *fields.get("ID_LIKE", "").split()}
+    if names & {"debian", "ubuntu"}:
+        family = Family.DEBIAN
+    elif names & {"fedora", "rhel", "centos"}:
+        family = Family.FEDORA
+    else:
+        family = Family.OTHER
+    return Distribution(
+        fields.get("ID", "unknown"),
+        fields.get("VERSION_ID", ""),
+        fields.get("PRETTY_NAME", fields.get("NAME", "an unknown distribution")),
+        family,
+    )
+
+
+def parse_capabilities(status: str) -> dict[str, bool]:
+    """Read the effective capabilities from the text of /proc/PID/status."""
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    held = int(match[1], 16) if match else 0
+    return {name: bool(held >> bit & 1) for name, bit in CAPABILITIES.items()}
+
+
+def parse_lockdown(text: str) -> str | None:
+    """Read /sys/kernel/security/lockdown: the chosen word stands in brackets."""
+    match = re.search(r"\[(\w+)\]", text)
+    return match[1] if match else None
+
+
+def parse_strace_version(text: str) -> str | None:
+    """Read the first line of ``strace --version``."""
+    match = re.match(r"strace -- version (\S+)", text)
+    return match[1] if match else None
+
+
+def kernel_version(release: str) -> tuple[int, int] | None:
+    """Return the first two numbers of a kernel release, None if it has none."""
+    match = re.match(r"(\d+)\.(\d+)", release)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def _number(path: Path) -> int | None:
+    text = _read(path)
+    try:
+        return int(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def libbpf_version() -> str | None:
+    """Return the version of the libbpf that the loader finds, ``?`` if it does not say."""
+    for name in ("libbpf.so.1", "libbpf.so.0", ctypes.util.find_library("bpf")):
+        if name is None:
+            continue
+        try:
+            library = ctypes.CDLL(name)
+        except OSError:
+            continue
+        try:
+            version = library.libbpf_version_string  # since 0.6
+        except AttributeError:
+            return "?"
+        version.restype = ctypes.c_char_p
+        text: bytes = version()
+        return text.decode("ascii", "replace").removeprefix("v")
+    return None
+
+
+def strace_version() -> str | None:
+    """Return the version of the strace on PATH, None if there is none that runs."""
+    program = shutil.which("strace")
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return parse_strace_version(done.stdout) or "?"
+
+
+def gather(root: Path = Path("/")) -> Facts:
+    """Look at this machine; files are read below ``root``."""
+    proc, sys = root / "proc", root / "sys"
+    release = _read(root / "etc/os-release") or _read(root / "usr/lib/os-release") or ""
+    # Debian's place for Python modules of the system; Fedora's has the version in it.
+    bcc_homes = [
+        root / "usr/lib/python3/dist-packages/bcc",
+        *root.glob("usr/lib/python3.*/site-packages/bcc"),
+    ]
+    return Facts(
+        distribution=parse_os_release(release),
+        kernel=platform.release(),
+        arch=platform.machine(),
+        btf=(sys / "kernel/btf/vmlinux").exists(),
+        root=os.geteuid() == 0,
+        capabilities=parse_capabilities(_read(proc / "self/status") or ""),
+        lockdown=parse_lockdown(_read(sys / "kernel/security/lockdown") or ""),
+        unprivileged_bpf_disabled=_number(proc / "sys/kernel/unprivileged_bpf_disabled"),
+        ptrace_scope=_number(proc / "sys/kernel/yama/ptrace_scope"),
+        protected_hardlinks=_number(proc / "sys/fs/protected_hardlinks"),
+        libbpf=libbpf_version(),
+        strace=strace_version(),
+        bcc=any(home.is_dir() for home in bcc_homes),
+    )
+
+
+_LIBBPF0 = {"debian": ("11",), "ubuntu": ("20.04", "20.10", "21.04", "21.10", "22.04")}
+"""Releases that have no libbpf1 yet."""
+
+
+def packages(program: str, distribution: Distribution) -> str | None:
+    """Return the package that holds libbpf, strace or bcc, None where its name is not known."""
+    match distribution.family:
+        case Family.DEBIAN:
+            if program == "libbpf":
+                return "libbpf0" if distribution.version in _LIBBPF0.get(distribution.id, ()) else "libbpf1"
+            return {"strace": "strace", "bcc": "python3-bpfcc"}.get(program)
+        case Family.FEDORA:
+            return {"libbpf": "libbpf", "strace": "strace", "bcc": "python3-bcc"}.get(program)
+        case Family.OTHER:
+            return None
+        case _:
+            assert_never(distribution.family)
+
+
+def install(program: str, distribution: Distribution, *, root: bool) -> Remedy:
+    """Return how to install libbpf, strace or bcc on that distribution."""
+    package = packages(program, distribution)
+    if package is None:
+        return Remedy(f"{program} is missing: install your distribution's package of it")
+    tool = "apt-get" if distribution.family is Family.DEBIAN else "dnf"
+    prefix = "" if root else "sudo "
+    return Remedy(f"{program} is missing", f"{prefix}{tool} install -y {package}")
+
+
+def remedies(backend: str, facts: Facts) -> tuple[Remedy, ...]:
+    """Return what keeps ``backend`` from working on such a machine, in the order in which to mend it.
+
+    Empty if these facts explain nothing: then the backend's own hint is all there is.
+    """
+    match backend:
+        case "ebpf":
+            return (*_for_library("libbpf", facts.libbpf is not None, facts), *_for_bpf(facts))
+        case "bcc":
+            return (*_for_library("bcc", facts.bcc, facts), *_for_bpf(facts))
+        case "strace":
+            return (*_for_library("strace", facts.strace is not None, facts), *_for_ptrace(facts))
+        case _:
+            return ()
+
+
+def _for_library(program: str, present: bool, facts: Facts) -> tuple[Remedy, ...]:
+    return () if present else (install(program, facts.distribution, root=facts.root),)
+
+
+def _for_bpf(facts: Facts) -> tuple[Remedy, ...]:
+    found = []
+    version = kernel_version(facts.kernel)
+    if version is not None and version < OLDEST_KERNEL:
+        found.append(Remedy(f"Linux {facts.kernel} is too old: eBPF capture needs 5.8 or later"))
+    if not facts.btf:
+        found.append(Remedy("the kernel does not describe its types: it needs CONFIG_DEBUG_INFO_BTF=y"))
+    if facts.lockdown == "confidentiality":
+        found.append(
+            Remedy(
+                "the kernel is locked down (confidentiality): no eBPF program may read its memory; use strace"
+            )
+        )
+    if not facts.may_load_bpf:
+        if facts.root:
+            found.append(
+                Remedy(
+                    "root without CAP_BPF and CAP_PERFMON, as in a container: start it with both",
+                    "docker run --cap-add BPF --cap-add PERFMON …",
+                )
+            )
+        else:
+            found.append(
+                Remedy(
+                    "eBPF takes root, or CAP_BPF and CAP_PERFMON; the audited command still runs as you",
+                    'sudo "$(command -v writeaudit)" run -- COMMAND',
+                )
+            )
+    return tuple(found)
+
+
+def _for_ptrace(facts: Facts) -> tuple[Remedy, ...]:
+    scope = facts.ptrace_scope
+    if scope == 3:
+        return (
+            Remedy("kernel.yama.ptrace_scope is 3: nobody may trace, until the next start of the machine"),
+        )
+    if scope == 2 and not facts.capabilities["CAP_SYS_PTRACE"]:
+        sudo = "" if facts.root else "sudo "
+        return (
+            Remedy(
+                "kernel.yama.ptrace_scope is 2: only administrators may trace",
+                f"{sudo}sysctl kernel.yama.ptrace_scope=1",
+            ),
+        )
+    return ()

@@ -1,0 +1,63 @@
+"""npm: one content-addressed cache with logs beside it; node_modules in the project or the prefix."""
+
+from __future__ import annotations
+
+import os
+
+from writeaudit.policy.profiles.context import Context
+
+_CHANGE_WORDS = "install i in add update up upgrade uninstall un remove rm r dedupe audit init pkg version"
+_CHANGES = frozenset(_CHANGE_WORDS.split())
+
+
+def gather(context: Context) -> None:
+    """Add the zones of an npm command."""
+    place = setting(context, "cache") or os.path.join(context.home, ".npm")
+    context.zone("cache", context.path(place, tilde=True))
+    modules(context, ["package.json", "package-lock.json", "npm-shrinkwrap.json"], _CHANGES)
+
+
+def setting(context: Context, name: str) -> str | None:
+    """Return an npm setting: the option, npm_config_NAME in any case, the project's and the user's .npmrc."""
+    if given := context.option(f"--{name}"):
+        return given
+    wanted = f"npm_config_{name.replace('-', '_')}"
+    for variable, value in context.env.items():
+        if variable.lower().replace("-", "_") == wanted and value:
+            return value
+    root = context.nearest("package.json", "node_modules")
+    files = [os.path.join(root, ".npmrc")] if root else []
+    own = context.env.get("NPM_CONFIG_USERCONFIG") or os.path.join(context.home, ".npmrc")
+    for path in (*files, own):
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            key, equals, value = line.partition("=")
+            if equals and key.strip() == name:
+                return value.strip().strip("\"'").replace("${HOME}", context.home)
+    return None
+
+
+def modules(context: Context, manifests: list[str], changes: frozenset[str]) -> None:
+    """Add node_modules, the project around it, and the manifests if the command is about them."""
+    if directory := context.option("--prefix", "-C", "--dir", "--cwd"):
+        context.cwd = context.path(directory)
+    if context.flag("-g", "--global"):
+        program = context.program("node") or "/usr/local/bin/node"
+        prefix = setting(context, "prefix") or os.path.dirname(os.path.dirname(os.path.realpath(program)))
+        prefix = context.path(prefix, tilde=True)
+        context.zone("node_modules", os.path.join(prefix, "lib", "node_modules"), os.path.join(prefix, "bin"))
+        return
+    root = context.nearest("package.json", "node_modules") or context.cwd
+    context.zone("node_modules", os.path.join(root, "node_modules"))
+    # Workspaces have a node_modules of their own in each member.
+    context.zone(
+        "node_modules", patterns=[pattern + b"/**/node_modules" for pattern in context.patterns(root)]
+    )
+    context.protected("project", root)
+    word = next((arg for arg in context.run.args if not arg.startswith("-")), "install")
+    if word in changes and not context.flag("--frozen-lockfile", "--no-save"):
+        context.zone("lockfile", *(os.path.join(root, name) for name in manifests))

@@ -1,0 +1,44 @@
+"""pipenv: environments in WORKON_HOME or in the project, pip underneath."""
+
+from __future__ import annotations
+
+import os
+
+from writeaudit.policy.profiles.context import Context
+
+_PURPOSE = frozenset({"install", "uninstall", "lock", "update", "upgrade"})
+_WITH_VALUE = frozenset(
+    {"-p", "--python", "-i", "--index", "-r", "--requirements", "--categories", "--extra-pip-args"}
+)
+
+
+def gather(context: Context) -> None:
+    """Add the zones of a pipenv command."""
+    given = context.env.get("PIPENV_PIPFILE")
+    pipfile = (
+        context.path(given) if given else os.path.join(context.nearest("Pipfile") or context.cwd, "Pipfile")
+    )
+    root = os.path.dirname(pipfile)
+    caches = context.xdg("XDG_CACHE_HOME", ".cache")
+    own = context.env.get("PIPENV_CACHE_DIR")
+    pips = context.env.get("PIP_CACHE_DIR")
+    context.zone("cache", context.path(own) if own else os.path.join(caches, "pipenv"))
+    context.zone("cache", context.path(pips) if pips else os.path.join(caches, "pip"))
+    context.zone("venv", _environments(context, root))
+    context.protected("project", root)
+    words = context.operands(_WITH_VALUE)[:1]
+    if set(words) & _PURPOSE and not context.flag("--deploy", "--ignore-pipfile"):
+        context.zone("lockfile", pipfile, pipfile + ".lock")
+
+
+def _environments(context: Context, root: str) -> str:
+    active = context.env.get("VIRTUAL_ENV")
+    if active and not context.truthy("PIPENV_IGNORE_VIRTUALENVS"):
+        return context.path(active)
+    inside = os.path.join(root, ".venv")
+    asked = context.env.get("PIPENV_VENV_IN_PROJECT")
+    if context.truthy("PIPENV_VENV_IN_PROJECT") or (not asked and os.path.isdir(inside)):
+        return inside
+    if home := context.env.get("WORKON_HOME"):
+        return context.path(home, tilde=True)
+    return os.path.join(context.xdg("XDG_DATA_HOME", ".local/share"), "virtualenvs")

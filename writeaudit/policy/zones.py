@@ -1,0 +1,247 @@
+"""Which zone a path lies in: patterns compiled once, answers kept for each directory.
+
+A pattern is a list of path components and covers everything below what it matches.
+Among the patterns that match a path, the longest match wins:
+
+1. the one that matched more components of the path;
+2. then the one with more bytes that are not wildcards;
+3. then the stricter access (none, ro, rw);
+4. then the zone that stands later in the policy.
+
+The components of all patterns form a tree that is walked like a non-deterministic
+automaton: one step a component, with the states after each directory kept. A path in a
+directory where no pattern goes on costs one dictionary look-up.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from writeaudit.errors import PolicyError
+from writeaudit.judgement import Policy, Zone, ZoneAccess
+from writeaudit.text import show
+
+_SPECIAL = re.compile(rb"[*?\[]")
+_ESCAPED = re.compile(rb"\[([*?\[])\]")
+_CLASS = re.compile(rb"\[!?\]?[^\]]*\]")
+_STRICTNESS = {ZoneAccess.READ_WRITE: 0, ZoneAccess.READ_ONLY: 1, ZoneAccess.NONE: 2}
+
+# Beyond this many directories the memory is let go and built anew: an installer does not
+# come near, a hostile program should not fill our memory with made-up names.
+_KEPT_DIRECTORIES = 200_000
+
+DEVICES_ZONE = "devices"
+_DEVICES = Zone(
+    name=DEVICES_ZONE,
+    access=ZoneAccess.READ_WRITE,
+    patterns=(
+        *(
+            b"/dev/" + name
+            for name in (b"null zero full random urandom tty ptmx pts console stdin stdout stderr fd".split())
+        ),
+        *(
+            b"/proc/*/" + name
+            for name in (
+                b"comm oom_score_adj oom_adj uid_map gid_map projid_map setgroups "
+                b"coredump_filter timerslack_ns loginuid attr fd".split()
+            )
+        ),
+        *(b"/proc/*/task/*/" + name for name in b"comm attr fd".split()),
+    ),
+)
+
+
+def with_devices(policy: Policy) -> Policy:
+    """Return `policy` with the built-in zone ``devices``, unless it has one of its own."""
+    if any(zone.name == DEVICES_ZONE for zone in policy.zones):
+        return policy
+    return Policy(policy.name, policy.source, (*policy.zones, _DEVICES), policy.tool)
+
+
+def escape(path: bytes) -> bytes:
+    """Return the pattern that matches `path` itself, wildcard characters and all."""
+    return _SPECIAL.sub(lambda found: b"[" + found[0] + b"]", path)
+
+
+def literal(component: bytes) -> bytes | None:
+    """Return the one name that a pattern's component matches, or None if it may match several."""
+    if not _SPECIAL.search(component):
+        return component
+    if _SPECIAL.search(_ESCAPED.sub(b"", component)):
+        return None
+    return _ESCAPED.sub(rb"\1", component)
+
+
+def check_pattern(pattern: bytes) -> None:
+    """Raise `PolicyError` if `pattern`, an absolute one, cannot be understood."""
+    if not pattern.startswith(b"/"):
+        raise PolicyError(f"the pattern {show(pattern)} is not absolute")
+    if b"\0" in pattern:
+        raise PolicyError(f"the pattern {show(pattern)} holds a NUL byte, which no path does")
+    for component in pattern.split(b"/"):
+        if b"**" in component and component != b"**":
+            raise PolicyError(
+                f"the pattern {show(pattern)} has ** beside other characters",
+                hint="** stands alone between slashes (/a/**/b); * matches within one name.",
+            )
+        if b"[" in _CLASS.sub(b"", component):
+            raise PolicyError(
+                f"the pattern {show(pattern)} opens a bracket that is never closed",
+                hint="Write [[] for a bracket that is part of a name.",
+            )
+
+
+class Rank(NamedTuple):
+    """How good a match is; the greatest wins."""
+
+    depth: int
+    literal_bytes: int
+    strictness: int
+    order: int
+
+
+@dataclass(slots=True, eq=False)
+class _Node:
+    """A state: what has been matched so far, and what may follow."""
+
+    names: dict[bytes, _Node] = field(default_factory=dict)
+    globs: list[tuple[re.Pattern[bytes], _Node]] = field(default_factory=list)
+    anywhere: _Node | None = None
+    """The state after ``**``, which stays alive whatever component follows."""
+    loops: bool = False
+    ends: list[tuple[int, int, int, Zone]] = field(default_factory=list)
+    """Literal bytes, strictness, index and zone of the patterns that are complete here."""
+
+
+class _Place(NamedTuple):
+    """What is known about one directory."""
+
+    states: tuple[_Node, ...]
+    """The states from which a name in this directory may go on; mostly none."""
+    depth: int
+    rank: Rank
+    zone: Zone | None
+
+
+_NO_RANK = Rank(-1, -1, -1, -1)
+
+
+class ZoneMatcher:
+    """Finds the zone of a path. Patterns are those of `Zone`: absolute and expanded."""
+
+    __slots__ = ("_places", "_root")
+
+    def __init__(self, zones: tuple[Zone, ...]) -> None:
+        start = _Node()
+        for index, zone in enumerate(zones):
+            for pattern in zone.patterns:
+                check_pattern(pattern)
+                self._add(start, index, zone, pattern)
+        states, rank, best = self._arrive([start], 0, _NO_RANK, None)
+        self._root = _Place(states, 0, rank, best)
+        self._places: dict[bytes, _Place] = {b"": self._root}
+
+    @staticmethod
+    def _add(start: _Node, index: int, zone: Zone, pattern: bytes) -> None:
+        components = [part for part in pattern.split(b"/") if part not in (b"", b".")]
+        # A zone covers what is below it: a ** at the end would say that twice, and would
+        # make the match as long as the path, longer than any other.
+        while components and components[-1] == b"**":
+            components.pop()
+        node = start
+        size = 0
+        for component in components:
+            if component == b"**":
+                if node.anywhere is None:
+                    node.anywhere = _Node(loops=True)
+                node = node.anywhere
+                continue
+            name = literal(component)
+            if name is not None:
+                size += len(name)
+                node = node.names.setdefault(name, _Node())
+                continue
+            size += len(_CLASS.sub(b"", component).translate(None, b"*?"))
+            regex = re.compile(fnmatch.translate(component.decode("latin-1")).encode("latin-1"))
+            known = next((child for seen, child in node.globs if seen.pattern == regex.pattern), None)
+            if known is None:
+                known = _Node()
+                node.globs.append((regex, known))
+            node = known
+        node.ends.append((size, _STRICTNESS[zone.access], index, zone))
+
+    @staticmethod
+    def _arrive(
+        nodes: list[_Node], depth: int, rank: Rank, zone: Zone | None
+    ) -> tuple[tuple[_Node, ...], Rank, Zone | None]:
+        """Close `nodes` over ``**``, and take the best pattern that ends in one of them."""
+        alive: list[_Node] = []
+        for node in nodes:  # grows while it is walked
+            if node.anywhere is not None and node.anywhere not in nodes:
+                nodes.append(node.anywhere)
+            for size, strictness, index, ended in node.ends:
+                candidate = Rank(depth, size, strictness, index)
+                if candidate > rank:
+                    rank, zone = candidate, ended
+            if node.names or node.globs or node.loops:
+                alive.append(node)
+        return tuple(alive), rank, zone
+
+    def _step(self, place: _Place, name: bytes) -> _Place:
+        nodes: list[_Node] = []
+        for node in place.states:
+            child = node.names.get(name)
+            if child is not None:
+                nodes.append(child)
+            for regex, target in node.globs:
+                if regex.match(name):
+                    nodes.append(target)
+            if node.loops:
+                nodes.append(node)
+        depth = place.depth + 1
+        states, rank, zone = self._arrive(nodes, depth, place.rank, place.zone)
+        return _Place(states, depth, rank, zone)
+
+    def _place(self, directory: bytes) -> _Place:
+        """Return what is known about `directory`, spelled without a slash at its end."""
+        known = self._places.get(directory)
+        if known is not None:
+            return known
+        if len(self._places) > _KEPT_DIRECTORIES:
+            self._places = {b"": self._root}
+        # Not recursive: a path may have thousands of components.
+        place = self._root
+        pos = 0
+        while pos < len(directory):
+            end = directory.find(b"/", pos + 1)
+            if end < 0:
+                end = len(directory)
+            if not place.states:
+                break
+            prefix = directory[:end]
+            at = self._places.get(prefix)
+            if at is None:
+                name = directory[pos + 1 : end]
+                at = self._step(place, name) if name not in (b"", b".") else place
+                self._places[prefix] = at
+            place = at
+            pos = end
+        self._places[directory] = place
+        return place
+
+    def find(self, path: bytes) -> Zone | None:
+        """Return the zone of an absolute, normalised path; None outside every zone.
+
+        A path that is not absolute lies outside every zone.
+        """
+        cut = path.rfind(b"/")
+        if cut < 0 or path[:1] != b"/":
+            return None
+        place = self._places.get(path[:cut]) or self._place(path[:cut])
+        if not place.states:
+            return place.zone
+        name = path[cut + 1 :]
+        return self._step(place, name).zone if name else place.zone

@@ -1,0 +1,224 @@
+"""What the HTML template shows without any script, put together and named."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from writeaudit.audit import Process
+from writeaudit.events import FsEvent
+from writeaudit.judgement import FileSummary, Finding, Verdict
+from writeaudit.report.view import MountRow, Report, Status, ZoneRow, mount_rows, zone_rows
+from writeaudit.report.wording import command_line, duration, ending, gap_list, verdict
+from writeaudit.text import plural, size
+
+STATIC_FILES = 100
+"""Paths that are there without the script; it replaces them by the whole list."""
+
+PROCESS_LIMIT = 1000
+EVIDENCE_SHOWN = 20
+"""Events of a finding that are listed below it; the others are linked by number."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountCard:
+    """One side of a link fallback."""
+
+    role: str
+    mountpoint: str
+    fstype: str
+    dev: str
+    source: str
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A name and a value, both shown text."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """An event that proves a finding."""
+
+    seq: int
+    event: FsEvent
+    time: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class FindingView:
+    """A finding with its details sorted by how they are shown."""
+
+    finding: Finding
+    mounts: tuple[MountCard, ...]
+    facts: tuple[Fact, ...]
+    evidence: tuple[Evidence, ...]
+    further: tuple[int, ...]
+    """seq numbers of evidence that is not listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """One line of the process tree."""
+
+    process: Process
+    depth: int
+    """0 for the command itself; more than 8 shows as 8."""
+    command: str
+    took: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Everything that the template needs; the template only lays it out."""
+
+    report: Report
+    status: Status
+    verdict: str
+    gaps: Sequence[str]
+    command: str
+    ending: str
+    duration: str
+    figures: Sequence[Fact]
+    findings: Sequence[FindingView]
+    zones: Sequence[ZoneRow]
+    mounts: Sequence[MountRow]
+    files: Sequence[FileSummary]
+    files_total: int
+    processes: Sequence[ProcessRow]
+    processes_total: int
+    kinds: Sequence[str]
+    """Kinds of records that the kernel side counted."""
+
+
+def build_page(report: Report, ranked: Sequence[FileSummary]) -> Page:
+    """Put the page together. ``ranked`` are the files in the order of the list."""
+    completeness = report.audit.completeness
+    zones, mounts = zone_rows(report), mount_rows(report)
+    processes = process_tree(report.audit.processes)
+    return Page(
+        report=report,
+        status=report.status,
+        verdict=verdict(report),
+        gaps=gap_list(completeness),
+        command=command_line(report.audit.run.command),
+        ending=ending(report.audit.run),
+        duration=duration(report.audit.run.duration_s),
+        figures=_figures(report, zones),
+        findings=[_finding(report, finding) for finding in report.findings],
+        zones=zones,
+        mounts=mounts,
+        files=ranked[:STATIC_FILES],
+        files_total=len(ranked),
+        processes=processes[:PROCESS_LIMIT],
+        processes_total=len(processes),
+        kinds=sorted({*completeness.emitted, *completeness.received, *completeness.lost}),
+    )
+
+
+def _figures(report: Report, zones: Sequence[ZoneRow]) -> list[Fact]:
+    verdicts = report.totals.verdicts
+    return [
+        Fact("files changed", f"{sum(row.extent.files for row in zones):,}"),
+        Fact("written", size(sum(row.extent.bytes for row in zones))),
+        Fact("violations", f"{verdicts[Verdict.VIOLATION]:,}"),
+        Fact("refused attempts", f"{verdicts[Verdict.ATTEMPT]:,}"),
+        Fact("events", f"{report.totals.events:,}"),
+        Fact("processes", f"{len({process.pid for process in report.audit.processes}):,}"),
+    ]
+
+
+def _finding(report: Report, finding: Finding) -> FindingView:
+    cards, facts = _details(finding.details)
+    rows = [
+        Evidence(seq, event, duration(event.time_ns / 1e9), report.judge(event).verdict)
+        for seq in finding.evidence[:EVIDENCE_SHOWN]
+        if (event := report.evidence.get(seq)) is not None
+    ]
+    counted = [Fact("evidence", plural(finding.count, "event"))]
+    if finding.files:
+        counted.append(Fact("files", f"{finding.files:,}"))
+    if finding.bytes:
+        counted.append(Fact("bytes", size(finding.bytes)))
+    listed = {row.seq for row in rows}
+    further = tuple(seq for seq in finding.evidence if seq not in listed)
+    return FindingView(finding, tuple(cards), (*counted, *facts), tuple(rows), further)
+
+
+def _details(details: Mapping[str, object]) -> tuple[list[MountCard], list[Fact]]:
+    """Split a finding's details into mounts, shown side by side, and plain facts."""
+    cards: list[MountCard] = []
+    facts: list[Fact] = []
+    for key, value in details.items():
+        label = key.replace("_", " ")
+        items: Sequence[object] = [value]
+        if isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            items = value
+        for item in items:
+            if isinstance(item, Mapping) and ("mountpoint" in item or "dev" in item):
+                cards.append(_card(str(item.get("role", label)), item))
+            elif isinstance(item, Mapping):
+                facts += [Fact(f"{label}: {name}", _scalar(inner)) for name, inner in item.items()]
+            elif item not in (None, "", (), []):
+                facts.append(Fact(label, _scalar(item)))
+    return cards, facts
+
+
+def _card(role: str, mount: Mapping[str, object]) -> MountCard:
+    def get(key: str) -> str:
+        return str(mount.get(key, ""))
+
+    return MountCard(role, get("mountpoint"), get("fstype"), get("dev"), get("source"), get("root"))
+
+
+def _scalar(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case list() | tuple():
+            return ", ".join(_scalar(item) for item in value)
+        case _:
+            return str(value)
+
+
+def process_tree(processes: Sequence[Process]) -> list[ProcessRow]:
+    """Return processes as a tree in depth-first order, siblings by start.
+
+    A process that ran several programs has a line for each, one below the other.
+    """
+    by_pid: dict[int, list[Process]] = defaultdict(list)
+    for process in processes:
+        by_pid[process.pid].append(process)
+    children: dict[int, list[int]] = defaultdict(list)
+    roots: list[int] = []
+    for pid, lives in by_pid.items():
+        lives.sort(key=lambda process: process.started_ns)
+        parent = lives[0].ppid
+        (children[parent] if parent in by_pid and parent != pid else roots).append(pid)
+    rows: list[ProcessRow] = []
+    seen: set[int] = set()
+    # Reused pids can make a ring; whatever the walk from the roots misses starts anew.
+    for start in (*roots, *by_pid):
+        stack = [(start, 0)]
+        while stack:
+            pid, depth = stack.pop()
+            if pid in seen:
+                continue
+            seen.add(pid)
+            rows += [_process_row(process, min(depth, 8)) for process in by_pid[pid]]
+            below = sorted(children[pid], key=lambda child: by_pid[child][0].started_ns, reverse=True)
+            stack += [(child, depth + 1) for child in below]
+    return rows
+
+
+def _process_row(process: Process, depth: int) -> ProcessRow:
+    took = "" if process.ended_ns is None else duration((process.ended_ns - process.started_ns) / 1e9)
+    return ProcessRow(process, depth, command_line(process.argv or (process.exe,)), took)

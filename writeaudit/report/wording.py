@@ -1,0 +1,156 @@
+"""The sentences that every renderer shares: the verdict, the gaps, how the command ended."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Sequence
+
+from writeaudit.audit import Completeness, RunInfo
+from writeaudit.judgement import Severity, Verdict
+from writeaudit.report.view import OUTSIDE, Report, Status
+from writeaudit.text import plural, show
+
+
+def verdict(report: Report) -> str:
+    """Return the one sentence that answers "was it allowed to?".
+
+    An incomplete audit says so first, and never contains the word "clean" but to deny it.
+    """
+    match report.status:
+        case Status.INCOMPLETE:
+            gaps = join(gap_list(report.audit.completeness))
+            seen = _violations(report) or "no violation was seen in what was recorded"
+            return f"Incomplete: {gaps}, so this run cannot be called clean; {seen}."
+        case Status.VIOLATIONS:
+            return f"{_violations(report)}{_also(report)}."
+        case Status.CLEAN:
+            return _clean(report)
+
+
+def _violations(report: Report) -> str:
+    by_zone = [
+        (zone, count)
+        for (zone, verdict), count in report.totals.zones.items()
+        if verdict is Verdict.VIOLATION and count
+    ]
+    by_zone.sort(key=lambda item: -item[1])
+    total = sum(count for _zone, count in by_zone)
+    if not total:
+        return ""
+    what = plural(total, "violation")
+    if len(by_zone) == 1:
+        return f"{what} {_place(by_zone[0][0])}"
+    return f"{what}: " + join([f"{count:,} {_place(zone)}" for zone, count in by_zone])
+
+
+def _place(zone: str | None) -> str:
+    return OUTSIDE if zone is None else f"in zone {zone}"
+
+
+def _clean(report: Report) -> str:
+    changes = report.changes
+    if report.severities[Severity.ERROR]:
+        return f"The policy allows {_all(changes)}{_also(report, ', but there')}."
+    if not changes:
+        return f"Clean: nothing was changed{_also(report)}."
+    return f"Clean: the policy allows {_all(changes)}{_also(report)}."
+
+
+def _all(changes: int) -> str:
+    match changes:
+        case 0:
+            return "all of it"
+        case 1:
+            return "the one change"
+        case _:
+            return f"all {changes:,} changes"
+
+
+def _also(report: Report, link: str = "; there") -> str:
+    """Return what else the reader should look at, or nothing."""
+    counts = report.severities
+    parts: list[str] = []
+    # Errors go without saying where violations are what the sentence is about.
+    if counts[Severity.ERROR] and report.status is Status.CLEAN:
+        parts.append(plural(counts[Severity.ERROR], "error"))
+    if counts[Severity.WARNING]:
+        parts.append(plural(counts[Severity.WARNING], "warning"))
+    if not parts:
+        return ""
+    single = sum(counts[s] for s in (Severity.ERROR, Severity.WARNING)) == 1
+    return f"{link} {'is' if single else 'are'} {join(parts)}"
+
+
+def gap_list(completeness: Completeness) -> list[str]:
+    """Return why "clean" cannot be said, one clause a reason; empty if the audit is complete."""
+    gaps: list[str] = []
+    if not completeness.finished:
+        gaps.append("the recording breaks off before the command ended")
+    if completeness.lost_events:
+        count = completeness.lost_events
+        gaps.append(f"{plural(count, 'event')} {'was' if count == 1 else 'were'} lost")
+    if completeness.truncated:
+        gaps.append(f"{plural(completeness.truncated, 'path')} could not be read in full")
+    if completeness.survivors:
+        count = len(completeness.survivors)
+        gaps.append(f"{plural(count, 'process', 'processes')} outlived the audit")
+    blind = [spot.kind for spot in completeness.blind_spots if spot.incomplete]
+    if blind:
+        kinds = join(sorted(show(kind.encode("utf-8", "surrogateescape")) for kind in set(blind)))
+        gaps.append(f"something ran that this backend cannot see ({kinds})")
+    return gaps
+
+
+def ending(run: RunInfo) -> str:
+    """Return how the command ended, as a phrase: ``exit status 0``, ``ended by SIGKILL (9)``."""
+    if run.signal is not None:
+        try:
+            name = signal.Signals(run.signal).name
+        except ValueError:
+            name = "signal"
+        return f"ended by {name} ({run.signal})"
+    if run.exit_status is None:
+        return "end not seen"
+    return f"exit status {run.exit_status}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people: ``0.4 ms``, ``85 ms``, ``1.32 s``, ``2 min 05 s``, ``1 h 02 min``."""
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def command_line(argv: Sequence[bytes]) -> str:
+    """Return a command as one shown line; arguments that a shell would split stand in quotes."""
+    return " ".join(_word(arg) for arg in argv)
+
+
+def _word(arg: bytes) -> str:
+    shown = show(arg)
+    plain = shown and not any(char in " '\"$`&|;<>()*?[]{}#~!\\" for char in shown)
+    return shown if plain else "'" + shown.replace("'", "'\\''") + "'"
+
+
+def join(parts: Iterable[str]) -> str:
+    """Return ``a``, ``a and b``, ``a, b and c``."""
+    *head, last = list(parts) or [""]
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def code_spans(prose: str) -> list[tuple[bool, str]]:
+    """Split a message at its backticks into (is code, text) pieces.
+
+    Where backticks do not pair (a name may hold one), the whole text is one piece as it stands.
+    """
+    parts = prose.split("`")
+    if len(parts) % 2 == 0:
+        return [(False, prose)]
+    return [(number % 2 == 1, part) for number, part in enumerate(parts) if part]

@@ -1,0 +1,35 @@
+"""When a file was made: statx(2), which the standard library does not have."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import time
+
+_AT_FDCWD, _AT_SYMLINK_NOFOLLOW = -100, 0x100
+_STATX_BTIME = 0x800
+_BTIME_AT = 80
+"""Offset of stx_btime in struct statx: i64 seconds, u32 nanoseconds."""
+_MASK_AT = 0
+_SLACK_NS = 20_000_000
+"""File systems stamp with the clock's last tick, which may be some milliseconds old."""
+
+try:
+    _statx = ctypes.CDLL(None, use_errno=True).statx
+except AttributeError:  # a C library without it
+    _statx = None
+
+
+def born_ns(path: bytes) -> int | None:
+    """Return when a file was made (CLOCK_MONOTONIC, ns, a little late); None if unknown."""
+    if _statx is None:
+        return None
+    buffer = ctypes.create_string_buffer(256)
+    if _statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, buffer):
+        return None
+    if not struct.unpack_from("=I", buffer, _MASK_AT)[0] & _STATX_BTIME:
+        return None
+    seconds, nanoseconds = struct.unpack_from("=qI", buffer, _BTIME_AT)
+    offset = time.time_ns() - time.monotonic_ns()
+    return int(seconds * 1_000_000_000 + nanoseconds - offset + _SLACK_NS)

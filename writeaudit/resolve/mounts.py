@@ -1,0 +1,188 @@
+"""Mount tables: what is mounted where, in which mount namespace, over the time of a run.
+
+`/proc/PID/mountinfo` (proc_pid_mountinfo(5)) says it for the present; records from the
+kernel side say it for mounts whose namespace is gone by the time that we could look.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from writeaudit.audit import Mount
+
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+
+
+def unescape(field: bytes) -> bytes:
+    r"""Undo mountinfo's escapes: space, tab, newline and backslash read ``\040`` and so on."""
+    return _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field)
+
+
+def parse_mountinfo(text: bytes, mount_ns: int, *, own: bool) -> tuple[Mount, ...]:
+    """Return the mounts of one mountinfo file, in its order. A line that makes no sense is left out."""
+    mounts: list[Mount] = []
+    for line in text.splitlines():
+        before, separator, after = line.partition(b" - ")
+        fields, tail = before.split(b" "), after.split(b" ")
+        if not separator or len(fields) < 6 or len(tail) < 3:
+            continue
+        major, _, minor = fields[2].partition(b":")
+        options = fields[5].decode("utf-8", "replace").split(",")
+        # The file system's own options (after the dash) say whether all of it is read-only.
+        if "ro" in tail[2].split(b",")[0].decode().split(",") and "ro" not in options:
+            options.insert(0, "ro")
+        mounts.append(
+            Mount(
+                id=int(fields[0]),
+                mount_ns=mount_ns,
+                dev=os.makedev(int(major), int(minor)),
+                fstype=tail[0].decode("utf-8", "replace"),
+                source=unescape(tail[1]),
+                root=unescape(fields[3]),
+                mountpoint=unescape(fields[4]),
+                options=tuple(options),
+                parent=int(fields[1]),
+                own=own,
+            )
+        )
+    return tuple(mounts)
+
+
+def below(path: bytes, directory: bytes) -> bytes | None:
+    """Return the rest of `path` below `directory` (b"" or b"/rest"); None if it lies elsewhere."""
+    if directory == b"/":
+        return b"" if path == b"/" else path
+    if path == directory:
+        return b""
+    if path.startswith(directory + b"/"):
+        return path[len(directory) :]
+    return None
+
+
+class MountTable:
+    """The mounts of one namespace at one time."""
+
+    def __init__(self, mounts: Iterable[Mount]) -> None:
+        self.mounts = tuple(mounts)
+        # A later mount on the same point hides an earlier one.
+        self._points = {mount.mountpoint: mount for mount in self.mounts}
+        self._known: dict[bytes, Mount | None] = {}
+
+    def of(self, path: bytes) -> Mount | None:
+        """Return the mount that an absolute path, free of symlinks, lies in."""
+        found = self._points.get(path)
+        if found is not None:
+            return found
+        directory = path[: path.rfind(b"/")] or b"/"
+        if directory == path:
+            return None
+        if directory in self._known:
+            return self._known[directory]
+        found = self._known[directory] = self.of(directory)
+        return found
+
+    def name_of(self, dev: int, inside: bytes, preferred: bytes) -> bytes | None:
+        """Return the path of the file ``inside`` the file system ``dev``, if it can be named here.
+
+        Several names are possible (bind mounts); ``preferred`` is taken if it is one of them.
+        """
+        names: list[bytes] = []
+        for mount in self.mounts:
+            if mount.dev != dev:
+                continue
+            rest = below(inside, mount.root)
+            if rest is None:
+                continue
+            name = (mount.mountpoint.rstrip(b"/") + rest) or b"/"
+            if self.of(name) is mount:
+                if name == preferred:
+                    return name
+                names.append(name)
+        return min(names, key=len, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    dev: int
+    root: bytes
+    mountpoint: bytes
+    mount_ns: int
+
+
+class MountBook:
+    """All mounts met in one run, and which one a mount id stands for at the moment.
+
+    The kernel gives a mount id again once it is free, so a recorded id may differ from the
+    kernel's: the second mount with id 40 is recorded as 40 + 2**32.
+    """
+
+    def __init__(self, own_ns: int, mountinfo: bytes) -> None:
+        self.own_ns = own_ns
+        self._all: dict[int, Mount] = {}
+        self._now: dict[int, int] = {}
+        self._uses: dict[int, int] = {}
+        self.tables: dict[int, MountTable] = {}
+        self.read(own_ns, mountinfo)
+
+    @property
+    def own(self) -> MountTable:
+        """The table of writeaudit's own namespace."""
+        return self.tables[self.own_ns]
+
+    def read(self, mount_ns: int, mountinfo: bytes) -> None:
+        """Take in the present table of a namespace."""
+        mounts = parse_mountinfo(mountinfo, mount_ns, own=mount_ns == self.own_ns)
+        self.tables[mount_ns] = MountTable(self.note(mount) for mount in mounts)
+
+    def note(self, mount: Mount) -> Mount:
+        """Take in one mount and return it as it is recorded."""
+        kernel_id = mount.id
+        current = self._now.get(kernel_id)
+        if current is not None:
+            known = self._all[current]
+            if _key(known) == _key(mount):
+                # mountinfo knows more options than the kernel side; the newest wins otherwise.
+                if len(mount.options) >= len(known.options):
+                    self._all[current] = replace(mount, id=current)
+                return self._all[current]
+        uses = self._uses.get(kernel_id, 0)
+        self._uses[kernel_id] = uses + 1
+        recorded = replace(mount, id=kernel_id + (uses << 32))
+        self._all[recorded.id] = recorded
+        self._now[kernel_id] = recorded.id
+        return recorded
+
+    def get(self, kernel_id: int | None) -> Mount | None:
+        """Return the mount that the kernel now calls ``kernel_id``."""
+        if kernel_id is None:
+            return None
+        recorded = self._now.get(kernel_id)
+        return None if recorded is None else self._all[recorded]
+
+    def all(self) -> tuple[Mount, ...]:
+        """Return every mount met, in the order of their recorded ids."""
+        return tuple(self._all[key] for key in sorted(self._all))
+
+
+def _key(mount: Mount) -> _Key:
+    return _Key(mount.dev, mount.root, mount.mountpoint, mount.mount_ns)
+
+
+def namespace_of(pid: int | str) -> int | None:
+    """Return the inode number of a process's mount namespace; None if it is gone."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
+    except OSError:
+        return None
+
+
+def mountinfo_of(pid: int | str) -> bytes | None:
+    """Return a process's mountinfo; None if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/mountinfo").read_bytes()
+    except OSError:
+        return None
