@@ -141,14 +141,14 @@ WA_FUNC int note_write(__u64 file, __s64 ret)
 
 /* Which ioctl is it? Returns the operation, or WA_OP_NONE; puts the source's descriptor,
  * where there is one, into arg[5]. */
-WA_FUNC int ioctl_op(__u32 unused)
+WA_FUNC int ioctl_op(__u32 command)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	__s64 fd = -1;
 
 	if (!s)
 		return WA_OP_NONE;
-	switch ((__u32)s->arg[1]) {
+	switch (command) {
 	case WA_FICLONE:
 		s->arg[5] = (int)s->arg[2];
 		return WA_OP_CLONE;
@@ -370,7 +370,7 @@ WA_FUNC int on_syscall(__u32 slot, __u32 op, __s64 ret)
 		break;
 	}
 	case WA_OP_IOCTL:
-		op = ioctl_op(0);
+		op = ioctl_op((__u32)s->arg[1]);
 		if (op == WA_OP_NONE)
 			return 0;
 		if (op == WA_OP_DEDUPE)

@@ -82,11 +82,17 @@ def clone_finding(group: CloneGroup) -> Finding:
     was = "was" if len(group.refusals) == 1 else "were"
     instead = []
     if group.linked:
-        instead.append(f"{plural(group.linked, 'file')} hard-linked between the same mounts")
+        where = "between the same mounts" if first.source else "on that mount"
+        instead.append(f"{plural(group.linked, 'hard link')} {where}")
     if group.copied:
         total = sum(made.size for _, made in group.copied)
         instead.append(f"{plural(len(group.copied), 'file')} copied ({size(total)})")
-    done = f"instead: {', '.join(instead)}." if instead else "nothing was linked or copied in their place."
+    if instead:
+        done = f"instead: {', '.join(instead)}."
+    elif first.source:
+        done = "nothing was linked or copied in their place."
+    else:
+        done = "what was done instead is not known, as the recording does not name the sources."
     return Finding(
         rule=registered.id,
         title=registered.title,

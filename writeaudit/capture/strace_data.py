@@ -36,6 +36,15 @@ def write_line(context: Context, thread: Thread, time_ns: int, line: bytes, pos:
     _wrote(context, thread, time_ns + result.duration_ns if whole else time_ns, descriptor, result)
 
 
+def writes_file(context: Context, thread: Thread | None, text: bytes) -> bool:
+    """Whether a write that never ended, from its name on, was meant for a file."""
+    match = _head(text, text.index(b"(") + 1)
+    if match is None or thread is None:
+        return False
+    descriptor = context.descriptor(Descriptor(int(match[1]), unescape(match[2]), match[3] is not None))
+    return descriptor is not None and context.holds_data(context.open_file(thread, descriptor))
+
+
 def _wrote(context: Context, thread: Thread, time_ns: int, arg: Descriptor, result: Result) -> None:
     descriptor = context.descriptor(arg)
     assert descriptor is not None
@@ -144,7 +153,7 @@ def _mmap(context: Context, call: Call) -> None:
     start, length = call.result.value, call.number(1)
     if call.ok and start is not None and mappings:
         _forget(mappings, start, length)
-    descriptor = context.descriptor(call.args[4]) if len(call.args) > 4 else None  # noqa: PLR2004
+    descriptor = context.descriptor(call.args[4]) if len(call.args) > 4 else None
     if descriptor is None or b"MAP_SHARED" not in call.word(3):
         return
     if not has_name(descriptor.path, deleted=descriptor.deleted):
@@ -194,11 +203,27 @@ def _aio(context: Context, call: Call) -> None:
             _wrote(context, call.thread, call.time_ns, target, asked)
 
 
+_MMAPS = frozenset({b"mmap", b"mmap2"})
+_MPROTECTS = frozenset({b"mprotect", b"pkey_mprotect"})
+
+
+def irrelevant(name: bytes, line: bytes, mappings: list[Mapping]) -> bool:
+    """Whether a call of many is none of those that matter: told from the line before it is read.
+
+    A name that holds one of the words only has its line read in vain.
+    """
+    if name in _MMAPS:
+        return b"MAP_SHARED" not in line and not mappings
+    if name in _MPROTECTS:
+        return not mappings
+    return name == b"ioctl" and not any(word in line for word in IOCTL_WORDS)
+
+
 HANDLERS: Handlers = {
     **dict.fromkeys(_COPIES, _copy),
     b"ioctl": _ioctl,
-    **dict.fromkeys((b"mmap", b"mmap2"), _mmap),
-    **dict.fromkeys((b"mprotect", b"pkey_mprotect"), _mprotect),
+    **dict.fromkeys(_MMAPS, _mmap),
+    **dict.fromkeys(_MPROTECTS, _mprotect),
     b"io_submit": _aio,
 }
 """Every call that this module reads, but for the writes."""

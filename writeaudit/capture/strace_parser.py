@@ -20,7 +20,7 @@ from writeaudit.audit import BlindSpot
 from writeaudit.capture import strace_data, strace_names, strace_tree
 from writeaudit.capture.interface import ProcessExec, ProcessExit, ProcessStart, Record
 from writeaudit.capture.strace_context import Call, Context, Handlers, merged
-from writeaudit.capture.strace_data import IOCTL_WORDS, WRITES, write_line
+from writeaudit.capture.strace_data import WRITES, irrelevant, write_line, writes_file
 from writeaudit.capture.strace_lexer import (
     Descriptor,
     Group,
@@ -41,8 +41,7 @@ _UNFINISHED = b" <unfinished ...>"
 _DETACHED = b" <detached ...>"
 _CLONES = frozenset({b"clone", b"clone2", b"clone3", b"fork", b"vfork"})
 _EXECS = frozenset({b"execve", b"execveat"})
-_MMAPS = frozenset({b"mmap", b"mmap2"})
-_MPROTECTS = frozenset({b"mprotect", b"pkey_mprotect"})
+_MANY = frozenset({b"mmap", b"mmap2", b"mprotect", b"pkey_mprotect", b"ioctl"})
 _OPENS = frozenset({b"open", b"openat", b"openat2"})
 _CHANGING_OPEN = (b"O_CREAT", b"O_TRUNC", b"O_TMPFILE")
 _HARMLESS = (
@@ -77,7 +76,8 @@ class TraceParser:
 
     ``root`` is the process id of the command, ``cwd`` its working directory and
     ``parent`` the process that started it. ``clock_offset_ns`` is added to strace's
-    wall-clock times and makes them CLOCK_MONOTONIC. ``deleted_inside`` tells that strace
+    wall-clock times and makes them CLOCK_MONOTONIC. ``own_mount_ns`` is the inode number of
+    writeaudit's mount namespace. ``deleted_inside`` tells that strace
     is older than 5.19, and leaves the kernel's `` (deleted)`` in its paths.
     """
 
@@ -89,9 +89,10 @@ class TraceParser:
         parent: int = 0,
         clock_offset_ns: int = 0,
         host: Host | None = None,
+        own_mount_ns: int | None = None,
         deleted_inside: bool = False,
     ) -> None:
-        self._context = Context(NoHost() if host is None else host, deleted_inside)
+        self._context = Context(NoHost() if host is None else host, deleted_inside, own_mount_ns)
         self._root = root
         self._offset = clock_offset_ns
         process = Process(root, parent, started=False)
@@ -149,8 +150,8 @@ class TraceParser:
         """Hand out what was still being added up. Call it once, at the end of the trace."""
         out = self.feed(b"\n") if self._rest else []
         self._context.out = out
-        for pending in self._pending.values():
-            self._unknown(pending.name, pending.text)
+        for tid, pending in self._pending.items():
+            self._unknown(self._threads.get(tid), pending.name, pending.text)
         self._pending.clear()
         self._context.ledger.settle_all(out)
         return out
@@ -170,7 +171,7 @@ class TraceParser:
             thread = self._adopt(tid, time_ns)
         if name is not None:
             if line.endswith((_UNFINISHED, b" ...>")):
-                self._begun(tid, name, line, match.start(4))
+                self._begun(thread, name, line, match.start(4))
             else:
                 self._finished(thread, time_ns, name, line, match.end(), whole=True)
         elif resumed is not None:
@@ -182,27 +183,23 @@ class TraceParser:
         elif special is not None:
             self._ended(thread, time_ns, line, match.end())
 
-    def _begun(self, tid: int, name: bytes, line: bytes, pos: int) -> None:
+    def _begun(self, thread: Thread, name: bytes, line: bytes, pos: int) -> None:
         if line.endswith(_UNFINISHED):
-            self._pending[tid] = _Pending(name, line[pos : -len(_UNFINISHED)])
+            self._pending[thread.tid] = _Pending(name, line[pos : -len(_UNFINISHED)])
         elif line.endswith(_DETACHED):
-            self._unknown(name, line[pos:])
+            self._unknown(thread, name, line[pos:])
         elif changed := _changed(line):
             self._pending[int(changed[1])] = _Pending(name, line[pos : changed.start()])
         else:
             raise UnparsedLine("a call that strace left for an unknown reason")
 
-    def _unknown(self, name: bytes, text: bytes) -> None:
+    def _unknown(self, thread: Thread | None, name: bytes, text: bytes) -> None:
         """Count a call whose result nobody will ever see."""
         if name in _HARMLESS or self.started_ns is None:
             return
         if name in _OPENS and not any(word in text for word in _CHANGING_OPEN):
             return
-        if name in WRITES or name in _MPROTECTS:
-            return  # a write to a file is counted where its descriptor is read
-        if name in _MMAPS and b"MAP_SHARED" not in text:
-            return
-        if name == b"ioctl" and not any(word in text for word in IOCTL_WORDS):
+        if irrelevant(name, text, []) or (name in WRITES and not writes_file(self._context, thread, text)):
             return
         self._context.lose("unknown_result")
 
@@ -223,13 +220,7 @@ class TraceParser:
             if self.started_ns is not None:
                 write_line(context, thread, time_ns, line, pos, whole=whole)
             return
-        if name in _MMAPS:
-            if b"MAP_SHARED" not in line and not thread.process.mappings:
-                return
-        elif name in _MPROTECTS:
-            if not thread.process.mappings:
-                return
-        elif name == b"ioctl" and not any(word in line for word in IOCTL_WORDS):
+        if name in _MANY and irrelevant(name, line, thread.process.mappings):
             return
         args, end = arguments(line, pos)
         outcome = result(line, end)
@@ -239,7 +230,7 @@ class TraceParser:
         elif self.started_ns is None:
             return
         elif outcome.value is None and outcome.error is None:
-            self._unknown(name, line)
+            self._unknown(thread, name, line)
         elif name in _CLONES:
             self._cloned(call, child)
         else:
@@ -328,6 +319,13 @@ class TraceParser:
                 exe = base.path
                 if program.value:
                     exe = joined(Place(base.path), program.value)
+        if self._context.host.gains_privileges(exe):
+            self._context.blind(
+                "setuid",
+                "a setuid program ran without the privileges that it has when nobody traces it; "
+                "the ebpf backend leaves it alone",
+                incomplete=False,
+            )
         words, whole = _argv(argv)
         if not whole:
             # strace cut it short; the process itself still knows, if it is still the same one.
@@ -356,7 +354,7 @@ class TraceParser:
             raise UnparsedLine("an end of an unknown kind")
         pending = self._pending.pop(tid, None)
         if pending is not None:
-            self._unknown(pending.name, pending.text)
+            self._unknown(thread, pending.name, pending.text)
         self._threads.pop(tid, None)
         files = thread.files
         files.users -= 1

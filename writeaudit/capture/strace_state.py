@@ -39,6 +39,9 @@ class Host(Protocol):
     def file_type(self, path: bytes) -> int | None:
         """Return the file type bits (`stat.S_IFMT`) of an absolute path."""
 
+    def gains_privileges(self, path: bytes) -> bool:
+        """Whether a program has a setuid or setgid bit."""
+
     def real_path(self, path: bytes) -> bytes | None:
         """Return an absolute path without symlinks."""
 
@@ -68,6 +71,10 @@ class NoHost:
     def file_type(self, path: bytes) -> int | None:  # noqa: ARG002
         """Return None."""
         return None
+
+    def gains_privileges(self, path: bytes) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
 
     def real_path(self, path: bytes) -> bytes | None:  # noqa: ARG002
         """Return None."""

@@ -106,8 +106,9 @@ def _pivot_root(context: Context, call: Call) -> None:
 
 def new_namespace(context: Context, thread: Thread, time_ns: int) -> None:
     """Note that a thread is in another mount namespace from now on."""
-    thread.mount_ns = context.host.mount_ns(thread.tid)
-    if thread.mount_ns is None:
+    found = context.host.mount_ns(thread.tid)
+    thread.mount_ns = None if found == context.own_mount_ns else found
+    if found is None:
         context.blind(
             "namespace",
             "a process was gone before its mount namespace could be looked up: its paths are taken "

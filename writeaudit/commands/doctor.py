@@ -31,7 +31,7 @@ def examine(backend: Backend, facts: Facts) -> BackendState:
 
 
 def as_json(facts: Facts, states: list[BackendState]) -> str:
-    """Render for programs; the names are documented in docs/cli.md."""
+    """Render for programs; the names are documented in docs/doctor.md."""
     distribution = facts.distribution
     document = {
         "schema_version": _SCHEMA_VERSION,

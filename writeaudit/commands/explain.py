@@ -14,13 +14,14 @@ _STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cya
 
 
 @click.command(
+    "explain",
     epilog="""\b
 Examples:
   writeaudit explain           every rule in one line
   writeaudit explain WA102     cause, example and remedy of one""",
 )
 @click.argument("rule", required=False)
-def explain(rule: str | None) -> None:
+def command(rule: str | None) -> None:
     """Explain a rule: its cause, an example, its remedy. Without RULE, list all of them."""
     console = Console()
     if rule is None:

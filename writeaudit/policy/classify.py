@@ -8,7 +8,7 @@ from typing import NamedTuple, assert_never
 
 from writeaudit.events import NAMESPACE_OPS, OK, Access, FsEvent, Op
 from writeaudit.judgement import Judged, Policy, Reason, Verdict, Zone, ZoneAccess
-from writeaudit.policy.zones import ZoneMatcher, with_devices
+from writeaudit.policy.zones import ZoneMatcher, literal, with_devices
 
 REFUSALS = frozenset(
     {"EROFS", "EACCES", "EPERM", "ETXTBSY", "EBUSY", "EDQUOT", "ENOSPC", "EOVERFLOW", "ENOKEY"}
@@ -141,7 +141,7 @@ class _Answers(dict[str, Judged]):
 class Classifier:
     """Judges events by one policy. The zone ``devices`` is added where the policy has none."""
 
-    __slots__ = ("_find", "_on_path", "_on_source", "policy")
+    __slots__ = ("_find", "_on_path", "_on_source", "_ways", "policy")
 
     def __init__(self, policy: Policy) -> None:
         self.policy = with_devices(policy)
@@ -154,6 +154,8 @@ class Classifier:
         self._on_source = [
             {id(zone): _Answers(zone, demand, on_source=True) for zone in zones} for demand in _Demand
         ]
+
+        self._ways = _ways_to_writable_zones(self.policy.zones)
 
     def zone_of(self, path: bytes) -> Zone | None:
         """Return the zone that covers `path`, None outside every zone."""
@@ -202,7 +204,31 @@ class Classifier:
             path.startswith(_SPECIAL_OBJECTS) and has_no_name(event)
         ):
             demand = _Demand.NO_FILE if demand is _Demand.WRITE else _Demand.HANDLE
-        return self._on_path[demand][id(self._find(path))][event.result]
+        zone = self._find(path)
+        if zone is None and op is Op.MKDIR:
+            zone = self._ways.get(path)
+        return self._on_path[demand][id(zone)][event.result]
+
+
+def _ways_to_writable_zones(zones: tuple[Zone, ...]) -> dict[bytes, Zone]:
+    """Return the directories that have to be there before a writable zone can be.
+
+    Making one of them (~/.cache for ~/.cache/uv, in a fresh home) is part of making the zone,
+    as long as it lies outside every zone.
+    """
+    ways: dict[bytes, Zone] = {}
+    for zone in zones:
+        if zone.access is not ZoneAccess.READ_WRITE:
+            continue
+        for pattern in zone.patterns:
+            way = b""
+            for component in pattern.split(b"/")[1:-1]:
+                name = literal(component)
+                if name is None:
+                    break
+                way += b"/" + name
+                ways.setdefault(way, zone)
+    return ways
 
 
 _NAMESPACE = Judged(None, Verdict.ALLOWED)

@@ -290,7 +290,7 @@ def _access(file: _File, shown: str, key: str | int, table: Mapping[str, object]
 def _patterns(
     file: _File, shown: str, key: str | int, table: Mapping[str, object], where: Surroundings
 ) -> tuple[bytes, ...]:
-    given = [word for word in _PATTERN_KEYS if word in table]
+    given = [word for word in table if word in _PATTERN_KEYS]
     example = 'Add patterns = ["~/.cache/uv"].'
     if not given:
         file.fail(f"{shown} has no patterns", "zones", key, hint=example)

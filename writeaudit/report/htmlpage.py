@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from writeaudit.audit import Process
 from writeaudit.events import FsEvent
 from writeaudit.judgement import FileSummary, Finding, Verdict
 from writeaudit.report.view import MountRow, Report, Status, ZoneRow, mount_rows, zone_rows
 from writeaudit.report.wording import command_line, duration, ending, gap_list, verdict
-from writeaudit.text import plural, size
+from writeaudit.text import size
 
 STATIC_FILES = 100
 """Paths that are there without the script; it replaces them by the whole list."""
@@ -42,6 +42,15 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """A path that a finding is about, and where it came from; "" if that is nothing or unknown."""
+
+    path: str
+    source: str
+    size: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """An event that proves a finding."""
 
@@ -58,6 +67,7 @@ class FindingView:
     finding: Finding
     mounts: tuple[MountCard, ...]
     facts: tuple[Fact, ...]
+    examples: tuple[Example, ...]
     evidence: tuple[Evidence, ...]
     further: tuple[int, ...]
     """seq numbers of evidence that is not listed."""
@@ -135,39 +145,71 @@ def _figures(report: Report, zones: Sequence[ZoneRow]) -> list[Fact]:
 
 
 def _finding(report: Report, finding: Finding) -> FindingView:
-    cards, facts = _details(finding.details)
+    details = _details(finding.details)
     rows = [
         Evidence(seq, event, duration(event.time_ns / 1e9), report.judge(event).verdict)
         for seq in finding.evidence[:EVIDENCE_SHOWN]
         if (event := report.evidence.get(seq)) is not None
     ]
-    counted = [Fact("evidence", plural(finding.count, "event"))]
+    counted = [Fact("events", f"{finding.count:,}")]
     if finding.files:
         counted.append(Fact("files", f"{finding.files:,}"))
     if finding.bytes:
         counted.append(Fact("bytes", size(finding.bytes)))
     listed = {row.seq for row in rows}
     further = tuple(seq for seq in finding.evidence if seq not in listed)
-    return FindingView(finding, tuple(cards), (*counted, *facts), tuple(rows), further)
+    return FindingView(
+        finding,
+        tuple(details.cards),
+        (*counted, *details.facts),
+        tuple(details.examples),
+        tuple(rows),
+        further,
+    )
 
 
-def _details(details: Mapping[str, object]) -> tuple[list[MountCard], list[Fact]]:
-    """Split a finding's details into mounts, shown side by side, and plain facts."""
-    cards: list[MountCard] = []
-    facts: list[Fact] = []
+@dataclass(slots=True)
+class _Details:
+    """A finding's details, sorted by how they are shown: side by side, as facts, as a list."""
+
+    cards: list[MountCard] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+
+
+def _details(details: Mapping[str, object]) -> _Details:
+    """Sort details whose keys each rule chooses for itself.
+
+    Mappings with a mount's keys (or called ``…_mount``, and then empty if it is not known) are
+    mounts, ``examples`` are paths or pairs of them, and everything else is a name and a value.
+    """
+    found = _Details()
     for key, value in details.items():
         label = key.replace("_", " ")
-        items: Sequence[object] = [value]
-        if isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
-            items = value
-        for item in items:
-            if isinstance(item, Mapping) and ("mountpoint" in item or "dev" in item):
-                cards.append(_card(str(item.get("role", label)), item))
-            elif isinstance(item, Mapping):
-                facts += [Fact(f"{label}: {name}", _scalar(inner)) for name, inner in item.items()]
-            elif item not in (None, "", (), []):
-                facts.append(Fact(label, _scalar(item)))
-    return cards, facts
+        match value:
+            case Mapping() if key.endswith("_mount") or "mountpoint" in value:
+                found.cards.append(_card(label.removesuffix(" mount"), value))
+            case list() | tuple() if key == "examples":
+                found.examples += [_example(item) for item in value]
+            case Mapping():
+                text = " · ".join(f"{name} {_scalar(inner)}" for name, inner in value.items())
+                found.facts += [Fact(label, text)] if text else []
+            case None | "" | [] | ():
+                pass
+            case _:
+                found.facts.append(Fact(label, _scalar(value)))
+    return found
+
+
+def _example(item: object) -> Example:
+    if not isinstance(item, Mapping):
+        return Example(str(item), "", "")
+    count = item.get("bytes")
+    return Example(
+        str(item.get("path") or item.get("target") or ""),
+        str(item.get("source") or ""),
+        size(count) if isinstance(count, int) else "",
+    )
 
 
 def _card(role: str, mount: Mapping[str, object]) -> MountCard:
@@ -184,7 +226,8 @@ def _scalar(value: object) -> str:
         case int():
             return f"{value:,}"
         case list() | tuple():
-            return ", ".join(_scalar(item) for item in value)
+            # Numbers in a list are names (pids, say), not amounts.
+            return ", ".join(str(item) for item in value)
         case _:
             return str(value)
 

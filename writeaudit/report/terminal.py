@@ -7,6 +7,7 @@ while the command runs.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
@@ -30,9 +31,8 @@ _FINDINGS = 12
 
 def prepare() -> None:
     """Import what `write_summary` will need, ahead of time. May run in a thread."""
-    import rich.console  # noqa: PLC0415
-    import rich.table  # noqa: PLC0415
-    import rich.text  # noqa: PLC0415
+    for module in ("rich.console", "rich.table", "rich.text"):
+        importlib.import_module(module)
 
 
 def write_summary(report: Report, stream: TextIO, outputs: Mapping[str, str] | None = None) -> None:

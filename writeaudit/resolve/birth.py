@@ -15,10 +15,8 @@ _MASK_AT = 0
 _SLACK_NS = 20_000_000
 """File systems stamp with the clock's last tick, which may be some milliseconds old."""
 
-try:
-    _statx = ctypes.CDLL(None, use_errno=True).statx
-except AttributeError:  # a C library without it
-    _statx = None
+_statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
+"""None with a C library that does not have it (glibc before 2.28)."""
 
 
 def born_ns(path: bytes) -> int | None:

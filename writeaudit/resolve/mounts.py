@@ -32,9 +32,9 @@ def parse_mountinfo(text: bytes, mount_ns: int, *, own: bool) -> tuple[Mount, ..
             continue
         major, _, minor = fields[2].partition(b":")
         options = fields[5].decode("utf-8", "replace").split(",")
-        # The file system's own options (after the dash) say whether all of it is read-only.
-        if "ro" in tail[2].split(b",")[0].decode().split(",") and "ro" not in options:
-            options.insert(0, "ro")
+        # The file system's own options, after the dash, say whether all of it is read-only.
+        if tail[2].split(b",")[0] == b"ro" and "ro" not in options:
+            options = ["ro", *(option for option in options if option != "rw")]
         mounts.append(
             Mount(
                 id=int(fields[0]),

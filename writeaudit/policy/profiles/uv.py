@@ -272,6 +272,10 @@ def _purpose(context: Context, word: str, root: str) -> None:
     if word in names:
         own = context.nearest("pyproject.toml") or root
         places = {os.path.join(place, name) for place in (root, own) for name in names[word]}
-        context.zone("lockfile", *sorted(places))
+        # uv writes a temporary file beside the real one, and renames it.
+        beside = [
+            pattern + b"/.tmp??????" for place in sorted({root, own}) for pattern in context.patterns(place)
+        ]
+        context.zone("lockfile", *sorted(places), patterns=beside)
     if word == "build":
         context.zone("output", os.path.join(root, "dist"))

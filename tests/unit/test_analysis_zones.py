@@ -1,0 +1,181 @@
+"""WA201 to WA204: grouping, the milder kinds, and advice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.unit.analysis_streams import ALLOWED, Stream, analyzed, forbidden, policy
+from writeaudit.events import Access, FsEvent, Op
+from writeaudit.judgement import Finding, Judged, Reason, Severity, Verdict, ZoneAccess
+
+CACHE = b"/srv/cache"
+FROZEN = policy(cache=ZoneAccess.READ_ONLY, cache_path=CACHE)
+READ = Judged(None, Verdict.READ)
+
+
+def judging(verdict: Verdict = Verdict.VIOLATION) -> Callable[[FsEvent], Judged]:
+    """Judge as a policy does in which the cache is read-only and the project writable."""
+
+    def judge(event: FsEvent) -> Judged:
+        if event.op is Op.OPEN and event.access is Access.READ:
+            return READ
+        outcome = verdict if event.ok else Verdict.ATTEMPT
+        if event.path.startswith(CACHE):
+            return forbidden("cache", outcome)
+        if event.path.startswith(b"/srv/project"):
+            return ALLOWED
+        return forbidden(None, outcome)
+
+    return judge
+
+
+def found(stream: Stream) -> list[Finding]:
+    return analyzed(stream, judging(), of=FROZEN)
+
+
+def test_changes_in_a_zone_are_one_error() -> None:
+    stream = Stream()
+    stream.add(Op.MKDIR, CACHE + b"/.tmpAbCdEf")
+    stream.create(CACHE + b"/.tmpAbCdEf/a")
+    stream.write(CACHE + b"/.tmpAbCdEf/a", 2048)
+    stream.add(Op.RENAME, CACHE + b"/b", CACHE + b"/.tmpAbCdEf/a")
+    stream.read(CACHE + b"/c")
+    stream.create(b"/srv/project/x")
+    (finding,) = found(stream)
+    assert (finding.rule, finding.severity) == ("WA201", Severity.ERROR)
+    assert (finding.count, finding.files, finding.bytes) == (4, 3, 2048)
+    assert finding.evidence == (1, 2, 4)
+    assert finding.details["zone"] == "cache"
+    assert finding.details["ops"] == {"mkdir": 1, "open": 1, "write": 1, "rename": 1}
+    assert "zone cache (read-only): /srv/cache/.tmpAbCdEf, " in finding.message
+    assert "2.0 KiB written" in finding.message
+    assert "UV_CACHE_DIR" in finding.advice[0]
+    assert "`--zone cache=/srv/cache:rw`" in finding.advice[-1]
+
+
+def test_a_lock_opened_for_writing_and_left_as_it_was_is_a_warning_of_its_own() -> None:
+    stream = Stream()
+    stream.add(Op.OPEN, CACHE + b"/.lock", access=Access.READ_WRITE, flags=("creat",))
+    stream.add(Op.MKDIR, CACHE + b"/d")
+    error, warning = found(stream)
+    assert (error.severity, error.files) == (Severity.ERROR, 1)
+    assert (warning.rule, warning.severity, warning.files) == ("WA201", Severity.WARNING, 1)
+    assert warning.title == "write in a read-only zone: opened for writing, not changed"
+    assert warning.evidence == (1,)
+    assert "`.lock`" in warning.advice[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [Op.WRITE, Op.COPY, Op.CLONE, Op.TRUNCATE, Op.FALLOCATE, Op.MMAP_WRITE, Op.CHMOD, Op.UNLINK],
+)
+def test_any_later_change_makes_the_open_a_real_one(change: Op) -> None:
+    stream = Stream()
+    stream.add(Op.OPEN, CACHE + b"/f", access=Access.WRITE)
+    stream.add(change, CACHE + b"/f")
+    (finding,) = found(stream)
+    assert (finding.severity, finding.files, finding.evidence) == (Severity.ERROR, 1, (2,))
+
+
+@pytest.mark.parametrize(
+    ("flags", "created"), [(("creat",), True), (("trunc",), False), (("tmpfile",), True)]
+)
+def test_an_open_that_makes_or_truncates_is_a_change(flags: tuple[str, ...], created: bool) -> None:
+    stream = Stream()
+    stream.add(Op.OPEN, CACHE + b"/f", access=Access.WRITE, flags=flags, created=created)
+    assert [each.severity for each in found(stream)] == [Severity.ERROR]
+
+
+def test_a_write_of_no_bytes_changes_nothing() -> None:
+    stream = Stream()
+    stream.add(Op.OPEN, CACHE + b"/f", access=Access.WRITE)
+    stream.write(CACHE + b"/f", 0)
+    assert [each.severity for each in found(stream)] == [Severity.WARNING]
+
+
+def test_the_source_side_names_the_place() -> None:
+    stream = Stream()
+    stream.add(Op.RENAME, b"/srv/project/x", CACHE + b"/x")
+    judged = Judged("cache", Verdict.VIOLATION, Reason.READ_ONLY, on_source=True)
+    (finding,) = analyzed(stream, lambda _event: judged, of=FROZEN)
+    assert finding.details["examples"] == ["/srv/cache/x"]
+
+
+def test_a_link_count_alone_is_a_warning_of_its_own() -> None:
+    stream = Stream()
+    stream.link(CACHE + b"/a", b"/srv/project/.venv/a")
+    stream.link(CACHE + b"/b", b"/srv/project/.venv/b")
+    judged = Judged("cache", Verdict.VIOLATION, Reason.LINK_COUNT, on_source=True)
+    (finding,) = analyzed(stream, lambda _event: judged, of=FROZEN)
+    assert (finding.rule, finding.severity, finding.files) == ("WA201", Severity.WARNING, 2)
+    assert "link count only" in finding.title
+    assert "UV_LINK_MODE=copy" in finding.advice[0]
+
+
+def test_places_outside_are_told_by_directory() -> None:
+    stream = Stream()
+    for path in (
+        b"/home/ann/.config/pkg/a",
+        b"/home/ann/.config/pkg/b",
+        b"/home/ann/.local/x",
+        b"/etc/foo/c",
+    ):
+        stream.create(path)
+    findings = found(stream)
+    assert {each.rule for each in findings} == {"WA202"}
+    assert {each.severity for each in findings} == {Severity.ERROR}
+    assert [each.files for each in findings] == [2, 1, 1]
+    assert "in /home/ann/.config/pkg: /home/ann/.config/pkg/a, " in findings[0].message
+    assert "`--zone NAME=/home/ann/.config/pkg:rw`" in findings[0].advice[0]
+
+
+def test_many_directories_outside_make_a_handful_of_findings() -> None:
+    stream = Stream()
+    for number in range(400):
+        stream.create(b"/d%d/e%d/f" % (number % 40, number))
+    findings = found(stream)
+    assert len(findings) == 5
+    assert sum(each.files for each in findings) == 400
+    assert all(len(each.evidence) <= 100 for each in findings)
+
+
+def test_refused_attempts_are_grouped_by_zone_and_errno() -> None:
+    stream = Stream()
+    stream.add(Op.OPEN, CACHE + b"/.lock", access=Access.READ_WRITE, result="EROFS")
+    stream.add(Op.MKDIR, CACHE + b"/.tmpAbCdEf", result="EROFS")
+    stream.add(Op.MKDIR, CACHE + b"/.tmpAbCdEf", result="EROFS")
+    stream.add(Op.MKDIR, b"/etc/x", result="EACCES")
+    first, second = found(stream)
+    assert {first.rule, second.rule} == {"WA203"}
+    assert {first.severity, second.severity} == {Severity.WARNING}
+    assert (first.count, first.files, first.details["errno"]) == (3, 2, "EROFS")
+    assert "3 attempts on 2 paths in zone cache (read-only) were refused with EROFS" in first.message
+    assert any("not read-only" in each for each in first.advice)
+    assert "1 attempt on 1 path outside every zone was refused with EACCES: /etc/x" in second.message
+    assert any("write permission" in each for each in second.advice)
+
+
+def test_reads_of_a_zone_without_access() -> None:
+    stream = Stream()
+    stream.read(b"/home/ann/.ssh/id\n")
+    judged = Judged("keys", Verdict.VIOLATION, Reason.FORBIDDEN_READ)
+    (finding,) = analyzed(stream, lambda _event: judged)
+    assert (finding.rule, finding.severity) == ("WA204", Severity.ERROR)
+    assert r"/home/ann/.ssh/id\x0a" in finding.message
+
+
+def test_errors_come_first() -> None:
+    stream = Stream()
+    stream.add(Op.MKDIR, CACHE + b"/x", result="EROFS")
+    stream.create(b"/etc/a")
+    stream.create(CACHE + b"/a")
+    assert [each.rule for each in found(stream)] == ["WA201", "WA202", "WA203"]
+
+
+def test_a_policy_that_objects_to_nothing_finds_nothing() -> None:
+    stream = Stream()
+    stream.create(b"/srv/project/a")
+    stream.add(Op.MKDIR, b"/srv/project/b", result="EEXIST")
+    assert analyzed(stream) == []

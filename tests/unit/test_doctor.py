@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from writeaudit import doctor
+from writeaudit.capture.interface import Backend, Command, Limits, Outcome, Sink
+from writeaudit.commands import doctor as command_module
+from writeaudit.doctor import Distribution, Facts, Family
+from writeaudit.errors import BackendUnavailable
+
+DEBIAN = Distribution("debian", "12", "Debian GNU/Linux 12 (bookworm)", Family.DEBIAN)
+FEDORA = Distribution("fedora", "42", "Fedora Linux 42", Family.FEDORA)
+OTHER = Distribution("void", "", "Void", Family.OTHER)
+ALL = dict.fromkeys(doctor.CAPABILITIES, True)
+NONE = dict.fromkeys(doctor.CAPABILITIES, False)
+
+GOOD = Facts(
+    distribution=DEBIAN,
+    kernel="6.1.0-30-amd64",
+    arch="x86_64",
+    btf=True,
+    root=True,
+    capabilities=ALL,
+    lockdown="none",
+    unprivileged_bpf_disabled=2,
+    ptrace_scope=1,
+    protected_hardlinks=1,
+    libbpf="1.1",
+    strace="6.1",
+    bcc=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n', DEBIAN),
+        ('PRETTY_NAME="Fedora Linux 42"\nID=fedora\nVERSION_ID=42\n', FEDORA),
+        (
+            "ID=linuxmint\nID_LIKE='ubuntu debian'\nNAME=Mint\n",
+            Distribution("linuxmint", "", "Mint", Family.DEBIAN),
+        ),
+        ("# ID=debian\nID=void\nNAME=Void\n", OTHER),
+        ("", Distribution("unknown", "", "an unknown distribution", Family.OTHER)),
+        ('ID="half\n', Distribution('"half', "", "an unknown distribution", Family.OTHER)),
+    ],
+)
+def test_os_release(text: str, expected: Distribution) -> None:
+    assert doctor.parse_os_release(text) == expected
+
+
+def test_capabilities() -> None:
+    assert doctor.parse_capabilities("Name:\tx\nCapEff:\t000000c000000000\n") == {
+        "CAP_SYS_PTRACE": False,
+        "CAP_SYS_ADMIN": False,
+        "CAP_PERFMON": True,
+        "CAP_BPF": True,
+    }
+    assert doctor.parse_capabilities("") == NONE
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [("none [integrity] confidentiality\n", "integrity"), ("[none] integrity\n", "none"), ("", None)],
+)
+def test_lockdown(text: str, mode: str | None) -> None:
+    assert doctor.parse_lockdown(text) == mode
+
+
+def test_versions() -> None:
+    assert doctor.parse_strace_version("strace -- version 6.1\nCopyright …") == "6.1"
+    assert doctor.parse_strace_version("busybox") is None
+    assert doctor.kernel_version("5.15.0-1-amd64") == (5, 15)
+    assert doctor.kernel_version("strange") is None
+
+
+def test_gather_reads_below_the_root_it_is_given(tmp_path: Path) -> None:
+    files = {
+        "etc/os-release": "ID=fedora\nVERSION_ID=42\nPRETTY_NAME='Fedora Linux 42'\n",
+        "proc/self/status": "CapEff:\t0000000000080000\n",
+        "proc/sys/kernel/yama/ptrace_scope": "2\n",
+        "proc/sys/kernel/unprivileged_bpf_disabled": "odd\n",
+        "sys/kernel/security/lockdown": "none integrity [confidentiality]\n",
+        "sys/kernel/btf/vmlinux": "",
+        "usr/lib/python3.13/site-packages/bcc/__init__.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    facts = doctor.gather(tmp_path)
+    assert facts.distribution == FEDORA
+    assert facts.capabilities == {**NONE, "CAP_SYS_PTRACE": True}
+    assert facts.ptrace_scope == 2
+    assert facts.unprivileged_bpf_disabled is None
+    assert facts.protected_hardlinks is None
+    assert facts.lockdown == "confidentiality"
+    assert facts.btf
+    assert facts.bcc
+
+
+def test_nothing_to_mend_on_a_good_machine() -> None:
+    assert [doctor.remedies(name, GOOD) for name in ("ebpf", "bcc", "strace", "unheard-of")] == [()] * 4
+
+
+@pytest.mark.parametrize(
+    ("distribution", "root", "commands"),
+    [
+        (
+            DEBIAN,
+            True,
+            [
+                "apt-get install -y libbpf1",
+                "apt-get install -y python3-bpfcc",
+                "apt-get install -y strace",
+            ],
+        ),
+        (
+            Distribution("ubuntu", "22.04", "Ubuntu 22.04", Family.DEBIAN),
+            False,
+            [
+                "sudo apt-get install -y libbpf0",
+                "sudo apt-get install -y python3-bpfcc",
+                "sudo apt-get install -y strace",
+            ],
+        ),
+        (
+            FEDORA,
+            False,
+            [
+                "sudo dnf install -y libbpf",
+                "sudo dnf install -y python3-bcc",
+                "sudo dnf install -y strace",
+            ],
+        ),
+        (OTHER, True, [None, None, None]),
+    ],
+)
+def test_package_to_install(distribution: Distribution, root: bool, commands: list[str | None]) -> None:
+    facts = dataclasses.replace(
+        GOOD, distribution=distribution, root=root, libbpf=None, strace=None, bcc=False
+    )
+    found = [doctor.remedies(name, facts) for name in ("ebpf", "bcc", "strace")]
+    assert [steps[0].command for steps in found] == commands
+    assert [len(steps) for steps in found] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["ebpf", "bcc"])
+def test_what_keeps_ebpf_out(name: str) -> None:
+    facts = dataclasses.replace(
+        GOOD, kernel="5.4.0", btf=False, root=False, capabilities=NONE, lockdown="confidentiality"
+    )
+    reasons = " | ".join(step.reason for step in doctor.remedies(name, facts))
+    for word in ("5.4.0", "CONFIG_DEBUG_INFO_BTF", "locked down", "CAP_BPF"):
+        assert word in reasons
+    assert doctor.remedies(name, facts)[-1].command == 'sudo "$(command -v writeaudit)" run -- COMMAND'
+
+
+def test_bpf_and_perfmon_are_enough() -> None:
+    facts = dataclasses.replace(GOOD, root=False, capabilities={**NONE, "CAP_BPF": True, "CAP_PERFMON": True})
+    assert doctor.remedies("ebpf", facts) == ()
+
+
+def test_root_in_a_container_is_told_which_capabilities() -> None:
+    (step,) = doctor.remedies("ebpf", dataclasses.replace(GOOD, capabilities=NONE))
+    assert step.command is not None
+    assert "--cap-add BPF --cap-add PERFMON" in step.command
+
+
+@pytest.mark.parametrize(
+    ("scope", "capabilities", "count"), [(0, NONE, 0), (1, NONE, 0), (2, NONE, 1), (2, ALL, 0), (3, ALL, 1)]
+)
+def test_yama(scope: int, capabilities: dict[str, bool], count: int) -> None:
+    facts = dataclasses.replace(GOOD, ptrace_scope=scope, capabilities=capabilities)
+    assert len(doctor.remedies("strace", facts)) == count
+
+
+class _Fake:
+    def __init__(self, name: str, error: BackendUnavailable | None = None) -> None:
+        self.name = name
+        self.tier = "base"
+        self._error = error
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def capture(self, command: Command, sink: Sink, limits: Limits) -> Outcome:
+        raise AssertionError("doctor runs no command")
+
+
+def _doctor(
+    monkeypatch: pytest.MonkeyPatch, backends: Sequence[Backend], facts: Facts, *args: str
+) -> tuple[int, str]:
+    monkeypatch.setattr(command_module, "backends", lambda: backends)
+    monkeypatch.setattr(command_module, "gather", lambda: facts)
+    result = CliRunner().invoke(command_module.command, args)
+    return result.exit_code, result.output
+
+
+REFUSED = BackendUnavailable("libbpf cannot be loaded", hint="a hint of its own [x]")
+
+
+def test_doctor_names_reason_and_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = dataclasses.replace(GOOD, libbpf=None)
+    status, output = _doctor(monkeypatch, [_Fake("ebpf", REFUSED), _Fake("strace")], facts)
+    assert status == 0
+    assert "ebpf  does not work here\n    libbpf cannot be loaded\n" in output
+    assert "\n      apt-get install -y libbpf1\n" in output
+    assert "strace  works (auto takes this one)" in output
+    assert "a hint of its own" not in output, "the exact command is better than the hint"
+    assert "\x1b" not in output
+
+
+def test_doctor_falls_back_to_the_backends_own_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    _status, output = _doctor(monkeypatch, [_Fake("ebpf", REFUSED), _Fake("strace")], GOOD)
+    assert "a hint of its own [x]" in output
+
+
+def test_doctor_fails_if_nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    status, output = _doctor(monkeypatch, [_Fake("ebpf", REFUSED)], GOOD)
+    assert status == 125
+    assert "No backend works here" in output
+
+
+def test_doctor_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = dataclasses.replace(GOOD, libbpf=None, ptrace_scope=None)
+    status, output = _doctor(monkeypatch, [_Fake("ebpf", REFUSED), _Fake("strace")], facts, "--json")
+    report = json.loads(output)
+    assert status == 0
+    assert report["auto"] == "strace"
+    assert report["backends"][0] == {
+        "name": "ebpf",
+        "tier": "base",
+        "works": False,
+        "reason": "libbpf cannot be loaded",
+        "remedies": [{"reason": "libbpf is missing", "command": "apt-get install -y libbpf1"}],
+    }
+    assert report["facts"]["ptrace_scope"] is None
+    assert report["facts"]["capabilities"]["CAP_BPF"] is True

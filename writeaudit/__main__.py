@@ -1,0 +1,5 @@
+"""``python -m writeaudit``."""
+
+from writeaudit.cli import main
+
+main()

@@ -1,0 +1,85 @@
+"""Which backends there are, and which one runs: the first that works, and why."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from writeaudit.audit import BackendInfo
+from writeaudit.capture.interface import Backend, Outcome
+from writeaudit.errors import BackendUnavailable, UsageError
+
+AUTO = "auto"
+
+_BACKENDS = {
+    "ebpf": ("writeaudit.capture.ebpf", "EbpfBackend"),
+    "strace": ("writeaudit.capture.strace", "StraceBackend"),
+}
+"""In order of preference; imported only when asked for, since each takes its time."""
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that `--backend` takes."""
+    return (AUTO, *_BACKENDS)
+
+
+def backend(name: str) -> Backend:
+    """Return one backend. Raises UsageError for an unknown name."""
+    if name not in _BACKENDS:
+        raise UsageError(f"no such backend: {name}", hint=f"one of {', '.join(names())}")
+    module, attribute = _BACKENDS[name]
+    made: Backend = getattr(importlib.import_module(module), attribute)()
+    return made
+
+
+def backends() -> tuple[Backend, ...]:
+    """Return every backend, the preferred one first."""
+    return tuple(backend(name) for name in _BACKENDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a capture came to, and by which backend."""
+
+    outcome: Outcome
+    backend: BackendInfo
+
+
+def capture_with(
+    wanted: str,
+    attempt: Callable[[Backend], Outcome],
+    chosen: Callable[[BackendInfo], None] = lambda _info: None,
+) -> Captured:
+    """Call ``attempt`` with the wanted backend, or for ``auto`` with one after the other.
+
+    ``chosen`` hears of each backend just before its attempt. Raises `BackendUnavailable` if
+    none can run; what else an attempt raises passes through.
+    """
+    candidates = tuple(_BACKENDS) if wanted == AUTO else (wanted,)
+    refused: list[BackendUnavailable] = []
+    for name in candidates:
+        candidate = backend(name)
+        if wanted != AUTO:
+            why = "asked for with --backend"
+        elif not refused:
+            why = "the best one, and it works here"
+        else:
+            why = "; ".join(
+                f"{tried} could not run: {error.message}"
+                for tried, error in zip(candidates, refused, strict=False)
+            )
+        info = BackendInfo(name, candidate.tier, why)
+        chosen(info)
+        try:
+            return Captured(attempt(candidate), info)
+        except BackendUnavailable as error:
+            refused.append(error)
+    if wanted != AUTO:
+        raise BackendUnavailable(
+            f"the {wanted} backend cannot run here: {refused[0].message}", hint=refused[0].hint
+        )
+    reasons = "; ".join(
+        f"{name}: {error.message}" for name, error in zip(candidates, refused, strict=True)
+    )
+    raise BackendUnavailable(f"no backend can run here ({reasons})", hint="see: writeaudit doctor")

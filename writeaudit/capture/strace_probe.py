@@ -1,0 +1,79 @@
+"""Whether strace can trace here, and which strace it is."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import subprocess
+from typing import NamedTuple
+
+from writeaudit.errors import BackendUnavailable
+
+INSTALL = "install it: `apt install strace` (Debian, Ubuntu), `dnf install strace` (Fedora)"
+
+_PTRACE_TRACEME = 0
+
+
+class Version(NamedTuple):
+    """The release of strace."""
+
+    major: int
+    minor: int
+
+
+def kernel_filters() -> bool:
+    """Whether the kernel's seccomp can hand calls to a tracer (SECCOMP_RET_TRACE)."""
+    try:
+        with open("/proc/sys/kernel/seccomp/actions_avail", encoding="ascii") as file:
+            return "trace" in file.read().split()
+    except OSError:
+        return False
+
+
+def version_of(program: str) -> Version:
+    """Ask a strace for its release. Raises `BackendUnavailable` if it does not say."""
+    try:
+        text = subprocess.run(
+            [program, "-V"], capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BackendUnavailable(f"{program} cannot be run: {error}", hint=INSTALL) from error
+    match = re.search(r"version (\d+)\.(\d+)", text)
+    if match is None:
+        raise BackendUnavailable(f"{program} -V does not say which version it is", hint=INSTALL)
+    return Version(int(match[1]), int(match[2]))
+
+
+def probe_ptrace() -> None:
+    """Ask the kernel whether a child of ours may be traced. Raises `BackendUnavailable`."""
+    scope = _yama_scope()
+    libc = ctypes.CDLL(None, use_errno=True)
+    pid = os.fork()
+    if pid == 0:
+        failed = libc.ptrace(_PTRACE_TRACEME, 0, None, None) < 0
+        os._exit(ctypes.get_errno() & 0xFF if failed else 0)
+    _pid, status = os.waitpid(pid, 0)
+    number = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
+    if os.WIFEXITED(status) and number == 0:
+        return
+    if scope >= 2:
+        raise BackendUnavailable(
+            f"the kernel refuses ptrace (kernel.yama.ptrace_scope is {scope})",
+            hint="set it to 1 with `sysctl kernel.yama.ptrace_scope=1`"
+            + (" and run as root until then" if scope == 2 else "; 3 can only be undone by a reboot"),
+        )
+    reason = os.strerror(number) if number else "the probe was killed"
+    raise BackendUnavailable(
+        f"the kernel refuses ptrace: {reason}",
+        hint="in a container, allow it with --cap-add=SYS_PTRACE (docker, podman); "
+        "a program that is traced already (strace, gdb, another audit) cannot be traced twice",
+    )
+
+
+def _yama_scope() -> int:
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0

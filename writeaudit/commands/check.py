@@ -1,0 +1,52 @@
+"""`writeaudit check`: judge a recording again."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from writeaudit.commands.options import audit_status, policy_options, recording_path
+
+
+@click.command(
+    "check",
+    epilog="""\b
+Examples:
+  writeaudit check last --profile frozen
+  writeaudit check run.wa --policy ci.toml --fail-on warning""",
+)
+@policy_options
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit status is the answer.")
+@click.argument("recording")
+def command(
+    policy_file: str | None,
+    profile: str | None,
+    zones: tuple[str, ...],
+    fail_on: tuple[str, ...],
+    quiet: bool,
+    recording: str,
+) -> int:
+    """Judge RECORDING (a file, or "last") again, by its own policy or by another one.
+
+    The exit status is 0 (nothing found), 100 (findings at or above --fail-on), or 101 (the
+    audit is incomplete).
+    """
+    from writeaudit import pipeline
+    from writeaudit.analysis.fail_on import parse_fail_on
+
+    failing = parse_fail_on(fail_on)
+    with pipeline.Recording(recording_path(recording)) as opened:
+        examined = pipeline.examine(
+            opened,
+            fail_on=failing,
+            fail_on_words=fail_on or ("error",),
+            policy_file=policy_file,
+            profile=profile,
+            zones=zones,
+        )
+        if not quiet:
+            from writeaudit.report.terminal import write_summary
+
+            write_summary(examined.report, sys.stderr, {"recording": opened.path})
+        return audit_status(examined)

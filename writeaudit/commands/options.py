@@ -1,0 +1,100 @@
+"""Options that several commands share, and what they do with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from writeaudit.pipeline import Examined
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+FINDINGS, INCOMPLETE = 100, 101
+"""Exit statuses of an audit that is not clean (docs/cli.md)."""
+
+
+def policy_options(function: _F) -> _F:
+    """Add --policy, --profile, --zone and --fail-on."""
+    for option in reversed(
+        (
+            click.option("--policy", "policy_file", metavar="FILE", help="Judge by this policy (TOML)."),
+            click.option(
+                "--profile",
+                metavar="NAME",
+                help="install (default: cache, venv and tmp may be written), frozen (only tmp may), "
+                "or TOOL/MODE such as uv/frozen.",
+            ),
+            click.option(
+                "--zone",
+                "zones",
+                multiple=True,
+                metavar="NAME=PATH:ro|rw|none",
+                help="Add or replace a zone; may be given more than once.",
+            ),
+            click.option(
+                "--fail-on",
+                "fail_on",
+                multiple=True,
+                metavar="RULE|SEVERITY",
+                help="What makes the exit status 100: error (default), warning, note, none, a rule "
+                "such as WA203, or link-fallback; may be given more than once.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def output_options(function: _F) -> _F:
+    """Add --html and --json."""
+    for option in reversed(
+        (
+            click.option("--html", metavar="FILE", help="Write the HTML report there (- is standard output)."),
+            click.option("--json", metavar="FILE", help="Write the JSON report there (- is standard output)."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def write_reports(
+    examined: Examined, outputs: Mapping[str, str | None], owner: tuple[int, int] | None = None
+) -> dict[str, str]:
+    """Write the reports that were asked for; return what was written where. Raises `OutputError`."""
+    from writeaudit.report.output import write_whole
+
+    written: dict[str, str] = {}
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        if name == "html":
+            from writeaudit.report import html
+
+            write_whole(path, html.render(examined.report), owner=owner)
+        elif name == "json":
+            from writeaudit.report import jsonreport
+
+            write_whole(path, jsonreport.render(examined.report), owner=owner)
+        if path != "-":
+            written[name] = os.path.abspath(path)
+    return written
+
+
+def audit_status(examined: Examined) -> int:
+    """Return 0, 100 or 101: what an audit of a command that succeeded comes to."""
+    if examined.failing:
+        return FINDINGS
+    return 0 if examined.complete else INCOMPLETE
+
+
+def recording_path(name: str) -> str:
+    """Return the path of a recording: ``last`` is the newest one of this user."""
+    if name != "last":
+        return name
+    from writeaudit.recording import last, runs_directory
+
+    return last(runs_directory(os.path.expanduser("~"), os.environ))
