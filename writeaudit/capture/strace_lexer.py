@@ -234,6 +234,8 @@ def result(line: bytes, pos: int) -> Result:
 
 def duration_ns(line: bytes) -> int:
     """Return the time that -T put at the end of ``line``, 0 if there is none."""
+    if line[-10:-7] == b"<0.":  # as nearly always: less than a second
+        return int(line[-7:-1]) * 1000
     start = line.rfind(b" <")
     if start < 0 or line[-1:] != b">":
         return 0

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 
@@ -114,7 +113,7 @@ def _replace(target: str, chunks: Iterable[str] | Iterable[bytes], owner: tuple[
     if not name:
         raise _Failed(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
     # A name near the limit of 255 bytes must still leave room for ours.
-    temporary = os.path.join(directory, f".writeaudit-{secrets.token_hex(8)}.part")
+    temporary = os.path.join(directory, f".writeaudit-{os.urandom(8).hex()}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with _ours():
         fd = os.open(temporary, flags, 0o666)
