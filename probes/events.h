@@ -20,7 +20,8 @@ enum wa_kind {
 	WA_EXEC = 4, /* struct wa_task_event, then operand: the program; its name holds argv */
 	WA_EXIT = 5, /* struct wa_task_event */
 	WA_MOUNT = 6, /* struct wa_mount_event */
-	WA_KINDS = 7,
+	WA_URING_DONE = 7, /* struct wa_event: the result of an io_uring request, and its file */
+	WA_KINDS = 8,
 };
 
 /* The operation of an event; the host gives each system call its own (syscalls.py). */
@@ -65,7 +66,8 @@ enum wa_op {
 	WA_OP_MREMAP = 37,
 	WA_OP_SOCKETCALL = 38, /* 32-bit: arguments in memory; becomes WA_OP_BIND or is dropped */
 	WA_OP_OLD_MMAP = 39, /* 32-bit: arguments in memory; becomes WA_OP_MMAP */
-	WA_OPS = 40,
+	WA_OP_URING_OTHER = 40, /* an io_uring operation on files that is not decoded */
+	WA_OPS = 41,
 };
 
 /* Flags of struct wa_operand. */
@@ -160,7 +162,11 @@ enum wa_operand_kind {
 	WA_ARG_OPEN_AT = 5,
 	WA_ARG_TEXT = 6, /* argument: text */
 	WA_ARG_SOCKADDR = 7, /* argument: struct sockaddr_un, the next one its length */
+	WA_ARG_FILE = 8, /* argument: the kernel's own struct file */
 };
+
+/* Added to a kind: the path is the kernel's own copy, not the process's. */
+#define WA_ARG_KERNEL 0x80
 
 #define WA_NO_ARG 0xff
 
@@ -177,6 +183,7 @@ struct wa_spec {
 #define WA_ABI_64 0 /* first slot of each table */
 #define WA_ABI_32 512
 #define WA_ABI_X32 1024
+#define WA_ABI_URING 1100 /* + io_uring's own operation codes */
 #define WA_SPECS 2048 /* a power of two; the last one stays empty */
 
 /* Set by the host before the command starts, and kept up by the kernel side. */

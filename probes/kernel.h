@@ -120,7 +120,75 @@ struct task_struct {
 	void *mm;
 } WA_CORE;
 
+struct filename {
+	void *name;
+} WA_CORE;
+struct open_how {
+	__u64 flags;
+	__u64 mode;
+} WA_CORE;
+struct io_cqe {
+	__s32 res;
+	int fd;
+} WA_CORE;
+struct io_cmd_data {
+	void *file;
+} WA_CORE;
+struct io_kiocb {
+	void *file;
+	__u8 opcode;
+	unsigned int flags;
+	struct io_cqe cqe;
+} WA_CORE;
+struct io_open {
+	int dfd;
+	void *filename;
+	struct open_how how;
+} WA_CORE;
+struct io_rename {
+	int old_dfd;
+	int new_dfd;
+	void *oldpath;
+	void *newpath;
+	int flags;
+} WA_CORE;
+struct io_link {
+	int old_dfd;
+	int new_dfd;
+	void *oldpath;
+	void *newpath;
+	int flags;
+} WA_CORE;
+struct io_unlink {
+	int dfd;
+	int flags;
+	void *filename;
+} WA_CORE;
+struct io_mkdir {
+	int dfd;
+	unsigned short mode;
+	void *filename;
+} WA_CORE;
+struct kernel_xattr_ctx {
+	void *kname;
+} WA_CORE;
+struct io_xattr {
+	struct kernel_xattr_ctx ctx;
+	void *filename;
+} WA_CORE;
+
 #define WA_OFFSET(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 0)
+#endif
+
+/* io_uring keeps its requests like this since Linux 6.0; before, they are a blind spot. */
+#ifdef WA_BCC
+#ifdef WA_OFF_io_cmd_data_file
+#define WA_HAS_URING 1
+#else
+#define WA_HAS_URING 0
+#endif
+#else
+#define WA_HAS_URING __builtin_preserve_type_info(*(struct io_cmd_data *)0, 0)
 #endif
 
 /* bpf(2): both reads fail only for memory that is not there, which live objects never are. */

@@ -45,12 +45,13 @@ WA_INLINE int is_digit(char c)
  */
 #define AT(i) text[(i) & 63]
 
-WA_FUNC __u64 magic_link(__u64 name, __u32 pid)
+WA_FUNC __u64 magic_link(__u64 name, __u32 pid, __u32 in_kernel)
 {
 	char text[64] = {};
 	__u32 at = 0, number = 0, digits = 0;
 
-	if (bpf_probe_read_user_str(text, 48, (void *)name) < 0)
+	if ((in_kernel ? bpf_probe_read_kernel_str(text, 48, (void *)name)
+		       : bpf_probe_read_user_str(text, 48, (void *)name)) < 0)
 		return (__u32)WA_MAGIC_NONE;
 	if (text[1] == 'd' && text[2] == 'e' && text[3] == 'v' && text[4] == '/') {
 		at = 4; /* /dev/fd is a link to /proc/self/fd */
@@ -121,12 +122,13 @@ WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 	__u64 task = bpf_get_current_task();
 	struct wa_operand *o;
 	struct wa_path path = {};
-	__u32 kind = how & 0xff, flags = 0, base_len = 0, in_mount = 0, name_len = 0, mount = 0;
+	__u32 kind = how & 0x7f, flags = 0, base_len = 0, in_mount = 0, name_len = 0, mount = 0;
 	__u32 start = off & WA_MASK;
 	__u64 file = 0, inode = 0, name = 0, fs;
 	char first[8] = {};
 	int dirfd = WA_AT_FDCWD;
 	int walk = 0;
+	int in_kernel = how & WA_ARG_KERNEL;
 	long n;
 
 	if (!s || !c)
@@ -138,6 +140,10 @@ WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 	if ((kind == WA_ARG_OPEN_AT || kind == WA_ARG_OPEN_CWD) && ret >= 0) {
 		file = fd_file((int)ret);
 		flags |= file ? WA_F_FILE : WA_F_NOFD;
+	} else if (kind == WA_ARG_FILE) {
+		file = name;
+		flags |= file ? WA_F_FILE : WA_F_NOFD;
+		name = 0;
 	} else if (kind == WA_ARG_FD || (kind == WA_ARG_AT && !name)) {
 		/* utimensat(fd, NULL, …) means the descriptor itself. */
 		file = fd_file(kind == WA_ARG_FD ? (int)name : dirfd);
@@ -156,7 +162,9 @@ WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 		flags |= WA_F_TEXT;
 
 	if (name && kind != WA_ARG_TEXT && !(flags & WA_F_FILE)) {
-		if (bpf_probe_read_user_str(first, sizeof(first), (void *)name) < 0) {
+		n = in_kernel ? bpf_probe_read_kernel_str(first, sizeof(first), (void *)name)
+			      : bpf_probe_read_user_str(first, sizeof(first), (void *)name);
+		if (n < 0) {
 			flags |= WA_F_FAULT;
 			name = 0;
 		} else if (kind == WA_ARG_SOCKADDR && !first[0]) {
@@ -166,7 +174,7 @@ WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 
 			if ((first[1] == 'p' && first[2] == 'r' && first[3] == 'o' && first[4] == 'c') ||
 			    (first[1] == 'd' && first[2] == 'e' && first[3] == 'v' && first[5] == 'f'))
-				magic = magic_link(name, s->event.head.pid);
+				magic = magic_link(name, s->event.head.pid, in_kernel);
 			if ((int)magic == WA_MAGIC_CWD) {
 				bpf_probe_read_kernel(&path, sizeof(path), (void *)(fs + WA_OFFSET(fs_struct, pwd)));
 				flags |= WA_F_MAGIC;
@@ -183,7 +191,10 @@ WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 				name += magic >> 32;
 				/* Only the link itself: the file is the operand. */
 				first[0] = 0;
-				bpf_probe_read_user(first, 1, (void *)name);
+				if (in_kernel)
+					bpf_probe_read_kernel(first, 1, (void *)name);
+				else
+					bpf_probe_read_user(first, 1, (void *)name);
 				if (file && !first[0])
 					flags |= WA_F_FILE;
 			}
@@ -227,7 +238,8 @@ WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 	}
 	if (name) {
 		off &= WA_MASK;
-		n = bpf_probe_read_user_str(&s->head[off], WA_NAME + 1, (void *)name);
+		n = in_kernel ? bpf_probe_read_kernel_str(&s->head[off], WA_NAME + 1, (void *)name)
+			      : bpf_probe_read_user_str(&s->head[off], WA_NAME + 1, (void *)name);
 		if (n > 0) {
 			flags |= WA_F_NAME;
 			if (n > WA_NAME)

@@ -92,6 +92,7 @@ BPF_ARRAY(scratch, struct wa_scratch, WA_SLOTS * WA_CPUS);
 BPF_HASH(tasks, __u32, struct wa_task, 65536);
 BPF_HASH(files, __u64, struct wa_file, 65536);
 BPF_HASH(mounts, __u64, struct wa_mount_seen, 4096);
+BPF_HASH(requests, __u64, __u32, 16384);
 BPF_ARRAY(table, struct wa_table, 1);
 BPF_ARRAY(config, struct wa_config, 1);
 BPF_PERCPU_ARRAY(counters, __u64, WA_COUNTERS);
@@ -134,6 +135,18 @@ WA_INLINE struct wa_mount_seen *mount_of(__u64 mount)
 WA_INLINE long mount_add(__u64 mount, struct wa_mount_seen *seen)
 {
 	return mounts.update(&mount, seen);
+}
+WA_INLINE __u32 *request_of(__u64 request)
+{
+	return requests.lookup(&request);
+}
+WA_INLINE long request_add(__u64 request, __u32 *row)
+{
+	return requests.update(&request, row);
+}
+WA_INLINE void request_remove(__u64 request)
+{
+	requests.delete(&request);
 }
 WA_INLINE struct wa_table *table_get(void)
 {
@@ -204,6 +217,7 @@ WA_MAP(BPF_MAP_TYPE_ARRAY, scratch, __u32, struct wa_scratch, WA_SLOTS); /* time
 WA_MAP(BPF_MAP_TYPE_HASH, tasks, __u32, struct wa_task, 65536);
 WA_MAP(BPF_MAP_TYPE_HASH, files, __u64, struct wa_file, 65536);
 WA_MAP(BPF_MAP_TYPE_HASH, mounts, __u64, struct wa_mount_seen, 4096);
+WA_MAP(BPF_MAP_TYPE_HASH, requests, __u64, __u32, 16384);
 WA_MAP(BPF_MAP_TYPE_ARRAY, table, __u32, struct wa_table, 1);
 WA_MAP(BPF_MAP_TYPE_ARRAY, config, __u32, struct wa_config, 1);
 WA_MAP(BPF_MAP_TYPE_PERCPU_ARRAY, counters, __u32, __u64, WA_COUNTERS);
@@ -249,6 +263,18 @@ WA_INLINE struct wa_mount_seen *mount_of(__u64 mount)
 WA_INLINE long mount_add(__u64 mount, struct wa_mount_seen *seen)
 {
 	return bpf_map_update_elem(&mounts, &mount, seen, 0);
+}
+WA_INLINE __u32 *request_of(__u64 request)
+{
+	return bpf_map_lookup_elem(&requests, &request);
+}
+WA_INLINE long request_add(__u64 request, __u32 *row)
+{
+	return bpf_map_update_elem(&requests, &request, row, 0);
+}
+WA_INLINE void request_remove(__u64 request)
+{
+	bpf_map_delete_elem(&requests, &request);
 }
 WA_INLINE struct wa_table *table_get(void)
 {

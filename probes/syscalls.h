@@ -58,9 +58,9 @@ WA_INLINE __u32 slot_of(__u32 nr, __u32 compat)
 /* Keeps the compiler from proving away a bound that the verifier wants to see. */
 #define WA_ROW(slot)                         \
 	({                                   \
-		__u32 row = (slot);          \
-		asm volatile("" : "+r"(row)); \
-		row & (WA_SPECS - 1);        \
+		__u32 wa_row = (slot);          \
+		asm volatile("" : "+r"(wa_row)); \
+		wa_row & (WA_SPECS - 1);        \
 	})
 
 WA_FUNC int send_total(__u64 file)
@@ -215,7 +215,7 @@ WA_FUNC int send_event(__u32 slot, __u32 op, __s64 ret)
 		operands++;
 	}
 	s->event.head.operands = operands;
-	send(WA_SLOT_SYSCALL, off, WA_EVENT, spec->rare);
+	send(WA_SLOT_SYSCALL, off, s->event.head.kind, spec->rare);
 	return 0;
 }
 

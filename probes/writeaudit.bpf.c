@@ -14,6 +14,7 @@
 #include "operands.h"
 #include "tasks.h"
 #include "syscalls.h"
+#include "uring.h"
 
 #ifndef WA_BCC
 char LICENSE[] SEC("license") = "GPL";

@@ -45,6 +45,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line; the exit statuses are those of docs/cli.md."""
+    _open_missing_streams()
     try:
         status = cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -59,13 +60,19 @@ def main() -> NoReturn:
         # Whoever read our output has gone: as any other filter would end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         _leave(141)
-    except Exception as error:  # noqa: BLE001 - the last resort: say it in one line, with a way to learn more
+    except Exception as error:  # the last resort: say it in one line, with a way to learn more
         if os.environ.get("WRITEAUDIT_DEBUG"):
             raise
         message = f"internal error: {type(error).__name__}: {error}"
         complain(WriteauditError(message, hint="please report it, with the output of WRITEAUDIT_DEBUG=1"))
         _leave(125)
     _leave(status if isinstance(status, int) else 0)
+
+
+def _open_missing_streams() -> None:
+    """Let standard streams that the caller closed go nowhere: Python has None for them."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
 
 
 def complain(error: WriteauditError) -> None:

@@ -31,7 +31,7 @@ from writeaudit.capture.interface import (
     Record,
 )
 from writeaudit.capture.select import capture_with
-from writeaudit.errors import OutputError, WriteauditError
+from writeaudit.errors import OutputError, RecordingError, WriteauditError
 from writeaudit.events import FsEvent, Op, RawEvent, WriteTotal
 from writeaudit.judgement import Finding, Policy
 from writeaudit.policy import Classifier, FileCollector, discover, from_json, load, overlay, to_json
@@ -304,7 +304,10 @@ def examine(
             run.command, run.cwd, run.env, policy_file=policy_file, profile=profile, zones=zones
         )
     else:
-        policy = from_json(kept)
+        try:
+            policy = from_json(kept)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RecordingError(f"{recording.path} is damaged: it does not say its policy") from error
         policy = overlay(policy, zones, audit.run.env, audit.run.cwd, audit.run.env.get("HOME", "/"))
     classifier = Classifier(policy)
     files = FileCollector(classifier)

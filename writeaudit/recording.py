@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -47,9 +47,10 @@ CREATE TABLE process (
 );
 CREATE VIEW events AS
     SELECT seq, time_ns, pid, coalesce(tid, pid) AS tid, op,
-           CAST(d.path || CASE d.path WHEN '/' THEN '' ELSE '/' END || name AS TEXT) AS path,
-           CAST(CASE WHEN source_dir IS NULL THEN source_name
-                ELSE s.path || CASE s.path WHEN '/' THEN '' ELSE '/' END || source_name END AS TEXT) AS source,
+           CAST(d.path || CASE d.path WHEN X'2F' THEN '' ELSE '/' END || name AS TEXT) AS path,
+           CAST(CASE WHEN s.path IS NULL THEN source_name
+                ELSE s.path || CASE s.path WHEN X'2F' THEN '' ELSE '/' END || source_name END AS TEXT)
+                AS source,
            coalesce(result, 'ok') AS result, access, flags, created, mode, bytes, calls, mount, dev, ino
     FROM event LEFT JOIN dir d ON d.id = dir LEFT JOIN dir s ON s.id = source_dir;
 """
@@ -77,7 +78,7 @@ class RecordingWriter:
                     hint="choose another name for -o, or remove it",
                 )
             self._working = f"{path}.new"
-            _remove(self._working)
+            _remove_with_log(self._working)
         try:
             # Paths of whatever ran lie in it: nobody else's business.
             os.close(os.open(self._working, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
@@ -87,8 +88,9 @@ class RecordingWriter:
             # No file-system sync while the command runs: it would wait for the command's own
             # writes. The write-ahead log is safe against the end of this process all the same.
             self._db.executescript(
-                f"PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0;"
+                # The first two reach the file itself, so that it can be told even after a crash.
                 f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
+                f"PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0;"
                 f"BEGIN;{_SCHEMA}COMMIT; BEGIN"
             )
         except (OSError, sqlite3.Error) as error:
@@ -144,6 +146,8 @@ class RecordingWriter:
         self._execute("PRAGMA journal_mode=DELETE")
         self._db.close()
         if self._working != self.path:
+            # What a crash left beside the old file: SQLite would apply it to the new one.
+            _remove_with_log(self.path)
             os.replace(self._working, self.path)
 
     def tables(self, mounts: Sequence[Mount], processes: Sequence[Process]) -> None:
@@ -170,8 +174,7 @@ class RecordingWriter:
     def abandon(self) -> None:
         """Remove the recording: nothing ran."""
         self._db.close()
-        for suffix in ("", "-wal", "-shm"):
-            _remove(self._working + suffix)
+        _remove_with_log(self._working)
 
     def _row(self, e: FsEvent) -> tuple[Any, ...]:
         directory, name = self._split(e.path)
@@ -190,13 +193,13 @@ class RecordingWriter:
             ",".join(e.flags) or None,
             1 if e.created else None,
             e.mode, None if e.result == OK else e.result, e.bytes, e.calls, e.mount, e.source_mount,
-            e.dev, e.ino, e.source_dev, e.source_ino, e.fmt, e.seen_as,
+            e.dev, _signed(e.ino), e.source_dev, _signed(e.source_ino), e.fmt, e.seen_as,
             None if e.certainty is Certainty.RESOLVED else e.certainty.value,
         )  # fmt: skip
 
     def _split(self, path: bytes) -> tuple[int, bytes]:
-        directory, slash, name = path.rpartition(b"/")
-        if not slash or not path.startswith(b"/"):
+        directory, _slash, name = path.rpartition(b"/")
+        if not path.startswith(b"/") or path.startswith(b"//"):
             return _NO_DIRECTORY, path
         directory = directory or b"/"
         number = self._dirs.get(directory)
@@ -257,7 +260,8 @@ class Recording:
     def meta(self, key: str) -> Any:
         """Return a JSON value, or None."""
         row = self._rows("SELECT value FROM meta WHERE key = ?", (key,))
-        return json.loads(row[0][0]) if row else None
+        with self._sound():
+            return json.loads(row[0][0]) if row else None
 
     def audit(self) -> Audit:
         """Return all of it; the events are read as they are iterated over."""
@@ -265,14 +269,23 @@ class Recording:
         if run is None:
             raise RecordingError(f"{self.path} is damaged: it does not say what was run")
         count = self._rows("SELECT count(*) FROM event")[0][0]
-        return Audit(
-            run=_run(run),
-            completeness=_completeness(self.meta("completeness")),
-            mounts=tuple(_mounts(self._rows("SELECT * FROM mount ORDER BY id"))),
-            processes=tuple(_processes(self._rows("SELECT * FROM process ORDER BY id"))),
-            events=_Events(self._db, self.path),
-            event_count=count,
-        )
+        with self._sound():
+            return Audit(
+                run=_run(run),
+                completeness=_completeness(self.meta("completeness")),
+                mounts=tuple(_mounts(self._rows("SELECT * FROM mount ORDER BY id"))),
+                processes=tuple(_processes(self._rows("SELECT * FROM process ORDER BY id"))),
+                events=_Events(self._db, self.path),
+                event_count=count,
+            )
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        """Turn what reading values of an unexpected form raises into `RecordingError`."""
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RecordingError(f"{self.path} is damaged: {error}") from error
 
     def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
@@ -298,7 +311,7 @@ class _Events:
             prefixes[_NO_DIRECTORY] = b""
             for row in self._db.execute("SELECT * FROM event ORDER BY seq"):
                 yield _event(row, prefixes, flags_of)
-        except (sqlite3.Error, KeyError, ValueError) as error:
+        except (sqlite3.Error, AttributeError, KeyError, TypeError, ValueError) as error:
             raise RecordingError(f"{self._path} is damaged: {error}") from error
 
 
@@ -317,13 +330,30 @@ def _event(
     ) = row  # fmt: skip
     known = flags_of.get(flags)
     if known is None:
-        known = flags_of[flags] = tuple(flags.split(","))
+        known = flags_of[flags] = _flags(flags)
     source = source_name if source_dir is None else prefixes[source_dir] + source_name
     return FsEvent(
         seq, time_ns, pid, pid if tid is None else tid, _OPS[op], prefixes[directory] + name, source,
         _ACCESSES[access], known, created is not None, mode, OK if result is None else result, size, calls,
-        mount, source_mount, dev, ino, source_dev, source_ino, fmt, seen_as, _CERTAINTIES[certainty],
+        mount, source_mount, dev, _unsigned(ino), source_dev, _unsigned(source_ino), fmt, seen_as,
+        _CERTAINTIES[certainty],
     )  # fmt: skip
+
+
+def _signed(ino: int | None) -> int | None:
+    """Return an inode number as SQLite can hold it: those of 64 bits become negative."""
+    return ino if ino is None or ino < 1 << 63 else ino - (1 << 64)
+
+
+def _unsigned(ino: int | None) -> int | None:
+    return ino if ino is None or ino >= 0 else ino + (1 << 64)
+
+
+def _flags(text: str) -> tuple[str, ...]:
+    """Return flags that were joined by commas; the name of an attribute, always last, may hold some."""
+    plain, attribute, name = text.partition("xattr=")
+    words = tuple(word for word in plain.split(",") if word)
+    return (*words, attribute + name) if attribute else words
 
 
 def _run(raw: dict[str, Any]) -> RunInfo:
@@ -388,9 +418,11 @@ def _uri(path: str) -> str:
     return os.path.abspath(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
-def _remove(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
+def _remove_with_log(path: str) -> None:
+    """Remove a database with its write-ahead log, which goes first: alone it must not stay."""
+    for suffix in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            os.unlink(path + suffix)
 
 
 def _reason(error: Exception) -> str:

@@ -227,8 +227,12 @@ def supervise(
                 if pid and os.WIFSTOPPED(status):
                     # Stop as the command did; whoever continues the group continues us both.
                     os.kill(os.getpid(), signal.SIGSTOP)
-                    os.kill(child.pid, signal.SIGCONT)
+                    # It may have been continued, and stopped once more, before we came to this.
+                    if not os.waitpid(child.pid, os.WNOHANG | os.WCONTINUED)[0]:
+                        os.kill(child.pid, signal.SIGCONT)
                 elif pid:
+                    # A Ctrl-C that ended the command has come to us as well: it must not end us.
+                    signals.read()
                     return _exit_of(status)
     finally:
         os.close(signals.fd)

@@ -8,12 +8,14 @@ producer's, then the data, mapped twice in a row so that no record is ever cut i
 
 from __future__ import annotations
 
+import errno
+import io
 import mmap
+import os
 import struct
 import tempfile
 from collections import deque
 from collections.abc import Iterator
-from typing import BinaryIO
 
 _POSITION = struct.Struct("=Q")
 _HEADER = struct.Struct("=II")
@@ -79,7 +81,7 @@ class Backlog:
         self._directory = directory
         self._chunks: deque[bytes] = deque()
         self._held = 0
-        self._file: BinaryIO | None = None
+        self._file: io.FileIO | None = None
         self._spilled: deque[tuple[int, int]] = deque()
 
     def __bool__(self) -> bool:
@@ -93,9 +95,11 @@ class Backlog:
             self._held += len(chunk)
             return
         if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - closed in `close`
+            # Unbuffered: what finds no room must be refused here, not when it is read back.
+            self._file = tempfile.TemporaryFile(buffering=0, dir=self._directory)  # noqa: SIM115 - see `close`
         offset = self._file.seek(0, 2)
-        self._file.write(chunk)
+        if self._file.write(chunk) != len(chunk):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._spilled.append((offset, len(chunk)))
 
     def pop(self) -> bytes:

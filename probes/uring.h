@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * io_uring: operations that make no system call of their own. A request is reported when it
+ * is submitted, where its paths are still at hand (as the kernel's own copies, so no race),
+ * and its result when it completes; the host joins the two by the request's address.
+ */
+#ifndef WRITEAUDIT_URING_H
+#define WRITEAUDIT_URING_H
+
+/* enum io_uring_op; ABI. */
+#define WA_IORING_WRITEV 2
+#define WA_IORING_WRITE_FIXED 5
+#define WA_IORING_FALLOCATE 17
+#define WA_IORING_OPENAT 18
+#define WA_IORING_WRITE 23
+#define WA_IORING_OPENAT2 28
+#define WA_IORING_SPLICE 30
+#define WA_IORING_RENAMEAT 35
+#define WA_IORING_UNLINKAT 36
+#define WA_IORING_MKDIRAT 37
+#define WA_IORING_SYMLINKAT 38
+#define WA_IORING_LINKAT 39
+#define WA_IORING_FSETXATTR 41
+#define WA_IORING_SETXATTR 42
+#define WA_IORING_FTRUNCATE 55
+#define WA_IORING_WRITEV_FIXED 61
+#define WA_IORING_OPS 72
+
+#define WA_REQ_F_FIXED_FILE 1 /* IOSQE_FIXED_FILE: the number is no descriptor */
+
+#define WA_CMD64(type, field) kread64(req + WA_OFFSET(type, field))
+#define WA_CMD32(type, field) ((__s64)(int)kread32(req + WA_OFFSET(type, field)))
+#define WA_CMD_NAME(type, field) kread64(WA_CMD64(type, field) + WA_OFFSET(filename, name))
+
+/* Lay out a request's arguments as the table's entry for its operation expects them. */
+WA_INLINE int uring_arguments(struct wa_scratch *s, __u64 req, __u32 opcode)
+{
+	s->arg[0] = 0;
+	s->arg[1] = 0;
+	s->arg[2] = 0;
+	s->arg[3] = 0;
+	s->arg[4] = 0;
+	s->arg[5] = 0;
+	switch (opcode) {
+	case WA_IORING_OPENAT:
+	case WA_IORING_OPENAT2:
+		s->arg[0] = WA_CMD32(io_open, dfd);
+		s->arg[1] = WA_CMD_NAME(io_open, filename);
+		s->arg[2] = WA_CMD64(io_open, how) /* its first member is flags */;
+		s->arg[3] = kread64(req + WA_OFFSET(io_open, how) + 8);
+		break;
+	case WA_IORING_RENAMEAT:
+		s->arg[0] = WA_CMD32(io_rename, old_dfd);
+		s->arg[1] = WA_CMD_NAME(io_rename, oldpath);
+		s->arg[2] = WA_CMD32(io_rename, new_dfd);
+		s->arg[3] = WA_CMD_NAME(io_rename, newpath);
+		s->arg[4] = WA_CMD32(io_rename, flags);
+		break;
+	case WA_IORING_LINKAT:
+		s->arg[0] = WA_CMD32(io_link, old_dfd);
+		s->arg[2] = WA_CMD32(io_link, new_dfd);
+		s->arg[4] = WA_CMD32(io_link, flags);
+		s->arg[1] = WA_CMD_NAME(io_link, oldpath);
+		s->arg[3] = WA_CMD_NAME(io_link, newpath);
+		break;
+	case WA_IORING_SYMLINKAT:
+		s->arg[0] = WA_CMD_NAME(io_link, oldpath);
+		s->arg[1] = WA_CMD32(io_link, new_dfd);
+		s->arg[2] = WA_CMD_NAME(io_link, newpath);
+		break;
+	case WA_IORING_UNLINKAT:
+		s->arg[0] = WA_CMD32(io_unlink, dfd);
+		s->arg[1] = WA_CMD_NAME(io_unlink, filename);
+		s->arg[2] = WA_CMD32(io_unlink, flags);
+		break;
+	case WA_IORING_MKDIRAT:
+		s->arg[0] = WA_CMD32(io_mkdir, dfd);
+		s->arg[1] = WA_CMD_NAME(io_mkdir, filename);
+		s->arg[2] = kread32(req + WA_OFFSET(io_mkdir, mode)) & 0xffff;
+		break;
+	case WA_IORING_SETXATTR:
+	case WA_IORING_FSETXATTR:
+		s->arg[0] = (__u64)WA_AT_FDCWD;
+		if (opcode == WA_IORING_SETXATTR)
+			s->arg[1] = WA_CMD_NAME(io_xattr, filename);
+		s->arg[2] = kread64(req + WA_OFFSET(io_xattr, ctx) + WA_OFFSET(kernel_xattr_ctx, kname));
+		break;
+	}
+	/* Where the operation is on a file: its descriptor, which is looked up only later. */
+	if (!(KREAD32(io_kiocb, flags, req) & WA_REQ_F_FIXED_FILE))
+		s->arg[5] = fd_file(kread32(req + WA_OFFSET(io_kiocb, cqe) + WA_OFFSET(io_cqe, fd)));
+	return 0;
+}
+
+WA_FUNC int on_uring_submit(__u64 req)
+{
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	struct wa_task *task = task_of(bpf_get_current_pid_tgid() >> 32);
+	struct wa_table *t = table_get();
+	__u32 opcode, row, op;
+
+	if (!WA_HAS_URING || !task || !task->armed || !s || !t)
+		return 0;
+	opcode = KREAD32(io_kiocb, opcode, req) & 0xff;
+	if (opcode >= WA_IORING_OPS)
+		opcode = WA_IORING_OPS - 1;
+	row = WA_ABI_URING + opcode;
+	op = t->spec[WA_ROW(row)].op;
+	if (op == WA_OP_NONE)
+		return 0;
+	if (request_add(req, &row) < 0)
+		count(WA_N_UNTRACKED);
+	head_fill(&s->event.head, WA_EVENT, task->pid);
+	s->event.head.flags = WA_H_IO_URING;
+	s->event.head.row = row;
+	s->event.key = req;
+	uring_arguments(s, req, opcode);
+	send_event(row, op, 0);
+	return 0;
+}
+
+/*
+ * io_uring_submit_req(req): each request, chained ones too, just before it is queued or run
+ * (Linux 6.3); io_uring_submit_sqe(req, …) before that (6.0).
+ */
+WA_RAW_TP(io_uring_submit_req)
+{
+	return on_uring_submit(ctx->args[0]);
+}
+
+WA_RAW_TP(io_uring_submit_sqe)
+{
+	return on_uring_submit(ctx->args[0]);
+}
+
+/*
+ * io_uring_complete(ctx, req, …): when the result is posted (Linux 5.18 with the request as
+ * second argument). Not called for requests that asked to be silent on success.
+ */
+WA_RAW_TP(io_uring_complete)
+{
+	__u64 req = ctx->args[1];
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	struct wa_table *t = table_get();
+	struct wa_task *task;
+	__u32 *row;
+	__u32 off = sizeof(struct wa_event);
+	__s64 ret;
+
+	if (!WA_HAS_URING)
+		return 0;
+	row = request_of(req);
+	if (!row || !s || !t)
+		return 0;
+	task = task_of(bpf_get_current_pid_tgid() >> 32);
+	ret = (__s32)kread32(req + WA_OFFSET(io_kiocb, cqe) + WA_OFFSET(io_cqe, res));
+	head_fill(&s->event.head, WA_URING_DONE, task ? task->pid : 0);
+	s->event.head.flags = WA_H_IO_URING;
+	s->event.head.row = *row;
+	s->event.head.op = t->spec[WA_ROW(*row)].op;
+	s->event.key = req;
+	s->event.ret = ret;
+	/* The file by now: the one that was opened, or the one that was worked on. */
+	if (s->event.head.op == WA_OP_OPEN) {
+		s->arg[0] = ret >= 0 && task ? fd_file(ret) : 0;
+	} else {
+		s->arg[0] = KREAD64(io_kiocb, file, req);
+	}
+	if (s->arg[0]) {
+		off = put_operand(off, WA_ARG_FILE, 0);
+		s->event.head.operands = 1;
+	}
+	request_remove(req);
+	send(WA_SLOT_SYSCALL, off, WA_URING_DONE, 0);
+	return 0;
+}
+
+#endif

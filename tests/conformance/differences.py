@@ -1,0 +1,110 @@
+"""In what the backends differ: the one place that says so.
+
+A workload marks a step with a difference's name (``but``). Under the backends that the difference
+names, the step need not be recorded at all (``unseen``), or some ``fields`` of it are not compared.
+Everything else holds under every backend. docs/backends.md is made from this table:
+``python -m tests.conformance.differences > docs/backends.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+BACKENDS = ("ebpf", "bcc", "strace")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that some backends do not see as the others do."""
+
+    name: str
+    backends: frozenset[str]
+    """Those that fall short."""
+    what: str
+    """What they do not see, as a user would put it."""
+    why: str
+    unseen: bool = False
+    """No event at all."""
+    extra: bool = False
+    """Further events of the same operation on the same path."""
+    fields: frozenset[str] = frozenset()
+    """Fields of the event that may be wrong or missing."""
+    said: str = ""
+    """The blind spot by which the report says it; empty if nothing is lost by it."""
+
+
+_KERNEL = frozenset({"ebpf", "bcc"})
+_STRACE = frozenset({"strace"})
+
+TABLE: tuple[Difference, ...] = (
+    Difference(
+        "per-descriptor",
+        _STRACE,
+        "Writes are added up for each descriptor of each process, not for each open file: one that was "
+        "duplicated, inherited or passed on has several sums.",
+        "strace shows descriptors; that two of them are one open file is known to the kernel alone.",
+        extra=True,
+        fields=frozenset({"bytes", "calls"}),
+    ),
+    Difference(
+        "setuid",
+        _STRACE,
+        "Set-user-ID programs run without the rights that they should gain, and may fail for it.",
+        "strace's filter (--seccomp-bpf) takes effect only with no_new_privs (prctl(2)).",
+    ),
+    Difference(
+        "mount-namespaces",
+        _STRACE,
+        "Paths of a process in a mount namespace of its own that has ended before it could be looked at.",
+        "strace prints paths as the process sees them; what they mean is to be read in /proc only as long "
+        "as it lives.",
+        fields=frozenset({"path", "source"}),
+        said="namespace",
+    ),
+    Difference(
+        "io_uring",
+        _KERNEL | _STRACE,
+        "Operations made through io_uring.",
+        "They make no system call, and system calls are all that is seen.",
+        unseen=True,
+        said="io_uring",
+    ),
+)
+
+
+def differences(backend: str) -> dict[str, Difference]:
+    """Return the known differences of one backend, by name."""
+    return {entry.name: entry for entry in TABLE if backend in entry.backends}
+
+
+def document() -> str:
+    """Return docs/backends.md."""
+    names = ", ".join(BACKENDS)
+    lines = [
+        "# In what the backends differ",
+        "",
+        f"One vocabulary, and the same events, from every backend ({names}): op, path, source and",
+        "result of every operation, its flags and access, and whether an open made the file. The table",
+        "says where one of them falls short; everything that it does not mention is the same under all,",
+        "and the conformance tests (`tests/conformance`) hold them to it. It is made from",
+        "`tests/conformance/differences.py`.",
+        "",
+        "| what | short of it | why | said in the report as |",
+        "| --- | --- | --- | --- |",
+    ]
+    for entry in TABLE:
+        short = ", ".join(name for name in BACKENDS if name in entry.backends)
+        said = f"blind spot `{entry.said}`" if entry.said else "no event is missing"
+        lines.append(f"| {entry.what} | {short} | {entry.why} | {said} |")
+    lines += [
+        "",
+        "`ebpf` and `bcc` load the same programs and see the same. What no backend sees, and what a",
+        "program can do to hide from each, is in the threat model.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())

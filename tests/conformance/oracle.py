@@ -1,0 +1,386 @@
+"""The disk as the judge of a recording.
+
+Two questions, with the tree as it was before and after a run:
+
+1. Does replaying the recorded events on the tree before give the names of the tree after, with
+   their types, the texts of symlinks, and the same files under them?
+2. Has every file that existed before and whose data or metadata changed an event that explains it?
+
+Replay takes events in their order, which is the order in which system calls returned. Of calls that
+ran at the same time *and* concern the same names, the one that took effect first may return last:
+such workloads have no defined answer, and the tests make none.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from tests.conformance.disk import Entry, Tree
+from tests.conformance.wording import describe
+from writeaudit.events import Certainty, FsEvent, Op
+
+_DATA = frozenset({Op.WRITE, Op.COPY, Op.CLONE, Op.MMAP_WRITE, Op.TRUNCATE, Op.FALLOCATE})
+_METADATA = frozenset({Op.CHMOD, Op.CHOWN, Op.UTIME, Op.SETXATTR, Op.REMOVEXATTR, Op.SETFLAGS})
+_NAMES = frozenset({Op.LINK, Op.RENAME, Op.EXCHANGE, Op.UNLINK, Op.RMDIR})
+_SET_ID = stat.S_ISUID | stat.S_ISGID
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A file in the replayed tree; hard links and bind mounts share it."""
+
+    fmt: int | None
+    """File type bits; None if no event says."""
+    entry: Entry | None = None
+    """As it was before; None for a file made during the run."""
+    text: bytes | None = None
+    children: dict[bytes, Node] = field(default_factory=dict)
+    causes: set[str] = field(default_factory=set)
+    """Words for what events did to it: an op's name, ``trunc``, ``names`` (of a directory)."""
+    opaque: bool = False
+    """It came from outside the tree: nothing is known of what lies below it."""
+
+
+def _new(event: FsEvent) -> Node:
+    """Return the file that an event that makes a name makes."""
+    if event.op is Op.MKDIR:
+        return Node(stat.S_IFDIR)
+    if event.op is Op.BIND:
+        return Node(stat.S_IFSOCK)
+    if event.op is Op.SYMLINK:
+        return Node(stat.S_IFLNK, text=event.source)
+    return Node(stat.S_IFMT(event.mode or 0) or stat.S_IFREG)
+
+
+class Oracle:
+    """Replays events on a tree. ``complaints`` says what does not fit."""
+
+    def __init__(self, before: Tree, foreign: AbstractSet[int] = frozenset()) -> None:
+        """Begin with a tree. ``foreign`` are mounts that only the audited processes see: what lies
+        in them has no name in the tree.
+        """
+        self._root_path = before.root
+        self._foreign = foreign
+        self._nodes: dict[tuple[int, int], Node] = {}
+        self._mounted: dict[bytes, Node] = {}
+        self._nameless: dict[bytes, Node] = {}
+        self.complaints: list[str] = []
+        for path, entry in before.entries.items():
+            node = self._nodes.get(entry.identity)
+            if node is None:
+                node = self._nodes[entry.identity] = Node(entry.fmt, entry, entry.text)
+            if not path:
+                self._root = node
+                continue
+            directory, _, name = path.rpartition(b"/")
+            parent = self._mounted.get(directory) or self._nodes[before.entries[directory].identity]
+            if path in before.mountpoints:
+                self._mounted[path] = node
+                parent.children[name] = Node(stat.S_IFDIR)  # hidden by the mount
+            else:
+                parent.children[name] = node
+
+    # Replay.
+
+    def replay(self, events: Iterable[FsEvent]) -> None:
+        """Take in events, in order of seq."""
+        for event in events:
+            if event.ok and event.mount not in self._foreign:
+                self._apply(event)
+
+    def _inside(self, path: bytes | None) -> bool:
+        return path is not None and (path == self._root_path or path.startswith(self._root_path + b"/"))
+
+    def _find(self, path: bytes) -> Node | None:
+        """Return the node of an absolute path without symlinks; None if there is none."""
+        node: Node | None = self._root
+        relative = path[len(self._root_path) + 1 :]
+        done = 0
+        for name in relative.split(b"/") if relative else ():
+            done += len(name) + 1
+            mounted = self._mounted.get(relative[: done - 1])
+            node = mounted if mounted is not None else node and node.children.get(name)
+            if node is None:
+                return None
+        return node
+
+    def _complain(self, event: FsEvent, text: str) -> None:
+        self.complaints.append(f"{text}: {describe(event)}")
+
+    def _apply(self, event: FsEvent) -> None:
+        inside = self._inside(event.path)
+        source_inside = event.op is not Op.SYMLINK and self._inside(event.source)
+        if not inside and not source_inside:
+            return
+        match event.op:
+            case Op.OPEN:
+                self._open(event)
+            case Op.MKDIR | Op.MKNOD | Op.BIND | Op.SYMLINK:
+                self._make(event, _new(event))
+            case Op.LINK:
+                self._link(event, source_inside=source_inside)
+            case Op.RENAME:
+                self._rename(event, inside=inside, source_inside=source_inside)
+            case Op.EXCHANGE:
+                self._exchange(event)
+            case Op.UNLINK | Op.RMDIR:
+                self._remove(event)
+            case Op.MOUNT | Op.UMOUNT | Op.CHROOT | Op.PIVOT_ROOT:
+                pass  # names move in a namespace of their own, which the tree does not show
+            case _:
+                self._touch(event)
+
+    def _parent(self, event: FsEvent, path: bytes) -> tuple[Node, bytes] | None:
+        """Return the directory node of a path, marked as changed, and the last name."""
+        directory, _, name = path.rpartition(b"/")
+        node = self._find(directory) if self._inside(directory) else None
+        if node is None:
+            self._complain(event, "its directory is not in the replayed tree")
+            return None
+        if node.fmt != stat.S_IFDIR:
+            self._complain(event, "its directory is none in the replayed tree")
+            return None
+        node.causes.add("names")
+        return node, name
+
+    def _make(self, event: FsEvent, node: Node) -> None:
+        place = self._parent(event, event.path)
+        if place is None:
+            return
+        parent, name = place
+        if name in parent.children:
+            self._complain(event, "it made a name that is there already")
+        parent.children[name] = node
+
+    def _open(self, event: FsEvent) -> None:
+        if "tmpfile" in event.flags:
+            # The kernel's stand-in for a name ("#" and the inode number) is as good as one. A
+            # file that lost its name is still called by the last one.
+            self._nameless[event.path] = Node(stat.S_IFREG)
+            return
+        node = self._existing(event)
+        if event.created:
+            if "deleted" in event.flags:
+                return
+            if node is not None:
+                self._complain(event, "it says it made a file that was there")
+            else:
+                self._make(event, Node(stat.S_IFREG, causes={"created"}))
+            return
+        if node is None:
+            self._complain(event, "it opened what is not in the replayed tree")
+            return
+        self._same_file(event, node)
+        if "trunc" in event.flags:
+            node.causes.add("trunc")
+
+    def _existing(self, event: FsEvent) -> Node | None:
+        """Return the node that an event's path means; a file without a name goes by its identity."""
+        if "deleted" in event.flags:
+            return self._nameless.get(event.path) or self._nodes.get((event.dev or 0, event.ino or 0))
+        return self._find(event.path)
+
+    def _same_file(self, event: FsEvent, node: Node) -> None:
+        if event.certainty is not Certainty.KERNEL or event.ino is None or node.entry is None:
+            return
+        if (event.dev, event.ino) != node.entry.identity:
+            self._complain(event, f"its file is not the one of that name (inode {node.entry.ino})")
+
+    def _link(self, event: FsEvent, *, source_inside: bool) -> None:
+        source = self._find(event.source) if source_inside and event.source else None
+        if source is None and event.source is not None:
+            source = self._nameless.get(event.source)
+        if source is None:
+            if source_inside:
+                self._complain(event, "its source is not in the replayed tree")
+            source = Node(None)
+        source.causes.add("link")
+        if self._inside(event.path):
+            self._make(event, source)
+
+    def _rename(self, event: FsEvent, *, inside: bool, source_inside: bool) -> None:
+        assert event.source is not None
+        if event.source == event.path:
+            return  # rename(2) does nothing
+        node: Node | None = None
+        if source_inside:
+            place = self._parent(event, event.source)
+            if place is not None:
+                parent, name = place
+                node = parent.children.get(name)
+                if node is None:
+                    self._complain(event, "its old name is not in the replayed tree")
+                elif inside and node is self._find(event.path):
+                    return  # two links to one file: rename(2) does nothing
+                else:
+                    del parent.children[name]
+                    if "whiteout" in event.flags:
+                        parent.children[name] = Node(stat.S_IFCHR)
+        if node is None:
+            node = Node(None, opaque=True)
+        node.causes.add("rename")
+        if inside:
+            target = self._parent(event, event.path)
+            if target is not None:
+                parent, name = target
+                replaced = parent.children.get(name)
+                if replaced is not None:
+                    replaced.causes.add("unlink")
+                    self._nameless[event.path] = replaced
+                    if "noreplace" in event.flags:
+                        self._complain(event, "it replaced a name although told not to")
+                parent.children[name] = node
+
+    def _exchange(self, event: FsEvent) -> None:
+        assert event.source is not None
+        one, other = self._parent(event, event.path), self._parent(event, event.source)
+        if one is None or other is None:
+            return
+        (a, a_name), (b, b_name) = one, other
+        if a_name not in a.children or b_name not in b.children:
+            self._complain(event, "one of its names is not in the replayed tree")
+            return
+        a.children[a_name], b.children[b_name] = b.children[b_name], a.children[a_name]
+        a.children[a_name].causes.add("rename")
+        b.children[b_name].causes.add("rename")
+
+    def _remove(self, event: FsEvent) -> None:
+        place = self._parent(event, event.path)
+        if place is None:
+            return
+        parent, name = place
+        node = parent.children.pop(name, None)
+        if node is None:
+            self._complain(event, "it removed what is not in the replayed tree")
+        else:
+            node.causes.add("unlink")
+            self._nameless[event.path] = node
+            if (node.fmt == stat.S_IFDIR) is not (event.op is Op.RMDIR) and node.fmt is not None:
+                self._complain(event, "it removed a file of another type")
+
+    def _touch(self, event: FsEvent) -> None:
+        """A change of data or metadata."""
+        if not self._inside(event.path):
+            return
+        node = self._existing(event)
+        if node is None:
+            if "deleted" not in event.flags:
+                self._complain(event, "it changed what is not in the replayed tree")
+            return
+        self._same_file(event, node)
+        node.causes.add(event.op.value)
+
+    # Judgement.
+
+    def judge(self, after: Tree) -> list[str]:
+        """Return every complaint: of the replay, of names that differ, of unexplained changes."""
+        complaints = list(self.complaints)
+        seen: dict[int, tuple[int, int]] = {}
+        names = dict(self._walk())
+        for path in sorted(names.keys() | after.entries.keys()):
+            entry, node = after.entries.get(path), names.get(path)
+            if entry is None:
+                complaints.append(f"the replay leaves a name that is not on the disk: {path!r}")
+            elif node is None:
+                if not self._below_opaque(path, names):
+                    complaints.append(f"a name on the disk that no event explains: {path!r}")
+            else:
+                complaints.extend(_compare(path, node, entry, seen))
+        complaints.extend(_unexplained(names, after))
+        return complaints
+
+    def _walk(self) -> Iterator[tuple[bytes, Node]]:
+        todo: list[tuple[bytes, Node]] = [(b"", self._root)]
+        while todo:
+            path, node = todo.pop()
+            yield path, node
+            for name, child in node.children.items():
+                below = path + b"/" + name if path else name
+                todo.append((below, self._mounted.get(below, child)))
+
+    @staticmethod
+    def _below_opaque(path: bytes, names: dict[bytes, Node]) -> bool:
+        while path:
+            path = path.rpartition(b"/")[0]
+            if path in names:
+                return names[path].opaque
+        return False
+
+
+def _compare(path: bytes, node: Node, entry: Entry, seen: dict[int, tuple[int, int]]) -> Iterator[str]:
+    """Say how a replayed file differs from that on the disk."""
+    if node.fmt is not None and node.fmt != entry.fmt:
+        yield f"{path!r} is of type {entry.fmt:o}, the replay says {node.fmt:o}"
+    if node.text is not None and node.text != entry.text:
+        yield f"{path!r} is a symlink to {entry.text!r}, the replay says {node.text!r}"
+    if node.entry is not None and node.entry.identity != entry.identity:
+        yield f"{path!r} is another file ({entry.identity}) than in the replay ({node.entry.identity})"
+    known = seen.setdefault(id(node), entry.identity)
+    if known != entry.identity:
+        yield f"{path!r} is a file of its own, the replay says it is a hard link of {known}"
+
+
+def _unexplained(names: dict[bytes, Node], after: Tree) -> Iterator[str]:
+    judged: set[int] = set()
+    for path, node in sorted(names.items()):
+        entry = after.entries.get(path)
+        if entry is None or id(node) in judged:
+            continue
+        judged.add(id(node))
+        for what, causes in _changes(node.entry, entry):
+            if not causes & node.causes:
+                known = ", ".join(sorted(node.causes)) or "nothing"
+                yield f"{what} of {path!r} changed, and no event explains it (it has: {known})"
+
+
+_DATA_WORDS = frozenset({op.value for op in _DATA} | {"trunc"})
+_ANY_WORDS = frozenset(_DATA_WORDS | {op.value for op in _METADATA} | {op.value for op in _NAMES} | {"names"})
+
+
+def _changes(old: Entry | None, new: Entry) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield each thing that changed about a file, with the words of which one must be its cause."""
+    if old is None:
+        # Made in the run: it was empty, and had one name.
+        if stat.S_ISREG(new.mode):
+            if new.size:
+                yield "the data", _DATA_WORDS
+            if new.nlink > 1:
+                yield "the link count", frozenset({"link"})
+        return
+    if old.digest != new.digest or old.size != new.size:
+        yield "the data", _DATA_WORDS
+    if old.mode != new.mode:
+        dropped = old.mode ^ new.mode == old.mode & ~new.mode & _SET_ID
+        # Writing to a file, and giving it away, take its set-user-ID bits (chown(2), write(2)).
+        extra = _DATA_WORDS | {Op.CHOWN.value} if dropped else frozenset()
+        yield "the mode", frozenset({Op.CHMOD.value, Op.SETXATTR.value, Op.REMOVEXATTR.value}) | extra
+    if (old.uid, old.gid) != (new.uid, new.gid):
+        yield "the owner", frozenset({Op.CHOWN.value})
+    if old.xattrs != new.xattrs:
+        yield (
+            "an extended attribute",
+            frozenset({Op.SETXATTR.value, Op.REMOVEXATTR.value, Op.CHMOD.value, Op.CHOWN.value})
+            | _DATA_WORDS,
+        )
+    directory = stat.S_ISDIR(new.mode)
+    if old.nlink != new.nlink:
+        yield "the link count", frozenset({"names"} if directory else {"link", "unlink", "rename"})
+    if old.mtime_ns != new.mtime_ns:
+        yield (
+            "the modification time",
+            frozenset({"names", "utime"}) if directory else _DATA_WORDS | {"utime"},
+        )
+    if old.ctime_ns != new.ctime_ns:
+        yield "the status time", _ANY_WORDS
+
+
+def check(
+    before: Tree, events: Iterable[FsEvent], after: Tree, foreign: AbstractSet[int] = frozenset()
+) -> list[str]:
+    """Return every way in which a recording and the disk disagree. See `Oracle`."""
+    oracle = Oracle(before, foreign)
+    oracle.replay(events)
+    return oracle.judge(after)

@@ -1,0 +1,107 @@
+"""What a workload says it did, and how that compares with what was recorded.
+
+A workload writes a line of JSON for each operation: ``op``, ``path``, ``source``, ``result``, and
+under ``more`` whatever else is promised of the event. Paths are texts in which each character stands
+for a byte (Latin-1). ``but`` names a known difference (differences.py) that concerns the step.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.conformance.differences import Difference, differences
+from tests.conformance.wording import describe
+from writeaudit.events import FsEvent
+
+Value = str | int | bool | list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation, as the workload that made it says it must be recorded."""
+
+    op: str
+    path: bytes
+    source: bytes | None
+    result: str
+    more: tuple[tuple[str, Value], ...] = ()
+    """Other fields of the event that must be so; ``flags`` in any order."""
+    but: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, bytes, bytes | None, str]:
+        """What every backend must have recorded."""
+        return self.op, self.path, self.source, self.result
+
+
+def parse_story(text: bytes) -> tuple[Step, ...]:
+    """Return the steps of a story, in its order."""
+    return tuple(_step(json.loads(line)) for line in text.splitlines())
+
+
+def _step(raw: dict[str, object]) -> Step:
+    source, more = raw.get("source"), raw.get("more")
+    assert isinstance(more, dict)
+    return Step(
+        str(raw["op"]),
+        str(raw["path"]).encode("latin-1"),
+        None if source is None else str(source).encode("latin-1"),
+        str(raw["result"]),
+        tuple(more.items()),
+        tuple(str(raw["but"]).split()),
+    )
+
+
+def compare(steps: Sequence[Step], events: Sequence[FsEvent], backend: str) -> list[str]:
+    """Return each difference between a story and a recording that the backend is not known for."""
+    known = differences(backend)
+    expected = [step for step in steps if not _unseen(step, known)]
+    wanted = [step.key for step in expected]
+    found = [(event.op.value, event.path, event.source, event.result) for event in events]
+    complaints: list[str] = []
+    spare = {
+        (step.op, step.path) for step in expected for name in step.but if name in known and known[name].extra
+    }
+    matcher = difflib.SequenceMatcher(None, wanted, found, autojunk=False)
+    for tag, low, high, from_, to in matcher.get_opcodes():
+        if tag == "equal":
+            for step, event in zip(expected[low:high], events[from_:to], strict=True):
+                complaints.extend(_fields(step, event, known))
+            continue
+        complaints.extend(f"not recorded: {_told(step)}" for step in expected[low:high])
+        complaints.extend(
+            f"not told:     {describe(event)}"
+            for event in events[from_:to]
+            if (event.op.value, event.path) not in spare
+        )
+    return complaints
+
+
+def _unseen(step: Step, known: dict[str, Difference]) -> bool:
+    return any(name in known and known[name].unseen for name in step.but)
+
+
+def _fields(step: Step, event: FsEvent, known: dict[str, Difference]) -> list[str]:
+    excused = {field for name in step.but if name in known for field in known[name].fields}
+    complaints: list[str] = []
+    for name, promised in step.more:
+        if name in excused:
+            continue
+        wanted: object = promised
+        found: object = getattr(event, name)
+        if name == "flags":
+            assert isinstance(promised, list)
+            wanted, found = sorted(promised), sorted(event.flags)
+        elif isinstance(found, bytes):
+            found = found.decode("latin-1")
+        if found != wanted:
+            complaints.append(f"{name} is {found!r}, not {wanted!r}: {describe(event)}")
+    return complaints
+
+
+def _told(step: Step) -> str:
+    source = "" if step.source is None else f" from {step.source!r}"
+    return f"{step.op} {step.path!r}{source} {step.result} {dict(step.more)}"

@@ -1,0 +1,116 @@
+"""The judge itself: it must be content with the truth, and notice each thing that is kept from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.disk import Tree, read_tree
+from tests.conformance.oracle import check
+from writeaudit.events import Access, FsEvent, Op
+
+
+class Diary:
+    """Changes a tree and writes events of it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.events: list[FsEvent] = []
+
+    def __call__(self, op: Op, path: str, source: str | None = None, **more: object) -> None:
+        number = len(self.events) + 1
+        origin: bytes | None = None
+        if source is not None:
+            origin = source.encode() if op is Op.SYMLINK else os.fsencode(self.root / source)
+        event = FsEvent(number, number, 1, 1, op, os.fsencode(self.root / path), origin)
+        self.events.append(event._replace(**more))  # type: ignore[arg-type] # fields by name
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> tuple[Tree, list[FsEvent], Tree]:
+    """A tree before, what happened, and the tree after: every event is needed."""
+    root = tmp_path / "root"
+    root.mkdir()
+    for name in ("kept", "grown", "gone", "moved", "mode", "dated", "shared"):
+        (root / name).write_text(name)
+    (root / "directory").mkdir()
+    (root / "empty").mkdir()
+    before = read_tree(os.fsencode(root))
+    say = Diary(root)
+
+    def made(name: str, flags: tuple[str, ...] = ("creat",)) -> None:
+        say(Op.OPEN, name, access=Access.WRITE, flags=flags, created=True)
+
+    (root / "new").touch()
+    made("new")
+    (root / "grown").write_text("grown more")
+    say(Op.WRITE, "grown", bytes=10, calls=1)
+    (root / "gone").unlink()
+    say(Op.UNLINK, "gone")
+    (root / "moved").rename(root / "directory" / "here")
+    say(Op.RENAME, "directory/here", "moved")
+    (root / "mode").chmod(0o600)
+    say(Op.CHMOD, "mode", mode=0o600)
+    os.utime(root / "dated", ns=(1, 1))
+    say(Op.UTIME, "dated")
+    os.link(root / "shared", root / "again")
+    say(Op.LINK, "again", "shared")
+    (root / "text").symlink_to("shared")
+    say(Op.SYMLINK, "text", "shared")
+    (root / "made").mkdir()
+    say(Op.MKDIR, "made")
+    (root / "empty").rmdir()
+    say(Op.RMDIR, "empty")
+    return before, say.events, read_tree(os.fsencode(root))
+
+
+def test_the_whole_truth_is_accepted(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+    before, events, after = told
+    assert check(before, events, after) == []
+
+
+def test_each_event_that_is_kept_back_is_missed(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+    before, events, after = told
+    for event in events:
+        rest = [other for other in events if other is not event]
+        assert check(before, rest, after), f"nobody missed {event.op} {event.path!r}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda event: event._replace(path=event.path + b"-not"),
+        lambda event: event._replace(result="EIO"),
+    ],
+    ids=["another path", "it failed"],
+)
+def test_a_lie_is_noticed(
+    change: Callable[[FsEvent], FsEvent], told: tuple[Tree, list[FsEvent], Tree]
+) -> None:
+    before, events, after = told
+    for event in events:
+        told_so = [change(other) if other is event else other for other in events]
+        assert check(before, told_so, after), f"nobody noticed about {event.op} {event.path!r}"
+
+
+def test_an_invented_event_is_noticed(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+    before, events, after = told
+    invented = events[2]._replace(seq=99, path=before.root + b"/kept")
+    assert check(before, [*events, invented], after)
+
+
+def test_the_wrong_symlink_text_is_noticed(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+    before, events, after = told
+    wrong = [event._replace(source=b"kept") if event.op is Op.SYMLINK else event for event in events]
+    assert any("symlink to" in line for line in check(before, wrong, after))
+
+
+def test_a_hard_link_is_told_from_a_copy(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+    before, events, after = told
+    wrong = [
+        event._replace(source=before.root + b"/kept") if event.op is Op.LINK else event for event in events
+    ]
+    assert any("another file" in line for line in check(before, wrong, after))

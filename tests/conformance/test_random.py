@@ -1,0 +1,240 @@
+"""Random operations of several processes and threads, under every backend, judged by the disk.
+
+Where the replay needs an order the operations are made one at a time (``token``). System calls that
+run at the same time and concern the same names may return in another order than they took effect in,
+so a recording of such has no defined replay; those that run at the same time here (``free``) keep
+out of each other's way.
+
+WRITEAUDIT_RANDOM_S=3600 makes it an hour instead of a moment, for each test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+
+from tests.conformance.audited import Audited, run
+from tests.conformance.operations import Operation, generate, plant, private, uproot
+from tests.conformance.wording import describe
+from writeaudit.capture.interface import Backend
+from writeaudit.capture.select import backends
+from writeaudit.errors import BackendUnavailable
+from writeaudit.events import FsEvent, Op
+
+pytestmark = [
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="makes the system calls of x86-64"),
+    pytest.mark.requires_root,
+]
+
+_BUDGET_S = float(os.environ.get("WRITEAUDIT_RANDOM_S", "20"))
+_SUMS = frozenset({Op.WRITE, Op.COPY})
+
+
+def _ground() -> bytes:
+    """Return where the tree is: in every example the same, for paths are part of the operations."""
+    return (
+        os.path.realpath(os.fsencode(tempfile.gettempdir())) + b"/writeaudit-random-%d/ground" % os.getpid()
+    )
+
+
+def _audited(operations: Sequence[Operation], how: str, backend: str, *, bind: bool) -> Audited:
+    """Carry operations out in a fresh tree, always at the same place."""
+    ground = Path(os.fsdecode(_ground()))
+    place = ground.parent
+    ground.mkdir(parents=True)
+    try:
+        plant(ground, bind=bind)
+        listed = place / "operations"
+        listed.write_text("".join(json.dumps(operation) + "\n" for operation in operations))
+        argv: list[str | Path] = [
+            sys.executable,
+            "-S",
+            "-B",
+            "-P",
+            "-m",
+            "tests.workloads.executor",
+            listed,
+            how,
+        ]
+        return run(argv, ground, backend, place / "run.wa")
+    finally:
+        if bind:
+            uproot(ground)
+        shutil.rmtree(place)
+
+
+def _between_marks(audited: Audited) -> list[FsEvent]:
+    """Return what happened between the executor's opens of START and END."""
+    events = list(audited.everywhere)
+    names = [event.path for event in events]
+    start = names.index(audited.ground + b"/START")
+    end = len(names) - 1 - names[::-1].index(audited.ground + b"/END")
+    return events[start : end + 1]
+
+
+def _untold(audited: Audited) -> list[str]:
+    """Compare the story with the events, one by one; writes are sums and told by the disk."""
+    events = [event for event in _between_marks(audited) if event.op not in _SUMS]
+    steps = audited.story
+    complaints: list[str] = []
+    for step, event in zip(steps, events, strict=False):
+        same = (step.op, step.result) == (event.op.value, event.result)
+        path = step.path in (b"/?", _shown(event))
+        source = step.source in (event.source, b"/?")
+        if not (same and path and source):
+            complaints.append(
+                f"told {step.op} {step.path!r} from {step.source!r} {step.result}, recorded {describe(event)}"
+            )
+            if not same:
+                return complaints
+    if len(steps) != len(events):
+        complaints.append(f"{len(steps)} steps were told, {len(events)} recorded")
+    return complaints
+
+
+def _shown(event: FsEvent) -> bytes:
+    """Return a path as /proc/self/fd shows it."""
+    return event.path + b" (deleted)" if "deleted" in event.flags else event.path
+
+
+def _wrong(audited: Audited) -> list[str]:
+    complaints = _untold(audited) + [f"disk: {line}" for line in audited.disk_complaints()]
+    if not audited.completeness.complete:
+        complaints.append(f"not complete: {audited.completeness}")
+    return complaints
+
+
+class _Clock:
+    """Ends a search when its time is over; a failure is always looked into."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self.failed = False
+
+    @property
+    def over(self) -> bool:
+        return not self.failed and time.monotonic() > self._end
+
+
+_SETTINGS = settings(
+    max_examples=100_000,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def _search(check: Callable[[int, int], list[str]], *, least: int = 150, most: int = 500) -> None:
+    """Try seeds for as long as the budget says; the seed of a failure is in its message."""
+    clock = _Clock(_BUDGET_S)
+
+    # Only the length is made smaller after a failure: the seed decides everything else.
+    @_SETTINGS
+    @given(seed=st.integers(0, 2**32 - 1), length=st.integers(least, most))
+    def holds(seed: int, length: int) -> None:
+        if clock.over:
+            return
+        wrong = check(seed, length)
+        clock.failed = clock.failed or bool(wrong)
+        note("\n".join(wrong[:20]))
+        assert not wrong, f"seed {seed}, length {length}: {wrong[0]}"
+
+    holds()
+
+
+def test_one_at_a_time(backend: Backend) -> None:
+    """With time to look at a name before it goes: everything must be right."""
+
+    def check(seed: int, length: int) -> list[str]:
+        return _wrong(_audited(generate(seed, length, _ground()), "settled", backend.name, bind=True))
+
+    _search(check)
+
+
+def test_in_quick_succession(backend: Backend) -> None:
+    """Names change faster than they can be looked at: what comes out wrong must be said to be doubtful."""
+
+    def check(seed: int, length: int) -> list[str]:
+        audited = _audited(generate(seed, length, _ground()), "token", backend.name, bind=True)
+        wrong = [f"disk: {line}" for line in audited.disk_complaints()]
+        return [] if audited.completeness.unresolved else wrong
+
+    _search(check)
+
+
+def test_at_the_same_time(backend: Backend) -> None:
+    """Truly concurrent, on disjoint subtrees."""
+
+    def check(seed: int, length: int) -> list[str]:
+        audited = _audited(private(seed, length), "free", backend.name, bind=False)
+        told = Counter((step.op, step.result) for step in audited.story)
+        found = Counter(
+            (event.op.value, event.result) for event in _between_marks(audited) if event.op not in _SUMS
+        )
+        wrong = [f"told {told - found} more, recorded {found - told} more"] if told != found else []
+        return wrong + ([] if audited.completeness.unresolved else audited.disk_complaints())
+
+    _search(check, least=500, most=1500)
+
+
+def test_backends_agree() -> None:
+    """The same operations in the same tree: the same events, but for numbers of files and processes."""
+    able = [candidate for candidate in backends() if _works(candidate)]
+    if len(able) < 2:
+        pytest.skip("fewer than two backends can run here")
+
+    def check(seed: int, length: int) -> list[str]:
+        operations = generate(seed, length, _ground())
+        wrong: list[str] = []
+        first: list[Normal] | None = None
+        for candidate in able:
+            audited = _audited(operations, "settled", candidate.name, bind=True)
+            events = [_normal(event) for event in _between_marks(audited) if event.op not in _SUMS]
+            if first is None:
+                first = events
+            wrong += [
+                f"{able[0].name}: {one}, {candidate.name}: {other}"
+                for one, other in zip_longest(first, events)
+                if one != other
+            ]
+        return wrong
+
+    _search(check)
+
+
+Normal = tuple[str, bytes, bytes | None, str, str | None, tuple[str, ...], bool]
+
+
+def _normal(event: FsEvent) -> Normal:
+    """Return what must not depend on the backend. A name the kernel made up has a number in it."""
+    path, source = (
+        None if name is None else re.sub(rb"#\d+", b"#", name) for name in (event.path, event.source)
+    )
+    access = None if event.access is None else event.access.value
+    return (
+        event.op.value, path or b"", source, event.result, access, tuple(sorted(event.flags)), event.created,
+    )  # fmt: skip
+
+
+def _works(candidate: Backend) -> bool:
+    try:
+        candidate.check()
+    except BackendUnavailable:
+        return False
+    return True

@@ -1,0 +1,200 @@
+"""The pipeline without a kernel: a backend that the test writes, a recording, a judgement."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from writeaudit import pipeline
+from writeaudit.analysis.fail_on import parse_fail_on
+from writeaudit.audit import BlindSpot
+from writeaudit.capture import select
+from writeaudit.capture.interface import (
+    Command,
+    Limits,
+    Outcome,
+    ProcessExec,
+    ProcessExit,
+    ProcessStart,
+    Record,
+    Sink,
+)
+from writeaudit.errors import BackendUnavailable, CaptureError, OutputError, WriteauditError
+from writeaudit.events import OK, Access, Op, Operand, RawEvent, WriteTotal
+from writeaudit.judgement import Policy, Verdict, Zone, ZoneAccess
+from writeaudit.recording import Recording, RecordingWriter
+
+START = 5_000_000
+
+
+class FakeBackend:
+    """Hands over what it was given."""
+
+    name = "fake"
+    tier = "base"
+
+    def __init__(
+        self,
+        batches: Sequence[Sequence[Record]],
+        outcome: Outcome | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        self.batches = batches
+        self.outcome = outcome or Outcome(0, None, START, START + 2_000_000_000)
+        self.error = error
+
+    def check(self) -> None:
+        """It always works."""
+
+    def capture(self, _command: Command, sink: Sink, _limits: Limits) -> Outcome:
+        """See `Backend`."""
+        if self.error is not None:
+            raise self.error
+        for batch in self.batches:
+            sink(batch)
+        return self.outcome
+
+
+def _write(
+    number: int, path: bytes, *, op: Op = Op.OPEN, result: str = OK, key: int | None = None
+) -> RawEvent:
+    return RawEvent(
+        START + number, 10, 10, op, result, Operand(path, None, dev=1, ino=number, fmt=0o100000),
+        access=Access.WRITE if op is Op.OPEN else None, created=op is Op.OPEN, file_key=key,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> dict[str, object]:
+    zone = Zone("open", ZoneAccess.READ_WRITE, (os.fsencode(tmp_path / "open"),))
+    return pipeline.kept_policy(Policy("test", "a test", (zone,)))
+
+
+def _record(
+    monkeypatch: pytest.MonkeyPatch, path: Path, policy: dict[str, object], *fakes: FakeBackend
+) -> pipeline.Recorded:
+    by_name = {f"fake{number}": fake for number, fake in enumerate(fakes)}
+    monkeypatch.setattr(select, "_BACKENDS", dict.fromkeys(by_name, ("", "")))
+    monkeypatch.setattr(select, "backend", by_name.__getitem__)
+    command = Command((b"tool", b"arg"), {b"HOME": b"/h", b"SECRET": b"x", b"UV_CACHE_DIR": b"/c"})
+    wanted = "auto" if len(fakes) > 1 else "fake0"
+    return pipeline.record(command, str(path), backend=wanted, policy=policy)
+
+
+def _examined(path: Path) -> tuple[pipeline.Examined, list[tuple[int, Op, Verdict]]]:
+    with Recording(str(path)) as recording:
+        examined = pipeline.examine(recording, fail_on=parse_fail_on(()))
+        audit = examined.report.audit
+        judged = [(event.seq, event.op, examined.report.judge(event).verdict) for event in audit.events]
+        return examined, judged
+
+
+def test_run_is_recorded_and_judged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    inside, outside = os.fsencode(tmp_path / "open/f"), os.fsencode(tmp_path / "shut/f")
+    fake = FakeBackend(
+        [
+            [ProcessExec(START, 10, b"/bin/tool", (b"tool", b"arg")), _write(1, inside)],
+            [ProcessStart(START + 2, 11, 10), _write(3, inside, op=Op.WRITE, key=7), _write(4, outside)],
+            [WriteTotal(7, 4096, 3), ProcessExit(START + 5, 11, 0), ProcessExit(START + 6, 10, 0)],
+        ]
+    )
+    recorded = _record(monkeypatch, tmp_path / "r.wa", policy, fake)
+    assert recorded.error is None
+    examined, judged = _examined(tmp_path / "r.wa")
+    assert judged == [
+        (1, Op.OPEN, Verdict.ALLOWED), (2, Op.WRITE, Verdict.ALLOWED), (3, Op.OPEN, Verdict.VIOLATION),
+    ]  # fmt: skip
+    assert [finding.rule for finding in examined.failing] == ["WA202"]
+    assert examined.complete
+    run = examined.report.audit.run
+    assert (run.command, run.exit_status, run.duration_s, run.backend.name) == (
+        (b"tool", b"arg"),
+        0,
+        2.0,
+        "fake0",
+    )
+    assert dict(run.env) == {"HOME": "/h", "UV_CACHE_DIR": "/c"}
+    with Recording(str(tmp_path / "r.wa")) as recording:
+        audit = recording.audit()
+        assert [(event.bytes, event.calls) for event in audit.events if event.op is Op.WRITE] == [(4096, 3)]
+        assert [(p.pid, p.exit_status) for p in audit.processes] == [(10, 0), (11, 0)]
+
+
+def test_gaps_make_it_incomplete(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    outcome = Outcome(
+        0,
+        None,
+        START,
+        START,
+        lost_events=3,
+        blind_spots=(BlindSpot("io_uring", "not seen"),),
+        survivors=(12,),
+    )
+    _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend([], outcome))
+    examined, _judged = _examined(tmp_path / "r.wa")
+    assert not examined.complete
+    assert {finding.rule for finding in examined.report.findings} == {"WA901", "WA902", "WA904"}
+
+
+@pytest.mark.parametrize("error", [CaptureError("broke off"), KeyboardInterrupt(), ValueError("a defect")])
+def test_capture_that_fails_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object], error: BaseException
+) -> None:
+    with pytest.raises(type(error)):
+        _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend([], error=error))  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_takes_the_next_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    refused = FakeBackend([], error=BackendUnavailable("no privilege"))
+    _record(monkeypatch, tmp_path / "r.wa", policy, refused, FakeBackend([[_write(1, b"/x")]]))
+    examined, judged = _examined(tmp_path / "r.wa")
+    backend = examined.report.audit.run.backend
+    assert (backend.name, backend.why) == ("fake1", "fake0 could not run: no privilege")
+    assert len(judged) == 1
+
+
+def test_auto_without_any_names_every_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    fakes = [FakeBackend([], error=BackendUnavailable(f"reason {number}")) for number in range(2)]
+    with pytest.raises(BackendUnavailable, match=r"fake0: reason 0; fake1: reason 1"):
+        _record(monkeypatch, tmp_path / "r.wa", policy, *fakes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recording_that_cannot_be_written_on_does_not_stop_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    def full(_writer: RecordingWriter, _events: object) -> None:
+        raise OutputError("disk full")
+
+    monkeypatch.setattr(RecordingWriter, "events", full)
+    recorded = _record(
+        monkeypatch, tmp_path / "r.wa", policy, FakeBackend([[_write(1, b"/x")], [_write(2, b"/y")]])
+    )
+    assert recorded.outcome.exit_status == 0
+    assert isinstance(recorded.error, WriteauditError)
+    with Recording(str(tmp_path / "r.wa")) as recording:
+        assert not recording.audit().completeness.complete
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        (b"HOME", True), (b"TMPDIR", True), (b"UV_CACHE_DIR", True), (b"XDG_CACHE_HOME", True), (b"PWD", True),
+        (b"VIRTUAL_ENV", True), (b"UV_NO_CACHE", True), (b"AWS_SECRET_ACCESS_KEY", False), (b"PIP_INDEX_URL", False),
+        (b"UV_INDEX_PRIVATE_PASSWORD", False), (b"GITHUB_TOKEN", False), (b"LS_COLORS", False),
+    ],
+)  # fmt: skip
+def test_only_variables_that_say_where_things_go_are_kept(name: bytes, kept: bool) -> None:
+    assert (name.decode() in pipeline.placing_variables({name: b"value"})) is kept

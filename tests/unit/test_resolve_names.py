@@ -1,0 +1,250 @@
+"""Names: what a spelling stands for, by a tree that the test makes up."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from writeaudit.events import Certainty
+from writeaudit.resolve.names import Kind, Names
+
+RESOLVED, LEXICAL = Certainty.RESOLVED, Certainty.LEXICAL
+
+TREE: dict[bytes, bytes | None] = {
+    # None: a directory or file, else what the symlink holds.
+    b"/w": None, b"/w/dir": None, b"/w/dir/sub": None, b"/w/file": None, b"/w/dir/file": None,
+    b"/w/rel": b"dir", b"/w/abs": b"/w/dir/sub", b"/w/up": b"../w/dir", b"/w/chain": b"rel/sub",
+    b"/w/loop": b"loop", b"/w/ping": b"pong", b"/w/pong": b"ping", b"/w/dangling": b"nowhere/at/all",
+    b"/w/dots": b"./dir/../dir//sub/.", b"/w/tofile": b"file", b"/w/root": b"/",
+    b"/jail": None, b"/jail/etc": None, b"/jail/link": b"/etc", b"/jail/out": b"../../..", b"/etc": None,
+}  # fmt: skip
+
+
+class Disk:
+    """Answers as readlink(2) would, and counts how often it is asked."""
+
+    def __init__(self, tree: dict[bytes, bytes | None]) -> None:
+        self.tree = dict(tree)
+        self.asked: list[bytes] = []
+
+    def read_link(self, path: bytes) -> bytes:
+        self.asked.append(path)
+        if path not in self.tree:
+            raise OSError(errno.ENOENT, "gone")
+        target = self.tree[path]
+        if target is None:
+            raise OSError(errno.EINVAL, "no symlink")
+        return target
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk(TREE)
+
+
+@pytest.fixture
+def names(disk: Disk) -> Names:
+    return Names(disk.read_link)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (b"file", b"/w/file"),
+        (b"/w/file", b"/w/file"),
+        (b"./dir/./file", b"/w/dir/file"),
+        (b"dir//file", b"/w/dir/file"),
+        (b"dir/sub/../file", b"/w/dir/file"),
+        (b"../w/file", b"/w/file"),
+        (b"/../../w/file", b"/w/file"),
+        (b"rel/file", b"/w/dir/file"),
+        (b"abs/../file", b"/w/dir/file"),  # of the directory that the link leads to
+        (b"up/file", b"/w/dir/file"),
+        (b"chain/new", b"/w/dir/sub/new"),
+        (b"dots/new", b"/w/dir/sub/new"),
+        (b"root/etc", b"/etc"),
+        (b".", b"/w"),
+        (b"..", b"/"),
+        (b"dir/", b"/w/dir"),
+        (b"rel/", b"/w/dir"),
+        (b"/", b"/"),
+        (b"dir/..", b"/w"),
+        (b"rel/..", b"/w"),
+        (b"new", b"/w/new"),
+        (b"new\xff\n", b"/w/new\xff\n"),
+    ],
+)
+def test_spelling(names: Names, name: bytes, path: bytes) -> None:
+    assert names.resolve(b"/w", name, follow=False) == (path, RESOLVED)
+
+
+@pytest.mark.parametrize(
+    ("name", "follow", "path"),
+    [
+        (b"rel", False, b"/w/rel"),
+        (b"rel", True, b"/w/dir"),
+        (b"chain", True, b"/w/dir/sub"),
+        (b"tofile", True, b"/w/file"),
+        (b"tofile", False, b"/w/tofile"),
+        (b"dir/new", True, b"/w/dir/new"),
+        (b"root", True, b"/"),
+    ],
+)
+def test_last_component_is_followed_on_request(names: Names, name: bytes, follow: bool, path: bytes) -> None:
+    assert names.resolve(b"/w", name, follow=follow) == (path, RESOLVED)
+
+
+@pytest.mark.parametrize("name", [b"loop", b"ping", b"loop/x", b"pong/x/y"])
+def test_loops_end(names: Names, name: bytes) -> None:
+    _path, certainty = names.resolve(b"/w", name, follow=True)
+    assert certainty is LEXICAL
+
+
+def test_dangling_symlink_leads_to_what_it_names(names: Names) -> None:
+    # An open with O_CREAT makes the file there, if only its directory exists.
+    assert names.resolve(b"/w", b"dangling", follow=True) == (b"/w/nowhere/at/all", LEXICAL)
+
+
+def test_absent_directory_on_the_way_makes_it_text(names: Names) -> None:
+    assert names.resolve(b"/w", b"gone/file", follow=False) == (b"/w/gone/file", LEXICAL)
+    assert names.resolve(b"/w", b"gone/../file", follow=False) == (b"/w/file", LEXICAL)
+
+
+def test_directory_that_is_removed_later_was_one(names: Names) -> None:
+    names.expect_directories({b"/w/gone"})
+    assert names.resolve(b"/w", b"gone/file", follow=False) == (b"/w/gone/file", RESOLVED)
+
+
+def test_root_of_a_chroot_cannot_be_left(names: Names) -> None:
+    def inside(name: bytes) -> bytes:
+        return names.resolve(b"/jail", name, follow=False, root=b"/jail")[0]
+
+    assert inside(b"/etc/x") == b"/jail/etc/x"
+    assert inside(b"link/x") == b"/jail/etc/x"
+    assert inside(b"out/etc/x") == b"/jail/etc/x"
+    assert inside(b"../../etc/x") == b"/jail/etc/x"
+    # What was learnt inside says nothing of the same text outside.
+    assert names.resolve(b"/jail", b"link/x", follow=False)[0] == b"/etc/x"
+    assert inside(b"link/x") == b"/jail/etc/x"
+
+
+def test_disk_is_asked_once_a_name(names: Names, disk: Disk) -> None:
+    for _ in range(3):
+        for file in (b"one", b"two"):
+            names.resolve(b"/w", b"rel/sub/" + file, follow=False)
+    assert len(disk.asked) == len(set(disk.asked))
+
+
+def test_symlink_that_was_made_is_followed_though_it_is_gone(names: Names) -> None:
+    names.made(b"/w/fresh", Kind.SYMLINK, b"dir")
+    assert names.resolve(b"/w", b"fresh/x", follow=False) == (b"/w/dir/x", RESOLVED)
+    names.removed(b"/w/fresh")
+    assert names.resolve(b"/w", b"fresh/x", follow=False) == (b"/w/fresh/x", LEXICAL)
+    names.made(b"/w/fresh", Kind.DIRECTORY)
+    assert names.resolve(b"/w", b"fresh/x", follow=False) == (b"/w/fresh/x", RESOLVED)
+
+
+def test_directory_becomes_a_symlink(names: Names) -> None:
+    assert names.resolve(b"/w", b"dir/sub/x", follow=False)[0] == b"/w/dir/sub/x"
+    names.removed(b"/w/dir/sub")
+    names.made(b"/w/dir/sub", Kind.SYMLINK, b"/etc")
+    assert names.resolve(b"/w", b"dir/sub/x", follow=False)[0] == b"/etc/x"
+
+
+def test_renamed_symlink(names: Names) -> None:
+    assert names.resolve(b"/w", b"rel/x", follow=False)[0] == b"/w/dir/x"
+    names.renamed(b"/w/rel", b"/w/other")
+    assert names.resolve(b"/w", b"other/x", follow=False)[0] == b"/w/dir/x"
+
+
+def test_renamed_directory_takes_what_is_known_below_it(names: Names, disk: Disk) -> None:
+    names.made(b"/w/dir/link", Kind.SYMLINK, b"/etc")
+    disk.tree[b"/w/moved"] = None
+    names.renamed(b"/w/dir", b"/w/moved")
+    assert names.resolve(b"/w", b"moved/link/x", follow=False) == (b"/etc/x", RESOLVED)
+    assert names.kind(b"/w/dir") is Kind.ABSENT
+    names.made(b"/w/dir", Kind.DIRECTORY)
+    names.made(b"/w/dir/link", Kind.DIRECTORY)
+    assert names.resolve(b"/w", b"dir/link/x", follow=False) == (b"/w/dir/link/x", RESOLVED)
+
+
+def test_directory_of_the_disk_is_renamed_away_with_its_symlinks(disk: Disk) -> None:
+    disk.tree[b"/w/dir/link"] = b"/etc"
+    names = Names(disk.read_link)
+    assert names.resolve(b"/w", b"dir/link/x", follow=False)[0] == b"/etc/x"
+    names.renamed(b"/w/dir", b"/w/moved")
+    names.made(b"/w/dir", Kind.DIRECTORY)
+    names.made(b"/w/dir/link", Kind.DIRECTORY)
+    assert names.resolve(b"/w", b"dir/link/x", follow=False)[0] == b"/w/dir/link/x"
+
+
+def test_name_renamed_onto_a_symlink_replaces_it(names: Names) -> None:
+    names.made(b"/w/new", Kind.DIRECTORY)
+    assert names.resolve(b"/w", b"rel/x", follow=False)[0] == b"/w/dir/x"
+    names.made(b"/w/link2", Kind.SYMLINK, b"/etc")
+    names.renamed(b"/w/link2", b"/w/rel")
+    assert names.resolve(b"/w", b"rel/x", follow=False)[0] == b"/etc/x"
+
+
+def test_file_renamed_onto_a_symlink_replaces_it(names: Names) -> None:
+    assert names.resolve(b"/w", b"tofile", follow=True)[0] == b"/w/file"
+    names.made(b"/w/plain", Kind.OTHER)
+    names.renamed(b"/w/plain", b"/w/tofile")
+    assert names.resolve(b"/w", b"tofile", follow=True)[0] == b"/w/tofile"
+
+
+def test_exchanged_names_change_what_they_lead_to(names: Names) -> None:
+    names.made(b"/w/a", Kind.SYMLINK, b"/etc")
+    names.made(b"/w/b", Kind.DIRECTORY)
+    names.exchanged(b"/w/a", b"/w/b")
+    assert names.resolve(b"/w", b"a/x", follow=False)[0] == b"/w/a/x"
+    assert names.resolve(b"/w", b"b/x", follow=False)[0] == b"/etc/x"
+
+
+def test_exchanged_name_that_was_never_looked_at(names: Names) -> None:
+    # /w/rel is a symlink on the disk before the exchange; afterwards the disk shows it as /w/b.
+    names.made(b"/w/b", Kind.DIRECTORY)
+    names.exchanged(b"/w/rel", b"/w/b")
+    assert names.kind(b"/w/rel") is Kind.DIRECTORY
+    assert names.kind(b"/w/b") is Kind.UNKNOWN
+
+
+def test_rename_onto_itself_changes_nothing(names: Names) -> None:
+    names.made(b"/w/a", Kind.SYMLINK, b"/etc")
+    names.renamed(b"/w/a", b"/w/a")
+    assert names.resolve(b"/w", b"a/x", follow=False)[0] == b"/etc/x"
+
+
+def test_mounts_that_changed_make_it_look_again(names: Names, disk: Disk) -> None:
+    assert names.resolve(b"/w", b"rel/x", follow=False)[0] == b"/w/dir/x"
+    disk.tree[b"/w/rel"] = None
+    names.forget_disk()
+    assert names.resolve(b"/w", b"rel/x", follow=False)[0] == b"/w/rel/x"
+
+
+def test_more_than_forty_symlinks_are_too_many() -> None:
+    tree: dict[bytes, bytes | None] = {b"/l%d" % number: b"l%d" % (number + 1) for number in range(50)}
+    tree[b"/l50"] = None
+    names = Names(Disk(tree).read_link)
+    assert names.resolve(b"/", b"l11", follow=True) == (b"/l50", RESOLVED)
+    assert names.resolve(b"/", b"l5", follow=True)[1] is LEXICAL
+
+
+def test_agrees_with_the_system(tmp_path: Path) -> None:
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    (tmp_path / "a/link").symlink_to("b")
+    (tmp_path / "a/b/up").symlink_to("..")
+    (tmp_path / "a/abs").symlink_to(tmp_path / "a/b/c")
+    start = os.fsencode(os.path.realpath(tmp_path))
+    for name in (
+        "a/link/c",
+        "a/link/up/link/c",
+        "a/abs/../up/abs",
+        "./a/../a/link/../b/c",
+        "a/b/up/b/up/abs",
+    ):
+        expected = os.fsencode(os.path.realpath(tmp_path / name))
+        assert Names().resolve(start, name.encode(), follow=True) == (expected, RESOLVED), name

@@ -1,0 +1,261 @@
+"""The resolver: operands become paths, mounts and identities; events teach it names."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from writeaudit.audit import Mount
+from writeaudit.events import OK, Access, Certainty, FsEvent, Op, Operand, RawEvent
+from writeaudit.resolve.processes import ProcessBook
+from writeaudit.resolve.resolver import Resolver
+
+
+@pytest.fixture
+def resolver() -> Iterator[Resolver]:
+    made = Resolver(started_ns=1000)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> bytes:
+    """An existing directory, free of symlinks."""
+    return os.fsencode(os.path.realpath(tmp_path))
+
+
+def _raw(op: Op, path: Operand, **more: object) -> RawEvent:
+    return RawEvent(1500, 10, 10, op, str(more.pop("result", OK)), path, follow=False)._replace(**more)
+
+
+def _at(base: bytes, name: bytes, **more: object) -> Operand:
+    return Operand(base, name)._replace(**more)
+
+
+def test_events_are_numbered_and_timed_from_the_start(resolver: Resolver, here: bytes) -> None:
+    first = resolver.resolve(_raw(Op.MKDIR, _at(here, b"a")))
+    second = resolver.resolve(_raw(Op.MKDIR, _at(here, b"b"), time_ns=2000))
+    early = resolver.resolve(_raw(Op.MKDIR, _at(here, b"c"), time_ns=10))
+    assert [(event.seq, event.time_ns) for event in (first, second, early)] == [(1, 500), (2, 1000), (3, 0)]
+
+
+def test_relative_name_with_a_symlink_in_it(resolver: Resolver, here: bytes) -> None:
+    os.mkdir(here + b"/real")
+    os.symlink(b"real", here + b"/link")
+    event = resolver.resolve(_raw(Op.MKDIR, _at(here, b"link/new")))
+    assert (event.path, event.seen_as, event.certainty) == (
+        here + b"/real/new",
+        b"link/new",
+        Certainty.RESOLVED,
+    )
+
+
+def test_plain_relative_name_has_no_other_spelling(resolver: Resolver, here: bytes) -> None:
+    assert resolver.resolve(_raw(Op.MKDIR, _at(here, b"new"))).seen_as is None
+
+
+def test_open_file_keeps_the_kernels_word(resolver: Resolver) -> None:
+    operand = Operand(b"/some/file", None, dev=os.makedev(7, 8), ino=99, fmt=stat.S_IFREG)
+    event = resolver.resolve(
+        _raw(Op.OPEN, operand, access=Access.WRITE, flags=("creat",), created=True, spelled=b"../file")
+    )
+    assert (event.path, event.certainty, event.dev, event.ino, event.fmt) == (
+        b"/some/file", Certainty.KERNEL, os.makedev(7, 8), 99, stat.S_IFREG,
+    )  # fmt: skip
+    assert event.created
+    assert event.seen_as == b"../file"
+    assert event.mount is not None, "the mount of a path is looked up where the backend does not say"
+
+
+def test_identity_of_a_name_is_looked_up(resolver: Resolver, here: bytes) -> None:
+    os.mkdir(here + b"/made")
+    status = os.stat(here + b"/made")
+    event = resolver.resolve(_raw(Op.MKDIR, _at(here, b"made"), mode=0o755))
+    assert (event.dev, event.ino, event.fmt) == (status.st_dev, status.st_ino, stat.S_IFDIR)
+
+
+def test_both_sides_of_a_link_have_an_identity(resolver: Resolver, here: bytes) -> None:
+    for name in (b"old", b"new"):
+        if name == b"old":
+            with open(here + b"/old", "wb"):
+                pass
+        else:
+            os.link(here + b"/old", here + b"/new")
+    event = resolver.resolve(_raw(Op.LINK, _at(here, b"new"), source=_at(here, b"old")))
+    assert (event.path, event.source) == (here + b"/new", here + b"/old")
+    assert event.ino == event.source_ino == os.stat(here + b"/old").st_ino
+    assert event.mount == event.source_mount is not None
+
+
+def test_old_name_of_a_rename_has_the_identity_of_the_new(resolver: Resolver, here: bytes) -> None:
+    with open(here + b"/new", "wb"):
+        pass
+    event = resolver.resolve(_raw(Op.RENAME, _at(here, b"new"), source=_at(here, b"old")))
+    assert event.source_ino == event.ino == os.stat(here + b"/new").st_ino
+
+
+def test_failed_call_has_the_device_of_its_directory(resolver: Resolver, here: bytes) -> None:
+    event = resolver.resolve(_raw(Op.MKDIR, _at(here, b"no"), result="EROFS"))
+    assert (event.dev, event.ino, event.result) == (os.stat(here).st_dev, None, "EROFS")
+
+
+def test_symlink_keeps_its_text(resolver: Resolver, here: bytes) -> None:
+    event = resolver.resolve(_raw(Op.SYMLINK, _at(here, b"l"), target_text=b"../any\xff text"))
+    assert (event.path, event.source) == (here + b"/l", b"../any\xff text")
+
+
+def test_names_that_events_made_count_before_the_disk(resolver: Resolver, here: bytes) -> None:
+    # All of it is gone again by the time that it is looked at.
+    resolver.resolve(_raw(Op.MKDIR, _at(here, b"d")))
+    resolver.resolve(_raw(Op.SYMLINK, _at(here, b"l"), target_text=b"d"))
+    event = resolver.resolve(_raw(Op.MKDIR, _at(here, b"l/sub")))
+    assert (event.path, event.certainty) == (here + b"/d/sub", Certainty.RESOLVED)
+    resolver.resolve(_raw(Op.UNLINK, _at(here, b"l")))
+    resolver.resolve(_raw(Op.RENAME, _at(here, b"l"), source=_at(here, b"d")))
+    event = resolver.resolve(_raw(Op.UNLINK, _at(here, b"l/file")))
+    assert (event.path, event.certainty) == (here + b"/l/file", Certainty.RESOLVED)
+
+
+def test_failed_calls_teach_nothing(resolver: Resolver, here: bytes) -> None:
+    resolver.resolve(_raw(Op.SYMLINK, _at(here, b"l"), target_text=b"/etc", result="EEXIST"))
+    os.mkdir(here + b"/l")
+    assert resolver.resolve(_raw(Op.MKDIR, _at(here, b"l/x"))).path == here + b"/l/x"
+
+
+def test_hard_link_to_a_symlink_is_a_symlink(resolver: Resolver, here: bytes) -> None:
+    os.mkdir(here + b"/d")
+    os.symlink(b"d", here + b"/l")
+    os.link(here + b"/l", here + b"/second", follow_symlinks=False)
+    resolver.resolve(_raw(Op.LINK, _at(here, b"second"), source=_at(here, b"l")))
+    assert resolver.resolve(_raw(Op.MKDIR, _at(here, b"second/x"))).path == here + b"/d/x"
+
+
+def test_directory_that_is_gone_makes_the_path_text(resolver: Resolver, here: bytes) -> None:
+    event = resolver.resolve(_raw(Op.MKDIR, _at(here, b"gone/x")))
+    assert (event.path, event.certainty) == (here + b"/gone/x", Certainty.LEXICAL)
+    assert resolver.unresolved == 1
+
+
+def test_look_ahead_knows_directories_that_go(resolver: Resolver, here: bytes) -> None:
+    make = _raw(Op.MKDIR, _at(here, b"gone/x"))
+    remove = _raw(Op.RMDIR, _at(here, b"gone"))
+    resolver.look_ahead([make, remove])
+    assert resolver.resolve(make).certainty is Certainty.RESOLVED
+    assert resolver.unresolved == 0
+
+
+@pytest.mark.parametrize(("result", "access", "counts"), [(OK, "w", 1), ("ENOENT", "w", 0), (OK, "r", 0)])
+def test_only_changes_that_happened_count_as_unresolved(
+    resolver: Resolver, here: bytes, result: str, access: str, counts: int
+) -> None:
+    resolver.resolve(_raw(Op.OPEN, _at(here, b"gone/x"), result=result, access=Access(access)))
+    assert resolver.unresolved == counts
+
+
+def test_truncated_operand_is_text(resolver: Resolver, here: bytes) -> None:
+    event = resolver.resolve(_raw(Op.UNLINK, _at(here, b"x", truncated=True), result="EFAULT"))
+    assert event.certainty is Certainty.LEXICAL
+
+
+def test_worse_side_decides_the_certainty(resolver: Resolver, here: bytes) -> None:
+    event = resolver.resolve(_raw(Op.RENAME, _at(here, b"x"), source=_at(here, b"gone/y")))
+    assert event.certainty is Certainty.LEXICAL
+
+
+def test_unknown_base_leaves_the_bare_name(resolver: Resolver) -> None:
+    event = resolver.resolve(_raw(Op.UNLINK, Operand(None, b"name"), result="EBADF"))
+    assert (event.path, event.mount, event.certainty) == (b"name", None, Certainty.LEXICAL)
+
+
+def test_file_without_a_name_says_so(resolver: Resolver) -> None:
+    operand = Operand(b"/tmp/#123", None, dev=1, ino=2, deleted=True)
+    assert "deleted" in resolver.resolve(_raw(Op.WRITE, operand)).flags
+
+
+def test_attribute_stands_among_the_flags(resolver: Resolver, here: bytes) -> None:
+    event = resolver.resolve(_raw(Op.SETXATTR, _at(here, b"x"), xattr=b"user.a\n"))
+    assert event.flags == (r"xattr=user.a\x0a",)
+
+
+def test_chroot_leads_to_the_path_outside(resolver: Resolver, here: bytes) -> None:
+    os.makedirs(here + b"/jail/etc")
+    event = resolver.resolve(_raw(Op.MKDIR, _at(here + b"/jail", b"/etc/x")))
+    assert event.path == here + b"/jail/etc/x"
+    assert event.seen_as == b"/etc/x"
+
+
+def test_name_in_another_namespace_gets_ours(resolver: Resolver, here: bytes) -> None:
+    ours = resolver.book.own.of(here)
+    assert ours is not None
+    inside = here.removeprefix(ours.mountpoint.rstrip(b"/"))
+    foreign = Mount(
+        900_000,
+        99,
+        ours.dev,
+        ours.fstype,
+        b"x",
+        (ours.root.rstrip(b"/") + inside),
+        b"/mnt/view",
+        ("rw",),
+        1,
+        False,
+    )
+    resolver.mount_seen(foreign)
+    event = resolver.resolve(_raw(Op.MKDIR, Operand(b"/mnt/view", b"new", 900_000, 99, inner=0)))
+    assert event.path == here + b"/new"
+    assert event.mount == ours.id
+    opened = Operand(b"/mnt/view/sub/f", None, 900_000, 99, dev=1, ino=2, inner=len(b"/sub/f"))
+    assert resolver.resolve(_raw(Op.OPEN, opened, access=Access.WRITE)).path == here + b"/sub/f"
+
+
+def test_name_that_only_another_namespace_has_stays_as_seen(resolver: Resolver) -> None:
+    foreign = Mount(900_001, 99, os.makedev(0, 4095), "tmpfs", b"x", b"/", b"/private", ("rw",), 1, False)
+    resolver.mount_seen(foreign)
+    event = resolver.resolve(_raw(Op.MKDIR, Operand(b"/private", b"new", 900_001, 99, inner=0)))
+    assert (event.path, event.mount) == (b"/private/new", 900_001)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_backend_that_cannot_tell_whether_a_file_was_made(
+    resolver: Resolver, here: bytes, known: bool
+) -> None:
+    resolver.start(1 << 62)  # everything on the disk is older than the run
+    if known:
+        resolver.resolve(_raw(Op.UNLINK, _at(here, b"f")))
+    with open(here + b"/f", "wb"):
+        pass
+    event = resolver.resolve(
+        _raw(Op.OPEN, _at(here, b"f"), access=Access.WRITE, flags=("creat",), follow=True)
+    )
+    assert event.created is known
+
+
+def test_fields_that_need_no_resolving_pass_through(resolver: Resolver, here: bytes) -> None:
+    raw = _raw(Op.COPY, _at(here, b"x"), bytes=7, calls=2, mode=0o640, pid=3, tid=4, result="EXDEV")
+    event = resolver.resolve(raw)
+    assert isinstance(event, FsEvent)
+    assert (event.bytes, event.calls, event.mode, event.pid, event.tid) == (7, 2, 0o640, 3, 4)
+
+
+def test_process_book_puts_a_life_together() -> None:
+    book = ProcessBook()
+    book.started(0, 10, 1)
+    book.executed(1, 10, b"/bin/sh", (b"sh",))
+    book.started(2, 11, 10)
+    book.started(3, 12, 10)
+    book.executed(4, 11, b"/bin/ls", (b"ls", b"-l"))
+    book.ended(5, 11, 2)
+    book.executed(6, 10, b"/bin/true", (b"true",))
+    book.ended(7, 10, 0)
+    book.ended(8, 99, 0)
+    found = [(p.pid, p.ppid, p.argv, p.started_ns, p.ended_ns, p.exit_status) for p in book.all()]
+    assert found == [
+        (10, 1, (b"sh",), 0, 6, None),
+        (11, 10, (b"ls", b"-l"), 2, 5, 2),
+        (12, 10, (b"sh",), 3, None, None),  # forked and never another program
+        (10, 1, (b"true",), 6, 7, 0),
+    ]

@@ -1,0 +1,284 @@
+"""Carries out a list of operations, each by the process and thread that it names.
+
+    executor.py LIST settled|token|free
+
+LIST is a file with a JSON list a line: [actor, kind, arguments…]; what they mean is in `Actor`. With
+``token`` one operation is made at a time, in the order of the list, whoever makes it. ``settled`` is
+the same, with a pause before a name changes its meaning: what is resolved behind the run has then
+caught up. With ``free`` every actor makes its own as fast as it can, all at once.
+
+An actor is a thread. Actors 0 and 1 are threads of one process, 2 and 3 of another; the odd ones
+have a working directory of their own, and actor 3 a table of open files of its own.
+
+Tells what was done, between an open of START and one of END: only what lies between them counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from tests.workloads.calls import CWD, GROUND, NAMES, call, do, quiet, says, tell
+
+_FS, _FILES = 0x200, 0x400
+_PAIRS = 2
+_MOVES_NAMES = frozenset({"unlink", "rmdir", "rename", "symlink"})
+_PAUSE_S = 0.03
+"""Longer than any backend waits before it looks at what has come."""
+_OPEN = {"r": os.O_RDONLY, "w": os.O_WRONLY, "rw": os.O_RDWR, "path": os.O_PATH}
+
+
+class Actor:
+    """One thread with its open directories and files."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._slots: dict[int, int] = {}
+
+    def begin(self) -> None:
+        """Take on what only this thread has."""
+        if self.number % 2:
+            quiet("unshare", _FS | (_FILES if self.number == 3 else 0))
+
+    def act(self, kind: str, *args: object) -> None:
+        """Carry out one operation; whatever comes of it is told."""
+        getattr(self, f"_{kind}")(*args)
+
+    # Names.
+
+    def _base(self, slot: int | None) -> int:
+        return CWD if slot is None else self._slots.get(slot, CWD)
+
+    def _where(self, base: int, path: str, *, follow: bool = False) -> bytes | None:
+        """Return the absolute path of a name, free of symlinks; None where there is no such place."""
+        try:
+            if path.startswith("/"):
+                start = ""
+            elif base == CWD:
+                start = os.readlink("/proc/thread-self/cwd")
+            else:
+                start = os.readlink(f"/proc/thread-self/fd/{base}")
+        except OSError:
+            return None
+        if start.endswith(" (deleted)"):
+            return None
+        full = os.path.join(start, path)
+        head, _, last = full.rpartition("/")
+        directory = os.path.realpath(head or "/")
+        if last in (".", ".."):
+            return None  # refused, or seen through, in more ways than are worth telling
+        # Every directory on the way must be there, or the kernel never came to the last name.
+        if not _walks(head):
+            return None
+        if follow:
+            try:
+                os.stat(full)
+            except FileNotFoundError:
+                target = os.path.realpath(full)
+                return (
+                    os.fsencode(target)
+                    if os.path.isdir(os.path.dirname(target)) and not _tangled(full)
+                    else None
+                )
+            except OSError:
+                return None
+            return os.fsencode(os.path.realpath(full))
+        return os.fsencode(f"{directory.rstrip('/')}/{last}")
+
+    def _tell(
+        self, op: str, path: bytes | None, result: int, source: bytes | None = None, **more: object
+    ) -> None:
+        name = "ok" if result >= 0 else NAMES[-result]
+        tell(
+            says(
+                op,
+                path or b"/?",
+                source if op != "symlink" else None,
+                name,
+                text=source if op == "symlink" else None,
+            )
+        )
+
+    def _mkdir(self, slot: int | None, path: str) -> None:
+        base = self._base(slot)
+        where = self._where(base, path)
+        self._tell("mkdir", where, call("mkdirat", base, path.encode(), 0o755))
+
+    def _mknod(self, slot: int | None, path: str) -> None:
+        base = self._base(slot)
+        where = self._where(base, path)
+        self._tell("mknod", where, call("mknodat", base, path.encode(), 0o10600, 0))
+
+    def _symlink(self, slot: int | None, path: str, text: str) -> None:
+        base = self._base(slot)
+        where = self._where(base, path)
+        self._tell("symlink", where, call("symlinkat", text.encode(), base, path.encode()), text.encode())
+
+    def _link(self, slot: int | None, old: str, new: str, flags: int) -> None:
+        base = self._base(slot)
+        source, where = self._where(base, old, follow=bool(flags)), self._where(CWD, new)
+        result = call("linkat", base, old.encode(), CWD, new.encode(), flags)
+        self._tell("link", where, result, source or b"/?")
+
+    def _rename(self, slot: int | None, old: str, new: str, flags: int) -> None:
+        base = self._base(slot)
+        source, where = self._where(CWD, old), self._where(base, new)
+        result = call("renameat2", CWD, old.encode(), base, new.encode(), flags)
+        self._tell("exchange" if flags & 2 else "rename", where, result, source or b"/?")
+
+    def _unlink(self, slot: int | None, path: str) -> None:
+        base = self._base(slot)
+        where = self._where(base, path)
+        self._tell("unlink", where, call("unlinkat", base, path.encode(), 0))
+
+    def _rmdir(self, slot: int | None, path: str) -> None:
+        base = self._base(slot)
+        where = self._where(base, path)
+        self._tell("rmdir", where, call("unlinkat", base, path.encode(), 0x200))
+
+    # Files.
+
+    def _open(self, slot: int | None, path: str, access: str, flags: int, into: int) -> None:
+        base = self._base(slot)
+        where = self._where(base, path, follow=not flags & (os.O_EXCL | os.O_NOFOLLOW))
+        fd = call("openat", base, path.encode(), _OPEN[access] | flags | os.O_NONBLOCK, 0o644)
+        if fd >= 0:
+            where = os.fsencode(os.readlink(f"/proc/thread-self/fd/{fd}"))
+        self._tell("open", where, fd)
+        if fd >= 0:
+            self._close(into)
+            self._slots[into] = fd
+
+    def _close(self, slot: int) -> None:
+        if slot in self._slots:
+            quiet("close", self._slots.pop(slot))
+
+    def _write(self, slot: int, length: int) -> None:
+        # Told by nobody: writes are sums. The disk tells whether they were seen.
+        if slot in self._slots:
+            call("write", self._slots[slot], b"w" * length, length)
+
+    def _copy(self, slot: int, source: int) -> None:
+        if slot in self._slots and source in self._slots:
+            call("copy_file_range", self._slots[source], 0, self._slots[slot], 0, 64, 0)
+
+    def _ftruncate(self, slot: int, length: int) -> None:
+        if slot not in self._slots:
+            return
+        fd = self._slots[slot]
+        where = os.fsencode(os.readlink(f"/proc/thread-self/fd/{fd}"))
+        self._tell("truncate", where, call("ftruncate", fd, length))
+
+    def _truncate(self, path: str, length: int) -> None:
+        where = self._where(CWD, path, follow=True)
+        self._tell("truncate", where, call("truncate", path.encode(), length))
+
+    def _chmod(self, slot: int | None, path: str, mode: int) -> None:
+        base = self._base(slot)
+        where = self._where(base, path, follow=True)
+        self._tell("chmod", where, call("fchmodat", base, path.encode(), mode))
+
+    def _utime(self, slot: int | None, path: str) -> None:
+        base = self._base(slot)
+        where = self._where(base, path)
+        self._tell("utime", where, call("utimensat", base, path.encode(), None, 0x100))
+
+    def _chdir(self, path: str) -> None:
+        call("chdir", path.encode())
+
+    def _fchdir(self, slot: int) -> None:
+        call("fchdir", self._slots.get(slot, -1))
+
+
+def _walks(head: str) -> bool:
+    """Whether every component of a directory's name leads somewhere."""
+    try:
+        return not head or (os.path.isdir(head) and bool(os.stat(head + "/.")))
+    except OSError:
+        return False
+
+
+def _tangled(full: str) -> bool:
+    """Whether a name ends in a symlink that leads nowhere by more than a missing last name."""
+    for _ in range(41):
+        if not os.path.islink(full):
+            return False
+        text = os.readlink(full)
+        full = os.path.join(os.path.dirname(full), text)
+        if text.endswith(("/", "/.", "..")) or not _walks(os.path.dirname(full)):
+            return True
+    return True
+
+
+Operations = list[tuple[int, str, list[object]]]
+
+
+def _serve(actor: Actor, operations: Operations, orders: int, done: int) -> None:
+    """Make the operations that one is told to, until told to stop."""
+    actor.begin()
+    os.write(done, b"b")
+    while len(order := os.read(orders, 4)) == 4:
+        index = int.from_bytes(order, "little")
+        if index == 0xFFFFFFFF:
+            # All of one's own, as fast as they go.
+            for number, kind, args in operations:
+                if number == actor.number:
+                    actor.act(kind, *args)
+        else:
+            _number, kind, args = operations[index]
+            actor.act(kind, *args)
+        os.write(done, b"d")
+
+
+def _process(first: int, work: Callable[[int], None]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    threads = [threading.Thread(target=work, args=(number,)) for number in (first, first + 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    os._exit(0)
+
+
+def main() -> None:
+    sys.setswitchinterval(1e-4)
+    with open(sys.argv[1], encoding="utf-8") as file:
+        operations: Operations = [(line[0], line[1], line[2:]) for line in map(json.loads, file)]
+    orders = [os.pipe() for _ in range(2 * _PAIRS)]
+    done_read, done_write = os.pipe()
+
+    def work(number: int) -> None:
+        _serve(Actor(number), operations, orders[number][0], done_write)
+
+    quiet("chdir", GROUND + b"/w")
+    for pair in range(_PAIRS):
+        _process(2 * pair, work)
+    for _ in orders:
+        os.read(done_read, 1)
+    quiet("close", do(says("open", b"START"), "openat", CWD, GROUND + b"/START", os.O_RDONLY))
+    if sys.argv[2] != "free":
+        for index, (number, kind, _args) in enumerate(operations):
+            if sys.argv[2] == "settled" and kind in _MOVES_NAMES:
+                time.sleep(_PAUSE_S)
+            os.write(orders[number][1], index.to_bytes(4, "little"))
+            os.read(done_read, 1)
+    else:
+        for _read, write in orders:
+            os.write(write, b"\xff" * 4)
+        for _ in orders:
+            os.read(done_read, 1)
+    quiet("close", do(says("open", b"END"), "openat", CWD, GROUND + b"/END", os.O_RDONLY))
+    for _read, write in orders:
+        os.write(write, b"x")
+    for _ in range(_PAIRS):
+        os.wait()
+
+
+if __name__ == "__main__":
+    main()
