@@ -5,9 +5,11 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 PROBES := $(wildcard probes/*.c probes/*.h)
 PYTEST_ARGS ?=
+ROWS ?=
+SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format probes wheel clean
+.PHONY: help demo test bench check format probes wheel clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,6 +22,11 @@ test: ## everything: set-up, static checks, all tests (PYTEST_ARGS=… is handed
 	@scripts/setup test
 	@$(MAKE) --no-print-directory check
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+bench: ## what it costs, against strace and others (ROWS=startup,sync-disk: a part; SHORT=1: does it work)
+	@scripts/setup bench
+	@$(MAKE) --no-print-directory probes
+	$(PYTHON) -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(SHORT),--short)
 
 check: ## the static checks
 	.venv/bin/ruff check .

@@ -75,20 +75,24 @@ class Session:
     def paired(self, ratio: Callable[..., float], *names: str, of: str = "wall_s") -> Spread:
         """Apply ``ratio`` to the variants' values of each round. Raises `CannotRun`."""
         for name in names:
-            if name in self.impossible:
-                raise CannotRun(self.impossible[name])
+            self._must_have(name)
         columns = ([getattr(sample, of) for sample in self.samples[name]] for name in names)
         return Spread.of([ratio(*values) for values in zip(*columns, strict=True)])
 
     def spread(self, name: str, of: str = "wall_s") -> Spread:
-        """Return one variant's own figures."""
+        """Return one variant's own figures. Raises `CannotRun`."""
+        self._must_have(name)
         return Spread.of([getattr(sample, of) for sample in self.samples[name]])
 
     def fact(self, name: str) -> Spread:
-        """Return another figure. Raises `CannotRun`."""
+        """Return another figure. Raises `CannotRun` if no round gave it."""
+        if name not in self.facts:
+            raise CannotRun("; ".join(self.impossible.values()) or f"no figure for {name}")
+        return Spread.of(self.facts[name])
+
+    def _must_have(self, name: str) -> None:
         if name in self.impossible:
             raise CannotRun(self.impossible[name])
-        return Spread.of(self.facts[name])
 
     def add(self, name: str, value: float) -> None:
         """Add to a fact."""

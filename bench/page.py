@@ -106,10 +106,8 @@ def page(lines: Sequence[Line], sessions: Iterable[Session], machine: Machine) -
     """Return the whole page."""
     met = sum(line.verdict == "met" for line in lines)
     missed = sum("missed" in line.verdict for line in lines)
-    rest = len(lines) - met - missed
-    counted = (
-        f"{met} of {len(lines)} lines meet their goal, {missed} miss it, {rest} could not be measured here."
-    )
+    rest = sum("not measured" in line.verdict for line in lines)
+    counted = f"Met: {met}. Missed: {missed}. Could not be measured here: {rest}."
     facts = [f"- {name}: {value}" for name, value in machine.facts.items()]
     parts = [
         _HEAD, "## Goals\n", counted + "\n", *table(lines), "\n## Machine\n", *facts,

@@ -87,7 +87,7 @@ def _await(tracer: subprocess.Popen[bytes], output: Path, errors: IO[bytes], rea
     while ready not in output.read_bytes()[:4096]:
         if tracer.poll() is not None:
             errors.seek(0)
-            lines = errors.read().decode(errors="replace").strip().splitlines()
+            lines = (output.read_bytes() + errors.read()).decode(errors="replace").strip().splitlines()
             said = [line for line in lines if line.startswith("Unable to")] or lines[-1:]
             raise CannotRun(said[0] if said else f"exit status {tracer.returncode}")
         if time.monotonic() >= deadline:

@@ -5,7 +5,7 @@
  * Widest members first, explicit padding, no pointers. The host's half is
  * writeaudit/capture/wire.py; tests/unit/test_wire_layout.py compares the two.
  * A record is a struct wa_head (or a struct that begins with one), then, for an event,
- * each operand: a struct wa_operand, base_len bytes, name_len bytes, without padding.
+ * each operand: a struct wa_operand, name_len bytes, base_len bytes, without padding.
  */
 #ifndef WRITEAUDIT_EVENTS_H
 #define WRITEAUDIT_EVENTS_H
@@ -119,7 +119,7 @@ struct wa_operand {
 	__u16 base_len;
 	__u16 in_mount; /* bytes of base that lie below the root of its mount */
 	__u16 name_len;
-	__u16 pad;
+	__u16 skip; /* bytes of name that are the magic link */
 };
 
 struct wa_total {
@@ -196,6 +196,8 @@ struct wa_config {
 	__u32 pid_level; /* depth of writeaudit's pid namespace */
 	__u32 shared_seen; /* a writable file was mapped shared but not (yet) writable */
 	__u32 wake_bytes; /* wake the host when so much is waiting */
+	__u32 ring_bytes; /* size of the buffer */
+	__u32 pad;
 };
 
 #define WA_ANNOUNCE 0x77615f31 /* first argument of the announcing prctl */

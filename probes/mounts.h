@@ -49,13 +49,13 @@ WA_FUNC int send_mount(__u64 mount)
 	start = off;
 	walk_begin(&s->walk, vfsmount, KREAD64(vfsmount, mnt_root, vfsmount), off, WA_MOUNT_LIMIT);
 	s->walk.to_fs_root = 1;
-	walk_run(s, WA_SLOT_MOUNT);
+	walk_run(WA_SLOT_MOUNT);
 	s->mount.root_len = s->walk.off - start;
 	off = s->walk.off;
 
 	start = off;
 	walk_begin(&s->walk, vfsmount, KREAD64(vfsmount, mnt_root, vfsmount), off, 2 * WA_MOUNT_LIMIT);
-	walk_run(s, WA_SLOT_MOUNT);
+	walk_run(WA_SLOT_MOUNT);
 	s->mount.point_len = s->walk.off - start;
 	send(WA_SLOT_MOUNT, s->walk.off, WA_MOUNT, 0);
 	return 0;

@@ -40,54 +40,54 @@ WA_INLINE int is_digit(char c)
 /*
  * Does a name begin with /proc/self/fd/N, /proc/thread-self/fd/N, /proc/PID/fd/N of this
  * process, /dev/fd/N, /proc/self/cwd or /proc/self/root? The host cannot follow these once
- * the process is gone. Returns the descriptor or WA_MAGIC_*, with the length of the prefix
- * in the upper half.
+ * the process is gone. The name lies at start in the record. Returns the descriptor or
+ * WA_MAGIC_*, with the length of the prefix in the upper half.
  */
-#define AT(i) text[(i) & 63]
+#define WA_CHAR(i) s->head[(start + (i)) & WA_MASK]
 
-WA_FUNC __u64 magic_link(__u64 name, __u32 pid, __u32 in_kernel)
+WA_FUNC __u64 magic_link(__u32 start)
 {
-	char text[64] = {};
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	__u32 at = 0, number = 0, digits = 0;
 
-	if ((in_kernel ? bpf_probe_read_kernel_str(text, 48, (void *)name)
-		       : bpf_probe_read_user_str(text, 48, (void *)name)) < 0)
+	if (!s)
 		return (__u32)WA_MAGIC_NONE;
-	if (text[1] == 'd' && text[2] == 'e' && text[3] == 'v' && text[4] == '/') {
+	if (WA_CHAR(1) == 'd' && WA_CHAR(2) == 'e' && WA_CHAR(3) == 'v') {
 		at = 4; /* /dev/fd is a link to /proc/self/fd */
-	} else if (text[1] == 'p' && text[2] == 'r' && text[3] == 'o' && text[4] == 'c' && text[5] == '/') {
-		if (text[6] == 's' && text[7] == 'e' && text[8] == 'l' && text[9] == 'f') {
-			at = 10;
-		} else if (text[6] == 't' && text[7] == 'h' && text[12] == '-' && text[13] == 's' &&
-			   text[16] == 'f') {
+	} else if (WA_CHAR(1) == 'p' && WA_CHAR(2) == 'r' && WA_CHAR(3) == 'o' && WA_CHAR(4) == 'c' &&
+		   WA_CHAR(5) == '/') {
+		if (WA_CHAR(6) == 's' && WA_CHAR(9) == 'f') {
+			at = 10; /* /proc/self */
+		} else if (WA_CHAR(6) == 't' && WA_CHAR(12) == '-' && WA_CHAR(16) == 'f') {
 			at = 17; /* /proc/thread-self */
 		} else {
 #pragma clang loop unroll(disable)
 			for (__u32 i = 6; i < 14; i++) {
-				char c = AT(i);
+				char c = WA_CHAR(i);
 
 				if (!is_digit(c))
 					break;
 				number = number * 10 + (c - '0');
 				at = i + 1;
 			}
-			if (!at || number != pid)
+			if (!at || number != s->event.head.pid)
 				return (__u32)WA_MAGIC_NONE;
 		}
-		if (AT(at) == '/' && AT(at + 1) == 'c' && AT(at + 2) == 'w' && AT(at + 3) == 'd' &&
-		    (!AT(at + 4) || AT(at + 4) == '/'))
+		if (WA_CHAR(at) == '/' && WA_CHAR(at + 1) == 'c' && WA_CHAR(at + 2) == 'w' &&
+		    WA_CHAR(at + 3) == 'd' && (!WA_CHAR(at + 4) || WA_CHAR(at + 4) == '/'))
 			return (__u64)(at + 4) << 32 | (__u32)WA_MAGIC_CWD;
-		if (AT(at) == '/' && AT(at + 1) == 'r' && AT(at + 2) == 'o' && AT(at + 3) == 'o' &&
-		    AT(at + 4) == 't' && (!AT(at + 5) || AT(at + 5) == '/'))
+		if (WA_CHAR(at) == '/' && WA_CHAR(at + 1) == 'r' && WA_CHAR(at + 2) == 'o' &&
+		    WA_CHAR(at + 4) == 't' && (!WA_CHAR(at + 5) || WA_CHAR(at + 5) == '/'))
 			return (__u64)(at + 5) << 32 | (__u32)WA_MAGIC_ROOT;
 	}
-	if (!at || AT(at) != '/' || AT(at + 1) != 'f' || AT(at + 2) != 'd' || AT(at + 3) != '/')
+	if (!at || WA_CHAR(at) != '/' || WA_CHAR(at + 1) != 'f' || WA_CHAR(at + 2) != 'd' ||
+	    WA_CHAR(at + 3) != '/')
 		return (__u32)WA_MAGIC_NONE;
 	at += 4;
 	number = 0;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < 8; i++) {
-		char c = AT(at + i);
+		char c = WA_CHAR(at + i);
 
 		if (!is_digit(c))
 			break;
@@ -95,12 +95,18 @@ WA_FUNC __u64 magic_link(__u64 name, __u32 pid, __u32 in_kernel)
 		digits++;
 	}
 	at += digits;
-	if (!digits || (AT(at) && AT(at) != '/'))
+	if (!digits || (WA_CHAR(at) && WA_CHAR(at) != '/'))
 		return (__u32)WA_MAGIC_NONE;
 	return (__u64)at << 32 | (number & 0x7fffffff);
 }
 
-#undef AT
+/* struct path is {vfsmount, dentry}, in this order since it exists. */
+WA_INLINE void load_path(struct wa_found *f, __u64 address)
+{
+	f->vfsmount = kread64(address);
+	f->dentry = kread64(address + 8);
+	f->walk = 1;
+}
 
 /* Fill in what is known of an open file; its path is written by the caller's walk. */
 WA_INLINE void operand_file(struct wa_operand *o, __u64 file, __u64 inode)
@@ -111,167 +117,193 @@ WA_INLINE void operand_file(struct wa_operand *o, __u64 file, __u64 inode)
 	o->f_mode = file ? KREAD32(file, f_mode, file) : 0;
 }
 
+/* Copy the name that was passed to off. It is looked at here and nowhere else again: what
+ * another thread writes over it meanwhile changes nothing that is decided from it. */
+WA_FUNC __u32 put_name(__u32 off, __u32 how, __u64 name)
+{
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	long n;
+
+	if (!s)
+		return 0;
+	off &= WA_MASK;
+	n = how & WA_ARG_KERNEL ? bpf_probe_read_kernel_str(&s->head[off], WA_NAME + 1, (void *)name)
+				: bpf_probe_read_user_str(&s->head[off], WA_NAME + 1, (void *)name);
+	if (n <= 0) {
+		s->found.flags |= WA_F_FAULT;
+		return 0;
+	}
+	s->found.flags |= WA_F_NAME;
+	if (n > WA_NAME)
+		s->found.flags |= WA_F_TRUNCATED;
+	/* sun_path need not end in a zero byte: its length says where it ends. */
+	if ((how & 0x7f) == WA_ARG_SOCKADDR) {
+		__u32 room = (__u32)s->arg[((how >> 16) + 1) & 7] - 2;
+
+		if (n - 1 > room) {
+			n = (room & 127) + 1;
+			s->head[(off + n - 1) & WA_MASK] = 0;
+		}
+	}
+	s->found.name_len = n - 1;
+	return n;
+}
+
+/* Where is the name at start relative to? Puts into found the file, or the directory's path. */
+WA_FUNC int find_base(__u32 start, int dirfd)
+{
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	struct wa_config *c = config_get();
+	struct wa_found *f;
+	__u64 fs, magic = (__u32)WA_MAGIC_NONE;
+
+	if (!s || !c)
+		return 0;
+	f = &s->found;
+	fs = KREAD64(task_struct, fs, bpf_get_current_task());
+	if (WA_CHAR(0) != '/') {
+		if (dirfd == WA_AT_FDCWD) {
+			load_path(f, fs + WA_OFFSET(fs_struct, pwd));
+			if (!WA_CHAR(0)) {
+				f->inode = KREAD64(dentry, d_inode, f->dentry);
+				f->flags |= WA_F_FILE;
+			}
+			return 0;
+		}
+		f->file = fd_file(dirfd);
+		if (!f->file)
+			f->flags |= WA_F_NOFD;
+		else if (!WA_CHAR(0))
+			f->flags |= WA_F_FILE; /* AT_EMPTY_PATH */
+		return 0;
+	}
+	if ((WA_CHAR(1) == 'p' && WA_CHAR(3) == 'o') || (WA_CHAR(1) == 'd' && WA_CHAR(5) == 'f'))
+		magic = magic_link(start);
+	if ((int)magic == WA_MAGIC_CWD) {
+		load_path(f, fs + WA_OFFSET(fs_struct, pwd));
+		f->flags |= WA_F_MAGIC;
+	} else if ((int)magic < 0) {
+		load_path(f, fs + WA_OFFSET(fs_struct, root));
+		f->flags |= WA_F_ROOT;
+		f->walk = f->vfsmount != c->root_mnt || f->dentry != c->root_dentry;
+	} else {
+		f->file = fd_file((int)magic);
+		f->flags |= f->file ? WA_F_MAGIC : WA_F_NOFD;
+	}
+	f->skip = magic >> 32;
+	/* Only the link itself: the file is the operand. */
+	if (f->file && !WA_CHAR(f->skip))
+		f->flags |= WA_F_FILE;
+	return 0;
+}
+
+/* Write the path of what was found at off; returns where it ends. */
+WA_INLINE __u32 put_base(__u32 off, __u32 limit)
+{
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	struct wa_found *f;
+	__u64 from;
+
+	if (!s)
+		return off;
+	f = &s->found;
+	from = f->vfsmount - WA_OFFSET(mount, mnt);
+	walk_begin(&s->walk, f->vfsmount, f->dentry, off, limit);
+	walk_run(WA_SLOT_SYSCALL);
+	f->flags |= s->walk.flags | WA_F_BASE;
+	if (is_deleted(f->dentry))
+		f->flags |= WA_F_DELETED;
+	if (!KREAD64(mount, mnt_ns, from))
+		f->flags |= WA_F_DETACHED;
+	f->base_len = s->walk.off - off;
+	f->in_mount = s->walk.in_mount ? s->walk.in_mount - off : f->base_len;
+	f->mount = note_mount(from);
+	return s->walk.off;
+}
+
 /*
  * Write one operand at off: how = kind | index of the directory argument << 8 | index of the
- * path argument << 16 | 1 << 24 for the second operand. Returns where it ends.
+ * path argument << 16 | 1 << 24 for the second operand. Returns where it ends, 0 if the call
+ * is of no interest after all.
  */
 WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
-	struct wa_config *c = config_get();
-	__u64 task = bpf_get_current_task();
 	struct wa_operand *o;
-	struct wa_path path = {};
-	__u32 kind = how & 0x7f, flags = 0, base_len = 0, in_mount = 0, name_len = 0, mount = 0;
+	struct wa_found *f;
+	__u32 kind = how & 0x7f;
 	__u32 start = off & WA_MASK;
-	__u64 file = 0, inode = 0, name = 0, fs;
-	char first[8] = {};
+	__u64 name;
 	int dirfd = WA_AT_FDCWD;
-	int walk = 0;
-	int in_kernel = how & WA_ARG_KERNEL;
-	long n;
 
-	if (!s || !c)
-		return off;
-	fs = KREAD64(task_struct, fs, task);
+	if (!s)
+		return 0;
+	f = &s->found;
+	f->file = 0;
+	f->inode = 0;
+	f->flags = 0;
+	f->walk = 0;
+	f->skip = 0;
+	f->mount = 0;
+	f->name_len = 0;
+	f->base_len = 0;
+	f->in_mount = 0;
 	name = s->arg[(how >> 16) & 7];
 	if (kind == WA_ARG_AT || kind == WA_ARG_OPEN_AT)
 		dirfd = (int)s->arg[(how >> 8) & 7];
-	if ((kind == WA_ARG_OPEN_AT || kind == WA_ARG_OPEN_CWD) && ret >= 0) {
-		file = fd_file((int)ret);
-		flags |= file ? WA_F_FILE : WA_F_NOFD;
-	} else if (kind == WA_ARG_FILE) {
-		file = name;
-		flags |= file ? WA_F_FILE : WA_F_NOFD;
-		name = 0;
-	} else if (kind == WA_ARG_FD || (kind == WA_ARG_AT && !name)) {
-		/* utimensat(fd, NULL, …) means the descriptor itself. */
-		file = fd_file(kind == WA_ARG_FD ? (int)name : dirfd);
-		flags |= file ? WA_F_FILE : WA_F_NOFD;
-		name = 0;
-	}
+	off = start + sizeof(struct wa_operand);
 	if (kind == WA_ARG_SOCKADDR) {
 		__u16 family = 0;
 
-		bpf_probe_read_user(&family, sizeof(family), (void *)name);
-		if (family != WA_AF_UNIX)
+		if (bpf_probe_read_user(&family, sizeof(family), (void *)name) < 0 || family != WA_AF_UNIX)
 			return 0;
 		name += 2;
 	}
-	if (kind == WA_ARG_TEXT)
-		flags |= WA_F_TEXT;
-
-	if (name && kind != WA_ARG_TEXT && !(flags & WA_F_FILE)) {
-		n = in_kernel ? bpf_probe_read_kernel_str(first, sizeof(first), (void *)name)
-			      : bpf_probe_read_user_str(first, sizeof(first), (void *)name);
-		if (n < 0) {
-			flags |= WA_F_FAULT;
-			name = 0;
-		} else if (kind == WA_ARG_SOCKADDR && !first[0]) {
+	if ((kind == WA_ARG_OPEN_AT || kind == WA_ARG_OPEN_CWD) && ret >= 0) {
+		f->file = fd_file((int)ret);
+		f->flags = f->file ? WA_F_FILE : WA_F_NOFD;
+	} else if (kind == WA_ARG_FILE) {
+		f->file = name;
+		f->flags = f->file ? WA_F_FILE : WA_F_NOFD;
+		name = 0;
+	} else if (kind == WA_ARG_FD || (kind == WA_ARG_AT && !name)) {
+		/* utimensat(fd, NULL, …) means the descriptor itself. */
+		f->file = fd_file(kind == WA_ARG_FD ? (int)name : dirfd);
+		f->flags = f->file ? WA_F_FILE : WA_F_NOFD;
+		name = 0;
+	}
+	if (name && put_name(off, how, name)) {
+		if (kind == WA_ARG_SOCKADDR && !f->name_len)
 			return 0; /* the abstract namespace is no file system */
-		} else if (first[0] == '/') {
-			__u64 magic = (__u32)WA_MAGIC_NONE;
-
-			if ((first[1] == 'p' && first[2] == 'r' && first[3] == 'o' && first[4] == 'c') ||
-			    (first[1] == 'd' && first[2] == 'e' && first[3] == 'v' && first[5] == 'f'))
-				magic = magic_link(name, s->event.head.pid, in_kernel);
-			if ((int)magic == WA_MAGIC_CWD) {
-				bpf_probe_read_kernel(&path, sizeof(path), (void *)(fs + WA_OFFSET(fs_struct, pwd)));
-				flags |= WA_F_MAGIC;
-				walk = 1;
-			} else if ((int)magic == WA_MAGIC_NONE || (int)magic == WA_MAGIC_ROOT) {
-				bpf_probe_read_kernel(&path, sizeof(path), (void *)(fs + WA_OFFSET(fs_struct, root)));
-				flags |= WA_F_ROOT;
-				walk = (__u64)path.mnt != c->root_mnt || (__u64)path.dentry != c->root_dentry;
-			} else {
-				file = fd_file((int)magic);
-				flags |= file ? WA_F_MAGIC : WA_F_NOFD;
-			}
-			if ((int)magic != WA_MAGIC_NONE) {
-				name += magic >> 32;
-				/* Only the link itself: the file is the operand. */
-				first[0] = 0;
-				if (in_kernel)
-					bpf_probe_read_kernel(first, 1, (void *)name);
-				else
-					bpf_probe_read_user(first, 1, (void *)name);
-				if (file && !first[0])
-					flags |= WA_F_FILE;
-			}
-		} else if (dirfd == WA_AT_FDCWD) {
-			bpf_probe_read_kernel(&path, sizeof(path), (void *)(fs + WA_OFFSET(fs_struct, pwd)));
-			walk = 1;
-			if (!first[0]) {
-				inode = KREAD64(dentry, d_inode, (__u64)path.dentry);
-				flags |= WA_F_FILE;
-			}
-		} else {
-			file = fd_file(dirfd);
-			if (!file)
-				flags |= WA_F_NOFD;
-			else if (!first[0])
-				flags |= WA_F_FILE; /* AT_EMPTY_PATH */
-		}
+		if (kind == WA_ARG_TEXT)
+			f->flags |= WA_F_TEXT;
+		else if (!(f->flags & WA_F_FILE))
+			find_base(off, dirfd);
+		off += f->name_len;
 	}
-
-	off = start + sizeof(struct wa_operand);
-	if (file) {
-		bpf_probe_read_kernel(&path, sizeof(path), (void *)(file + WA_OFFSET(file, f_path)));
-		inode = KREAD64(file, f_inode, file);
-		walk = 1;
+	if (f->file) {
+		load_path(f, f->file + WA_OFFSET(file, f_path));
+		f->inode = KREAD64(file, f_inode, f->file);
 	}
-	if (walk) {
-		__u64 from = (__u64)path.mnt - WA_OFFSET(mount, mnt);
-
-		walk_begin(&s->walk, (__u64)path.mnt, (__u64)path.dentry, off,
-			   how >> 24 ? WA_LIMIT_B : WA_LIMIT_A);
-		walk_run(s, WA_SLOT_SYSCALL);
-		flags |= s->walk.flags | WA_F_BASE;
-		if (is_deleted((__u64)path.dentry))
-			flags |= WA_F_DELETED;
-		if (!KREAD64(mount, mnt_ns, from))
-			flags |= WA_F_DETACHED;
-		base_len = s->walk.off - off;
-		in_mount = s->walk.in_mount ? s->walk.in_mount - off : base_len;
-		off = s->walk.off;
-		mount = note_mount(from);
-	}
-	if (name) {
-		off &= WA_MASK;
-		n = in_kernel ? bpf_probe_read_kernel_str(&s->head[off], WA_NAME + 1, (void *)name)
-			      : bpf_probe_read_user_str(&s->head[off], WA_NAME + 1, (void *)name);
-		if (n > 0) {
-			flags |= WA_F_NAME;
-			if (n > WA_NAME)
-				flags |= WA_F_TRUNCATED;
-			name_len = n - 1;
-			/* sun_path need not end in a zero byte: its length says where it ends. */
-			if (kind == WA_ARG_SOCKADDR) {
-				__u32 room = (__u32)s->arg[((how >> 16) + 1) & 7] - 2;
-
-				if (name_len > room)
-					name_len = room & 127;
-			}
-			off += name_len;
-		} else {
-			flags |= WA_F_FAULT;
-		}
-	}
+	if (f->walk)
+		off = put_base(off, how >> 24 ? WA_LIMIT_B : WA_LIMIT_A);
 
 	o = (struct wa_operand *)&s->head[start];
 	o->ino = 0;
 	o->dev = 0;
 	o->i_mode = 0;
 	o->f_mode = 0;
-	if (inode)
-		operand_file(o, file, inode);
-	o->mount = mount;
-	o->flags = flags;
-	o->base_len = base_len;
-	o->in_mount = in_mount;
-	o->name_len = name_len;
-	o->pad = 0;
+	if (f->inode)
+		operand_file(o, f->file, f->inode);
+	o->mount = f->mount;
+	o->flags = f->flags;
+	o->base_len = f->base_len;
+	o->in_mount = f->in_mount;
+	o->name_len = f->name_len;
+	o->skip = f->skip;
 	return off;
 }
+
+#undef WA_CHAR
 
 #endif

@@ -42,6 +42,21 @@ struct wa_walk {
 	__u32 to_fs_root; /* walk on to the root of the file system, past that of the mount */
 };
 
+/* What an operand stands for, while it is written. */
+struct wa_found {
+	__u64 file; /* the open file that it is, or that its directory is */
+	__u64 inode;
+	__u64 vfsmount, dentry; /* where the walk begins */
+	__u32 flags; /* WA_F_* */
+	__u32 walk;
+	__u32 mount;
+	__u32 name_len;
+	__u32 skip;
+	__u32 base_len;
+	__u32 in_mount;
+	__u32 pad;
+};
+
 /*
  * Where a program puts a record together: too large for its stack, and for a per-processor
  * array (32 KiB), so an ordinary array has WA_SLOTS entries for each processor.
@@ -57,6 +72,7 @@ struct wa_scratch {
 	char slack[WA_NAME + 64]; /* a read that begins near the end of head runs on into here */
 	__u64 arg[8]; /* of the system call; the last two stay 0 */
 	struct wa_walk walk;
+	struct wa_found found;
 };
 
 /* One for each program: a faultable tracepoint may be preempted by another program. */
@@ -203,6 +219,7 @@ static long (*bpf_probe_read_kernel)(void *dst, __u32 size, const void *src) = (
 static long (*bpf_probe_read_user_str)(void *dst, __u32 size, const void *src) = (void *)114;
 static long (*bpf_probe_read_kernel_str)(void *dst, __u32 size, const void *src) = (void *)115;
 static long (*bpf_ringbuf_output)(void *ring, void *data, __u64 size, __u64 flags) = (void *)130;
+static long (*bpf_loop)(__u32 times, void *callback, void *context, __u64 flags) = (void *)181;
 static __u64 (*bpf_ringbuf_query)(void *ring, __u64 flags) = (void *)134;
 
 #define WA_MAP(kind, name, key_type, value_type, entries) \

@@ -36,6 +36,40 @@ WA_INLINE void head_fill(struct wa_head *h, __u16 kind, __u32 pid)
 	h->row = 0;
 }
 
+#ifdef WA_DIRECT
+/*
+ * Since Linux 6.15 the buffer's lock gives up when it is contended, though there is room. So a
+ * record that was refused is offered again until it is taken, or the buffer is really full.
+ * (The other build is for kernels that wait for the lock.)
+ */
+#define WA_TRIES 100000
+
+struct wa_offer {
+	__u32 slot;
+	__u32 size;
+	__u64 flags;
+	__u32 ring_bytes;
+	__u32 taken;
+};
+
+static long offer_again(__u64 index, void *context)
+{
+	struct wa_offer *offer = context;
+	struct wa_scratch *s = scratch_of(offer->slot);
+	__u64 waiting;
+
+	if (!s)
+		return 1;
+	if (ring_send(s->head, offer->size & WA_MASK, offer->flags) >= 0) {
+		offer->taken = 1;
+		return 1;
+	}
+	/* A value beyond the size comes of reading two positions while they move: no answer. */
+	waiting = ring_waiting();
+	return waiting <= offer->ring_bytes && waiting + offer->size + 16 > offer->ring_bytes;
+}
+#endif
+
 /* Send the first size bytes. The host looks every few milliseconds by itself; it is woken
  * only by what cannot wait, and when the buffer fills up. */
 WA_FUNC int send(__u32 slot, __u32 size, __u32 kind, __u32 urgent)
@@ -50,8 +84,18 @@ WA_FUNC int send(__u32 slot, __u32 size, __u32 kind, __u32 urgent)
 	if (urgent || ring_waiting() > c->wake_bytes)
 		flags = WA_RB_FORCE_WAKEUP;
 	size &= WA_MASK;
-	if (ring_send(s->head, size, flags) < 0)
+	if (ring_send(s->head, size, flags) < 0) {
+#ifdef WA_DIRECT
+		struct wa_offer offer = {
+			.slot = slot, .size = size, .flags = flags, .ring_bytes = c->ring_bytes,
+		};
+
+		bpf_loop(WA_TRIES, offer_again, &offer, 0);
+		if (offer.taken)
+			return 0;
+#endif
 		count(WA_N_LOST + kind);
+	}
 	return 0;
 }
 

@@ -21,7 +21,7 @@
 #define WA_FMODE_WRITE 2
 
 #define WA_DEDUPE_MAX 8
-#define WA_AIO_MAX 8
+#define WA_AIO_MAX 16
 #define WA_NR_PRCTL 157
 
 /* struct pt_regs of x86-64 begins so; the order is ABI (ptrace(2) shows it to users). */
@@ -259,8 +259,8 @@ WA_FUNC int send_dedupe(__u32 slot, __s64 ret)
 	return 0;
 }
 
-/* io_submit queues writes whose results come later: what was asked for is recorded. */
-WA_FUNC int send_aio(__u32 slot, __s64 ret)
+/* One of the requests that io_submit queued, if it is a write. */
+WA_FUNC int send_iocb(__u32 slot, __u32 index, __s64 total)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct {
@@ -271,33 +271,38 @@ WA_FUNC int send_aio(__u32 slot, __s64 ret)
 		__u32 fildes;
 		__u64 buf, nbytes;
 	} iocb = {};
-	__u64 pointer = 0;
+	__u64 pointer = 0, file;
+	__u32 width;
 
 	if (!s)
 		return 0;
+	width = s->event.head.flags & WA_H_COMPAT ? 4 : 8;
+	if (bpf_probe_read_user(&pointer, width, (void *)(s->arg[2] + width * index)) < 0 ||
+	    bpf_probe_read_user(&iocb, sizeof(iocb), (void *)pointer) < 0) {
+		count(WA_N_FAULT);
+		return 0;
+	}
+	if (iocb.opcode != 1 && iocb.opcode != 8) /* IOCB_CMD_PWRITE, IOCB_CMD_PWRITEV */
+		return 0;
+	file = fd_file(iocb.fildes);
+	if (!file || !is_stored(file))
+		return 0;
+	s->arg[5] = iocb.fildes;
+	s->arg[4] = iocb.opcode == 1 ? iocb.nbytes : 0;
+	if (total > WA_AIO_MAX)
+		s->event.head.flags |= WA_H_MORE;
+	send_event(slot, WA_OP_AIO_WRITE, 0);
+	return 0;
+}
+
+/* io_submit queues writes whose results come later: what was asked for is recorded. */
+WA_FUNC int send_aio(__u32 slot, __s64 ret)
+{
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < WA_AIO_MAX; i++) {
-		__u64 file;
-
 		if (i >= ret)
 			break;
-		__u32 width = s->event.head.flags & WA_H_COMPAT ? 4 : 8;
-
-		if (bpf_probe_read_user(&pointer, width, (void *)(s->arg[2] + width * i)) < 0 ||
-		    bpf_probe_read_user(&iocb, sizeof(iocb), (void *)pointer) < 0) {
-			count(WA_N_FAULT);
-			break;
-		}
-		if (iocb.opcode != 1 && iocb.opcode != 8) /* IOCB_CMD_PWRITE, IOCB_CMD_PWRITEV */
-			continue;
-		file = fd_file(iocb.fildes);
-		if (!file || !is_stored(file))
-			continue;
-		s->arg[5] = iocb.fildes;
-		s->arg[4] = iocb.opcode == 1 ? iocb.nbytes : 0;
-		if (ret > WA_AIO_MAX)
-			s->event.head.flags |= WA_H_MORE;
-		send_event(slot, WA_OP_AIO_WRITE, 0);
+		send_iocb(slot, i, ret);
 	}
 	return 0;
 }
@@ -325,7 +330,7 @@ WA_FUNC int load_arguments(__u64 address)
 }
 
 /* The first look at a call that is recorded: what can be dropped is dropped here. */
-WA_FUNC int on_syscall(__u32 slot, __u32 op, __s64 ret)
+WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct wa_config *c = config_get();

@@ -6,7 +6,7 @@
 #ifndef WRITEAUDIT_TASKS_H
 #define WRITEAUDIT_TASKS_H
 
-#define WA_ARGV_MAX 4096
+#define WA_ARGV_MAX 16384 /* and the rest is said to be missing */
 
 WA_INLINE struct wa_scratch *task_record(__u16 kind, __u32 pid, __u32 other)
 {
@@ -66,7 +66,7 @@ WA_RAW_TP(sched_process_exec)
 	struct wa_task *task = task_of(tgid);
 	struct wa_scratch *s;
 	struct wa_operand *o;
-	struct wa_path path = {};
+	__u64 path_mnt = 0, path_dentry = 0;
 	__u32 off = sizeof(struct wa_task_event) + sizeof(struct wa_operand);
 	__u64 mm, exe, from, to, length;
 
@@ -83,19 +83,12 @@ WA_RAW_TP(sched_process_exec)
 	o->f_mode = 0;
 	o->i_mode = 0;
 	o->flags = WA_F_FILE | WA_F_BASE;
-	o->pad = 0;
+	o->skip = 0;
 	mm = KREAD64(task_struct, mm, current);
 	exe = KREAD64(mm_struct, exe_file, mm);
-	if (bpf_probe_read_kernel(&path, sizeof(path), (void *)(exe + WA_OFFSET(file, f_path))) < 0)
-		o->flags |= WA_F_FAULT;
+	path_mnt = KREAD64(file, f_path, exe);
+	path_dentry = kread64(exe + WA_OFFSET(file, f_path) + 8);
 	operand_file(o, exe, KREAD64(file, f_inode, exe));
-	walk_begin(&s->walk, (__u64)path.mnt, (__u64)path.dentry, off, WA_LIMIT_A);
-	walk_run(s, WA_SLOT_TASK);
-	o->flags |= s->walk.flags;
-	o->base_len = s->walk.off - off;
-	o->in_mount = s->walk.in_mount ? s->walk.in_mount - off : o->base_len;
-	off = s->walk.off & WA_MASK;
-	o->mount = note_mount((__u64)path.mnt - WA_OFFSET(mount, mnt));
 
 	/* argv lies in user memory, zero bytes between the words; just copied there, so resident. */
 	from = KREAD64(mm_struct, arg_start, mm);
@@ -111,6 +104,13 @@ WA_RAW_TP(sched_process_exec)
 		o->flags |= WA_F_NAME;
 		off += length;
 	}
+	walk_begin(&s->walk, path_mnt, path_dentry, off, WA_LIMIT_B);
+	walk_run(WA_SLOT_TASK);
+	o->flags |= s->walk.flags;
+	o->base_len = s->walk.off - off;
+	o->in_mount = s->walk.in_mount ? s->walk.in_mount - off : o->base_len;
+	off = s->walk.off;
+	o->mount = note_mount(path_mnt - WA_OFFSET(mount, mnt));
 	send(WA_SLOT_TASK, off, WA_EXEC, 0);
 	return 0;
 }

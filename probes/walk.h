@@ -8,8 +8,8 @@
 #define WRITEAUDIT_WALK_H
 
 #define WA_MASK (WA_DATA - 1)
-#define WA_CHUNK 16 /* components a round */
-#define WA_ROUNDS 32
+#define WA_CHUNK 4 /* components a round: few, for the verifier looks at each */
+#define WA_ROUNDS 128
 
 #define WA_WALK_END 1
 
@@ -79,14 +79,18 @@ WA_FUNC int walk_chunk(__u32 slot)
 }
 
 /* Write the path of a directory entry at walk.off; the walk must have been set up. */
-WA_INLINE void walk_run(struct wa_scratch *s, __u32 slot)
+WA_FUNC int walk_run(__u32 slot)
 {
+	struct wa_scratch *s = scratch_of(slot);
+
+	if (!s)
+		return 0;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < WA_ROUNDS; i++)
 		if (walk_chunk(slot))
-			break;
-	if (!s->walk.done)
-		s->walk.flags |= WA_F_TRUNCATED;
+			return 0;
+	s->walk.flags |= WA_F_TRUNCATED;
+	return 0;
 }
 
 /* Begin a walk at a struct path {vfsmount, dentry}. */

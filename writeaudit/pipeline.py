@@ -48,6 +48,9 @@ _PLACES = re.compile(
 
 _SETTINGS = ("fs/protected_hardlinks", "fs/protected_symlinks")
 _COMMIT_S = 1.0
+_COMMIT_EVENTS = 4096
+_NAMES_NOTHING = frozenset({"ENAMETOOLONG", "EFAULT", "EBADF"})
+"""The kernel itself could not make anything of the path: nothing is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +77,13 @@ class _Recorder:
         self._events = 0
         self._changes = 0
         self._next_commit = 0.0
+        self._uncommitted = 0
 
     def __call__(self, records: Sequence[Record]) -> None:
         """The sink. Never raises for want of room: the command must not suffer from it."""
         if self._started_ns is None and records:
             # The first record of all is the exec of the command, or what came right before it.
-            self._started_ns = min(
-                record.time_ns for record in records if not isinstance(record, WriteTotal)
-            )
+            self._started_ns = min(record.time_ns for record in records if not isinstance(record, WriteTotal))
             self.resolver.start(self._started_ns)
         events: list[FsEvent] = []
         totals: list[tuple[int, int, int]] = []
@@ -90,7 +92,9 @@ class _Recorder:
             match record:
                 case RawEvent():
                     event = self.resolver.resolve(record)
-                    if record.path.truncated or (record.source is not None and record.source.truncated):
+                    if record.result not in _NAMES_NOTHING and (
+                        record.path.truncated or (record.source is not None and record.source.truncated)
+                    ):
                         self.truncated += 1
                     if record.file_key is not None:
                         self._writes[record.file_key] = event.seq
@@ -103,9 +107,7 @@ class _Recorder:
                 case ProcessStart():
                     self.processes.started(self._since(record.time_ns), record.pid, record.ppid)
                 case ProcessExec():
-                    self.processes.executed(
-                        self._since(record.time_ns), record.pid, record.exe, record.argv
-                    )
+                    self.processes.executed(self._since(record.time_ns), record.pid, record.exe, record.argv)
                 case ProcessExit():
                     self.processes.ended(self._since(record.time_ns), record.pid, record.exit_status)
                 case MountsChanged():
@@ -127,10 +129,12 @@ class _Recorder:
         try:
             self._writer.events(events)
             self._writer.totals(totals)
+            self._uncommitted += len(events)
             now = time.monotonic()
-            if now >= self._next_commit:
+            if now >= self._next_commit or self._uncommitted >= _COMMIT_EVENTS:
                 self._writer.commit()
                 self._next_commit = now + _COMMIT_S
+                self._uncommitted = 0
         except OutputError as error:
             self.failure = error
 

@@ -1,7 +1,7 @@
 """Finds what the program reads at run time and what is no Python.
 
 In a checkout these files stand beside the package (``reports/templates``, ``probes``,
-``docs/rules``, ``build/writeaudit.bpf.o``); a wheel carries them inside it, under
+``docs/rules``, ``build/*.bpf.o``); a wheel carries them inside it, under
 ``writeaudit/_resources`` (hatch_build.py puts them there). No other module looks for them.
 """
 
@@ -14,6 +14,8 @@ from writeaudit.errors import WriteauditError
 _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = _PACKAGE / "_resources"
 _CHECKOUT = _PACKAGE.parent
+_OBJECTS = ("writeaudit.direct.bpf.o", "writeaudit.bpf.o")
+"""For kernels that let programs read by plain loads (6.2), and for all (5.8)."""
 
 
 class ResourceMissing(WriteauditError):
@@ -30,10 +32,10 @@ def probe_sources() -> Path:
     return _find("probe sources", "probes", "probes")
 
 
-def probe_object() -> Path:
-    """Return the compiled CO-RE object. Raises `ResourceMissing`: not every build has one."""
-    return _find(
-        "compiled probes", "writeaudit.bpf.o", "build/writeaudit.bpf.o", "in a checkout: make probes"
+def probe_objects() -> tuple[Path, ...]:
+    """Return the compiled CO-RE objects, the one to try first first. Raises `ResourceMissing`."""
+    return tuple(
+        _find("compiled probes", name, f"build/{name}", "in a checkout: make probes") for name in _OBJECTS
     )
 
 

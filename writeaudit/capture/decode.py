@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from writeaudit.capture.syscalls import NOFOLLOW_CALLS, WireOp, table
 from writeaudit.capture.wire import (
     EVENT,
     H_COREDUMP,
+    H_IO_URING,
     H_MORE,
     H_NEW_MNT_NS,
     MOUNT,
@@ -45,8 +47,8 @@ _FMODE_CREATED = 0x100000
 _AT_SYMLINK_NOFOLLOW, _AT_REMOVEDIR, _AT_SYMLINK_FOLLOW = 0x100, 0x200, 0x400
 _RENAME_NOREPLACE, _RENAME_EXCHANGE, _RENAME_WHITEOUT = 1, 2, 4
 _CLONE_NEWNS = 0x00020000
-_MS_BIND, _MS_MOVE = 4096, 8192
-_MS_BITS = {1: "ro", 32: "remount", _MS_BIND: "bind", _MS_MOVE: "move", 16384: "rec"}
+_MS_REMOUNT, _MS_BIND, _MS_MOVE = 32, 4096, 8192
+_MS_BITS = {1: "ro", _MS_REMOUNT: "remount", _MS_BIND: "bind", _MS_MOVE: "move", 16384: "rec"}
 _FALLOCATE = (
     (0x01, "keep_size"),
     (0x02, "punch_hole"),
@@ -104,6 +106,7 @@ class _Call:
     source_name: bytes
 
 
+_STORED = frozenset({stat.S_IFREG, stat.S_IFBLK})
 _NO_OPERAND = Operand(None, None, truncated=True)
 
 
@@ -114,15 +117,16 @@ class Decoder:
     share theirs), the shared mappings of each process, the blind spots met.
     """
 
-    def __init__(self, own_mount_ns: int) -> None:
+    def __init__(self, own_mount_ns: int, *, sees_uring: bool = False) -> None:
         self._own_ns = own_mount_ns
+        self._sees_uring = sees_uring
+        self._requests: dict[int, RawEvent] = {}
         self._paths: dict[bytes, bytes] = {b"": b"/"}
         self._names = table()[1]
         self._open_flags: dict[int, tuple[Access, tuple[str, ...]]] = {}
         self._shared: dict[int, list[tuple[int, int, Operand]]] = {}
         self._spots: dict[str, BlindSpot] = {}
         self.received: dict[str, int] = {kind.name.lower(): 0 for kind in Kind}
-        self.truncated = 0
         self._handlers: dict[int, Callable[[_Call], RawEvent | None]] = {
             WireOp.OPEN: self._open,
             WireOp.OPENAT2: self._open,
@@ -160,6 +164,7 @@ class Decoder:
             WireOp.PIVOT_ROOT: self._pivot,
             WireOp.UNSHARE: self._unshare,
             WireOp.URING: self._uring,
+            WireOp.URING_OTHER: self._uring_other,
         }
 
     def blind_spots(self) -> tuple[BlindSpot, ...]:
@@ -176,6 +181,9 @@ class Decoder:
             self.received["total"] += 1
             *_, key, total, calls = TOTAL.unpack_from(payload)
             yield WriteTotal(key, total, calls)
+        elif kind == Kind.URING_DONE:
+            self.received["uring_done"] += 1
+            yield from self._uring_done(payload)
         else:
             yield from self._task_or_mount(Kind(kind), payload)
 
@@ -194,7 +202,9 @@ class Decoder:
         elif kind is Kind.EXEC:
             self._shared.pop(pid, None)
             operand, name, _f_mode, _pos = self._operand(payload, TASK.size)
-            argv = tuple(name.split(b"\0")[:-1] if name.endswith(b"\0") else name.split(b"\0"))
+            argv = tuple(name.removesuffix(b"\0").split(b"\0")) if name else ()
+            if flags & H_MORE:
+                argv = (*argv, "…".encode())
             yield ProcessExec(time_ns, pid, operand.base or b"", argv)
         else:
             self._shared.pop(pid, None)
@@ -236,10 +246,12 @@ class Decoder:
 
     def _operand(self, payload: bytes, pos: int) -> tuple[Operand, bytes, int, int]:
         """Return an operand, the bytes of its name, the open file's mode, and where the next one begins."""
-        ino, dev, mount, f_mode, i_mode, flags, base_len, in_mount, name_len, _pad = OPERAND.unpack_from(
+        ino, dev, mount, f_mode, i_mode, flags, base_len, in_mount, name_len, skip = OPERAND.unpack_from(
             payload, pos
         )
         pos += OPERAND.size
+        name = payload[pos : pos + name_len]
+        pos += name_len
         base: bytes | None = None
         if flags & _BASE:
             raw = payload[pos : pos + base_len]
@@ -248,8 +260,6 @@ class Decoder:
                 base = self._paths[raw] = reversed_path(raw)
         elif flags & _ROOT:
             base = b"/"
-        pos += base_len
-        name = payload[pos : pos + name_len]
         if flags & _FILE:
             operand = Operand(
                 base,
@@ -268,7 +278,7 @@ class Decoder:
             operand = Operand(
                 base,
                 # What follows a magic link is relative to where the link leads.
-                name.lstrip(b"/") if flags & _MAGIC else name,
+                name[skip:].lstrip(b"/") if skip else name,
                 mount or None,
                 None,
                 None,
@@ -279,7 +289,7 @@ class Decoder:
                 in_mount,
                 bool(flags & _DETACHED),
             )
-        return operand, name, f_mode, pos + name_len
+        return operand, name, f_mode, pos + base_len
 
     def _event(self, payload: bytes) -> Iterator[Record]:
         call = _Call()
@@ -310,13 +320,53 @@ class Decoder:
         call.result = OK if call.ret >= 0 else errno_name(-call.ret)
         if flags & H_MORE:
             self._blind("many_at_once", "one call changed more files than a record can hold")
+        if call.result == "EBADF" and call.path.base is None and call.path.name is None:
+            return  # a descriptor that was not open: nothing is named, nothing was tried
         event = self._handlers[op](call)
+        if event is not None and flags & H_IO_URING:
+            # Held back until its result is known.
+            earlier = self._requests.pop(call.key, None)
+            self._requests[call.key] = event._replace(flags=(*event.flags, "io_uring"))
+            event = earlier
         if event is not None:
-            if event.path.truncated or (event.source is not None and event.source.truncated):
-                self.truncated += 1
             yield event
         if call.ret >= 0 and op in _MOVES_MOUNTS and (op != WireOp.UNSHARE or _moves_namespace(call)):
             yield MountsChanged(call.time_ns, call.pid)
+
+    def _uring_done(self, payload: bytes) -> Iterator[Record]:
+        """Join the result of an io_uring request with what was said when it was submitted."""
+        time_ns, *_rest, op, operands, _row, ret, key, _a0, _a1, _a2 = EVENT.unpack_from(payload)
+        event = self._requests.pop(key, None)
+        if event is None:
+            self._blind("io_uring", "the result of an io_uring request came without the request")
+            return
+        event = event._replace(time_ns=time_ns, result=OK if ret >= 0 else errno_name(-ret))
+        path, f_mode = event.path, 0
+        if operands:
+            path, _name, f_mode, _pos = self._operand(payload, EVENT.size)
+        if event.op is Op.OPEN:
+            if operands and ret >= 0:
+                made = event.created is not None and "creat" in event.flags and f_mode & _FMODE_CREATED
+                event = event._replace(path=path, spelled=event.path.name, created=bool(made))
+            elif ret >= 0:
+                # Opened into io_uring's own table of files: no descriptor to look it up by.
+                event = event._replace(created=None)
+        elif event.path.name is None:
+            event = event._replace(path=path)
+            if path.fmt not in _STORED:
+                return
+        if event.op in (Op.WRITE, Op.COPY):
+            if not ret:
+                return
+            event = event._replace(bytes=max(ret, 0))
+        yield event
+
+    def finish(self) -> Iterator[Record]:
+        """Yield what is still held back when the run is over."""
+        for event in self._requests.values():
+            self._blind("io_uring_result", "an io_uring request was still under way at the end")
+            yield event
+        self._requests.clear()
 
     # One method for each kind of call from here on; None: nothing to report.
 
@@ -390,6 +440,8 @@ class Decoder:
         return self._plain(call, Op.WRITE, bytes=call.args[0], calls=1, flags=("aio",))
 
     def _copy(self, call: _Call) -> RawEvent:
+        if call.source is not None and call.source.fmt not in _STORED:
+            call.source = None  # a pipe, a socket: no place on any disk
         return self._plain(call, Op.COPY, bytes=max(call.ret, 0), calls=1)
 
     def _clone(self, call: _Call) -> RawEvent:
@@ -449,8 +501,11 @@ class Decoder:
                 mappings[index] = (call.ret, call.ret + length, path)
         return None
 
+    def _uring_other(self, call: _Call) -> None:
+        self._blind("io_uring_cmd", f"an io_uring operation that is not decoded was used: {call.name}")
+
     def _uring(self, call: _Call) -> None:
-        if call.ret >= 0:
+        if call.ret >= 0 and not self._sees_uring:
             self._blind(
                 "io_uring",
                 "a process set up io_uring: what it does through it makes no system call",
@@ -462,7 +517,8 @@ class Decoder:
     def _mount_op(self, call: _Call) -> RawEvent:
         names = tuple(name for bit, name in _MS_BITS.items() if call.args[0] & bit)
         event = self._plain(call, Op.MOUNT, flags=names, follow_source=True)
-        if call.op == WireOp.MOUNT and not call.args[0] & (_MS_BIND | _MS_MOVE):
+        bind = call.args[0] & (_MS_BIND | _MS_MOVE) and not call.args[0] & _MS_REMOUNT
+        if call.op == WireOp.MOUNT and not bind:
             # The source of a new file system is a device's name or any text at all.
             return event._replace(source=None)
         return event

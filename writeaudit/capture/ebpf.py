@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import resource
+from collections.abc import Sequence
 from pathlib import Path
 
 from writeaudit import resources
@@ -31,7 +33,7 @@ class EbpfBackend:
         """Raise `BackendUnavailable` if it cannot run here. Loads nothing into the kernel."""
         check_platform()
         Libbpf()
-        object_path()
+        object_paths()
 
     def capture(self, command: Command, sink: Sink, limits: Limits) -> Outcome:
         """See `writeaudit.capture.interface.Backend`."""
@@ -60,10 +62,10 @@ def check_platform() -> None:
         )
 
 
-def object_path() -> str:
-    """Return the path of the CO-RE object. Raises `BackendUnavailable`."""
+def object_paths() -> tuple[str, ...]:
+    """Return the CO-RE objects, the one to try first first. Raises `BackendUnavailable`."""
     try:
-        return os.fspath(resources.probe_object())
+        return tuple(os.fspath(path) for path in resources.probe_objects())
     except resources.ResourceMissing as error:
         raise BackendUnavailable(error.message, hint=error.hint) from error
 
@@ -80,12 +82,15 @@ def _may_load() -> bool:
 class _CoreSide:
     """The kernel side as libbpf loaded it."""
 
-    def __init__(self, library: Libbpf, loaded: Object, ring_bytes: int, cpus: int) -> None:
+    def __init__(
+        self, library: Libbpf, loaded: Object, ring_bytes: int, cpus: int, *, sees_uring: bool
+    ) -> None:
         self._library = library
         self._object = loaded
         self.ring_fd = loaded.map_fd("events")
         self.ring_bytes = ring_bytes
         self.cpus = cpus
+        self.sees_uring = sees_uring
         self._sizes = {
             "table": (4, 16 * SPECS),
             "config": (4, CONFIG.size),
@@ -107,20 +112,50 @@ class _CoreSide:
         self._object.close()
 
 
-def _load(limits: Limits) -> _CoreSide:
+def _load(limits: Limits, paths: Sequence[str] | None = None) -> _CoreSide:
     library = Libbpf()
     # Before Linux 5.11 maps count against this limit; where it cannot be raised it is harmless.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    loaded = library.open(object_path())
-    try:
-        cpus = library.cpus()
-        loaded.resize("scratch", _SLOTS * cpus)
-        loaded.resize("events", limits.buffer_bytes)
-        loaded.load()
-        for name in PROGRAMS:
-            loaded.attach(f"raw_tracepoint__{name}")
-    except OSError as error:
-        loaded.close()
-        raise explain_refusal(error) from error
-    return _CoreSide(library, loaded, limits.buffer_bytes, cpus)
+    refusal: OSError | None = None
+    for path in paths if paths is not None else object_paths():
+        loaded = library.open(path)
+        try:
+            return _load_one(library, loaded, limits)
+        except OSError as error:
+            loaded.close()
+            refusal = error
+    assert refusal is not None
+    raise explain_refusal(refusal) from refusal
+
+
+def _load_one(library: Libbpf, loaded: Object, limits: Limits) -> _CoreSide:
+    cpus = library.cpus()
+    loaded.resize("scratch", _SLOTS * cpus)
+    loaded.resize("events", limits.buffer_bytes)
+    uring = uring_programs(os.uname().release)
+    for name in _URING_PROGRAMS:
+        if name not in uring:
+            loaded.leave_out(f"raw_tracepoint__{name}")
+    loaded.load()
+    for name in PROGRAMS:
+        loaded.attach(f"raw_tracepoint__{name}")
+    sees_uring = bool(uring) and all(
+        [loaded.attach(f"raw_tracepoint__{name}", optional=True) for name in uring]
+    )
+    return _CoreSide(library, loaded, limits.buffer_bytes, cpus, sees_uring=sees_uring)
+
+
+_URING_PROGRAMS = ("io_uring_submit_req", "io_uring_submit_sqe", "io_uring_complete")
+
+
+def uring_programs(release: str) -> tuple[str, ...]:
+    """Return the tracepoints that tell of io_uring requests in a kernel (`uname -r`).
+
+    Linux 6.3 renamed one of them; before 6.0 requests are laid out in a way we do not read.
+    """
+    found = re.match(r"(\d+)\.(\d+)", release)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    if version < (6, 0):
+        return ()
+    return ("io_uring_submit_req" if version >= (6, 3) else "io_uring_submit_sqe", "io_uring_complete")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import secrets
 import struct
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from writeaudit.capture.wire import Kind
 from writeaudit.errors import BackendUnavailable, CaptureError
 from writeaudit.events import WriteTotal
 
-CONFIG = struct.Struct("=QQQQIIII")
+CONFIG = struct.Struct("=QQQQIIIIII")
 """struct wa_config."""
 FILE = struct.Struct("=QQQQII")
 """struct wa_file."""
@@ -51,6 +50,8 @@ class KernelSide(Protocol):
     ring_fd: int
     ring_bytes: int
     cpus: int
+    sees_uring: bool
+    """Whether the programs for io_uring are attached."""
 
     def map(self, name: str) -> Map:
         """Return a map by its name in the source."""
@@ -78,7 +79,7 @@ class _Session:
     def __init__(self, side: KernelSide, sink: Sink) -> None:
         self._side = side
         self._sink = sink
-        self._decoder = Decoder(os.stat("/proc/self/ns/mnt").st_ino)
+        self._decoder = Decoder(os.stat("/proc/self/ns/mnt").st_ino, sees_uring=side.sees_uring)
         self._ring = Ring(side.ring_fd, side.ring_bytes)
         self._backlog = Backlog()
         self._dropped = 0
@@ -91,9 +92,10 @@ class _Session:
         self._side.close()
 
     def run(self, command: Command, limits: Limits) -> Outcome:
-        cookie = secrets.randbits(63) | 1
+        cookie = int.from_bytes(os.urandom(8), "little") | 1
+        ring_bytes = self._side.ring_bytes
         self._side.map("config").update(
-            _ZERO, CONFIG.pack(cookie, 0, 0, 0, 1, 0, 0, self._side.ring_bytes // 4)
+            _ZERO, CONFIG.pack(cookie, 0, 0, 0, 1, 0, 0, ring_bytes // 4, ring_bytes, 0)
         )
         libc = ctypes.CDLL(None, use_errno=True)
         announcement = (ctypes.c_int(_ANNOUNCE), *(ctypes.c_ulong(value) for value in (cookie, 0, 0, 0)))
@@ -114,6 +116,7 @@ class _Session:
         self._drain()
         while self._backlog:
             self._decode()
+        self._sink(list(self._decoder.finish()))
         self._final_totals()
         return self._outcome(ended, started_ns, ended_ns)
 

@@ -28,6 +28,7 @@ _FUNCTIONS: tuple[tuple[str, type, tuple[type, ...]], ...] = (
     ("bpf_object__find_map_by_name", _P, (_P, ctypes.c_char_p)),
     ("bpf_program__attach", _P, (_P,)),
     ("bpf_program__fd", _I, (_P,)),
+    ("bpf_program__set_autoload", _I, (_P, ctypes.c_bool)),
     ("bpf_link__destroy", _I, (_P,)),
     ("bpf_map__fd", _I, (_P,)),
     ("bpf_map__set_max_entries", _I, (_P, _U32)),
@@ -120,6 +121,10 @@ class Object:
         if self._lib.bpf_map__set_max_entries(self._map(name), entries):
             raise CaptureError(f"the BPF map {name} cannot have {entries} entries")
 
+    def leave_out(self, program: str) -> None:
+        """Do not load a program; before `load`."""
+        self._lib.bpf_program__set_autoload(self._program(program), False)
+
     def load(self) -> None:
         """Load maps and programs. Raises OSError with the kernel's errno."""
         status = self._lib.bpf_object__load(self._handle)
@@ -129,10 +134,7 @@ class Object:
 
     def attach(self, program: str, *, optional: bool = False) -> bool:
         """Attach a program to what its section names. Raises OSError."""
-        found = self._lib.bpf_object__find_program_by_name(self._handle, program.encode())
-        if not found:
-            raise CaptureError(f"the BPF object has no program {program}")
-        link = self._lib.bpf_program__attach(found)
+        link = self._lib.bpf_program__attach(self._program(program))
         if not link or self._lib.libbpf_get_error(link):
             number = ctypes.get_errno()
             if optional:
@@ -162,13 +164,19 @@ class Object:
 
         struct bpf_prog_info, member recursion_misses (Linux 5.12); 0 on older kernels.
         """
-        found = self._lib.bpf_object__find_program_by_name(self._handle, program.encode())
+        found = self._program(program)
         buffer = ctypes.create_string_buffer(256)
         size = _U32(len(buffer))
         if self._lib.bpf_obj_get_info_by_fd(self._lib.bpf_program__fd(found), buffer, ctypes.byref(size)):
             return 0
         offset = 208
         return int(struct.unpack_from("=Q", buffer, offset)[0]) if size.value >= offset + 8 else 0
+
+    def _program(self, name: str) -> int:
+        found = self._lib.bpf_object__find_program_by_name(self._handle, name.encode())
+        if not found:
+            raise CaptureError(f"the BPF object has no program {name}")
+        return int(found)
 
     def _map(self, name: str) -> int:
         found = self._lib.bpf_object__find_map_by_name(self._handle, name.encode())

@@ -57,6 +57,7 @@ class WireOp(enum.IntEnum):
     MREMAP = 37
     SOCKETCALL = 38
     OLD_MMAP = 39
+    URING_OTHER = 40
 
 
 class Arg(enum.IntEnum):
@@ -70,10 +71,14 @@ class Arg(enum.IntEnum):
     OPEN_AT = 5
     TEXT = 6
     SOCKADDR = 7
+    FILE = 8
+    KERNEL_AT = 0x80 | 2
+    """As `AT`; the path is the kernel's own copy of it."""
+    KERNEL_TEXT = 0x80 | 6
 
 
 NO_ARG = 0xFF
-ABI_64, ABI_32, ABI_X32, SPECS = 0, 512, 1024, 2048
+ABI_64, ABI_32, ABI_X32, ABI_URING, SPECS = 0, 512, 1024, 1100, 2048
 
 _SPEC = struct.Struct("=12B4x")
 """struct wa_spec; `tests/unit/test_wire_layout.py` compares it with the C side."""
@@ -254,6 +259,28 @@ _NUMBERS_32: dict[str, int] = {
 _NUMBERS_X32: dict[str, int] = {
     "ioctl": 514, "writev": 516, "pwritev": 535, "io_submit": 544, "pwritev2": 547,
 }
+_URING_FILE = Where(Arg.FILE, 0, 5)
+# By io_uring's operation codes; how the arguments are laid out: probes/uring.h.
+_URING: dict[int, tuple[str, Call]] = {
+    2: ("writev", Call(WireOp.WRITE, _URING_FILE)),
+    5: ("write_fixed", Call(WireOp.WRITE, _URING_FILE)),
+    17: ("fallocate", Call(WireOp.FALLOCATE, _URING_FILE)),
+    18: ("openat", Call(WireOp.OPEN, Where(Arg.KERNEL_AT, 0, 1), args=(2, 3))),
+    23: ("write", Call(WireOp.WRITE, _URING_FILE)),
+    28: ("openat2", Call(WireOp.OPEN, Where(Arg.KERNEL_AT, 0, 1), args=(2, 3))),
+    30: ("splice", Call(WireOp.COPY, _URING_FILE)),
+    35: ("renameat", Call(WireOp.RENAME, Where(Arg.KERNEL_AT, 2, 3), Where(Arg.KERNEL_AT, 0, 1), (4,))),
+    36: ("unlinkat", Call(WireOp.UNLINK, Where(Arg.KERNEL_AT, 0, 1), args=(2,))),
+    37: ("mkdirat", Call(WireOp.MKDIR, Where(Arg.KERNEL_AT, 0, 1), args=(NO_ARG, 2))),
+    38: ("symlinkat", Call(WireOp.SYMLINK, Where(Arg.KERNEL_AT, 1, 2), Where(Arg.KERNEL_TEXT, 0, 0))),
+    39: ("linkat", Call(WireOp.LINK, Where(Arg.KERNEL_AT, 2, 3), Where(Arg.KERNEL_AT, 0, 1), (4,))),
+    41: ("fsetxattr", Call(WireOp.SETXATTR, _URING_FILE, Where(Arg.KERNEL_TEXT, 0, 2))),
+    42: ("setxattr", Call(WireOp.SETXATTR, Where(Arg.KERNEL_AT, 0, 1), Where(Arg.KERNEL_TEXT, 0, 2))),
+    46: ("uring_cmd", Call(WireOp.URING_OTHER, _URING_FILE)),
+    55: ("ftruncate", Call(WireOp.TRUNCATE, _URING_FILE)),
+    56: ("bind", Call(WireOp.URING_OTHER, _NOWHERE)),
+    61: ("writev_fixed", Call(WireOp.WRITE, _URING_FILE)),
+}
 # fmt: on
 _SAME_AS = {
     "lchown32": "lchown",
@@ -273,5 +300,9 @@ def table() -> tuple[bytes, dict[int, str]]:
             row = start + number
             call = _CALLS[_SAME_AS.get(name, name)]
             rows[row * _SPEC.size : (row + 1) * _SPEC.size] = call.pack()
-            names[row] = name
+            names[row] = _SAME_AS.get(name, name)
+    for opcode, (name, call) in _URING.items():
+        row = ABI_URING + opcode
+        rows[row * _SPEC.size : (row + 1) * _SPEC.size] = call.pack()
+        names[row] = name
     return bytes(rows), names

@@ -30,6 +30,7 @@ class Kind(enum.IntEnum):
     EXEC = 4
     EXIT = 5
     MOUNT = 6
+    URING_DONE = 7
 
 
 class F(enum.IntFlag):
@@ -66,11 +67,15 @@ _ACCESS = (Access.READ, Access.WRITE, Access.READ_WRITE, Access.READ_WRITE)
 _RESTART = {512, 513, 514, 516}
 
 
+_ERRNO_NAMES = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EDEADLK: "EDEADLK"}
+"""Where two names share a number, the one that the man pages of files use."""
+
+
 def errno_name(number: int) -> str:
     """Return the name of an errno: ``EXDEV``; ``E4095`` for one without."""
     if number in _RESTART:
         return "EINTR"
-    return errno.errorcode.get(number, f"E{number}")
+    return _ERRNO_NAMES.get(number, f"E{number}")
 
 
 def decode_open_flags(flags: int) -> tuple[Access, tuple[str, ...]]:
