@@ -81,12 +81,22 @@ def _run(rows: Sequence[Row], scale: Scale, work: Path) -> tuple[list[Line], lis
     names = frozenset(row.name for row in rows)
     needed = {session for row in rows for session in row.sessions}
     taken: dict[str, Session] = {}
+    failed: dict[str, str] = {}
     with place(work, scale) as where:
         machine = Machine.describe(where, environment())
         for name, measure in SESSIONS.items():
             if name in needed:
-                taken[name] = measure(where, names)
-    return [line for row in rows for line in row.judge(taken)], list(taken.values()), machine
+                try:
+                    taken[name] = measure(where, names)
+                except CannotRun as error:
+                    failed[name] = str(error)
+    lines: list[Line] = []
+    for row in rows:
+        if reasons := [failed[name] for name in row.sessions if name in failed]:
+            lines.append(Line(row.name, "all of it", "-", "-", f"not measured: {reasons[0]}"))
+        else:
+            lines.extend(row.judge(taken))
+    return lines, list(taken.values()), machine
 
 
 if __name__ == "__main__":

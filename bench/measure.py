@@ -155,14 +155,14 @@ def hyperfine(variant: Variant, env: Mapping[str, str], cwd: Path) -> Sample:
             check=False,
         )
         if done.returncode != 0:
-            raise CannotRun(f"{variant.name}: {_last_line(done.stderr)}")
+            raise CannotRun(f"{variant.name}: {_complaint(done.stderr)}")
         result = json.load(report)["results"][0]
     status = (result.get("exit_codes") or [0])[0]
     if status not in variant.accept:
         again = subprocess.run(
             variant.argv, env=dict(env), cwd=cwd, capture_output=True, text=True, check=False
         )
-        raise CannotRun(f"{variant.name}: exit status {status}: {_last_line(again.stderr)}")
+        raise CannotRun(f"{variant.name}: exit status {status}: {_complaint(again.stderr)}")
     return Sample(result["mean"], result["user"] + result["system"])
 
 
@@ -193,7 +193,7 @@ def run(
         output.seek(0)
         errors.seek(0)
         if child.returncode not in accept:
-            complaint = _last_line(errors.read().decode(errors="replace"))
+            complaint = _complaint(errors.read().decode(errors="replace"))
             raise CannotRun(f"{Path(argv[0]).name}: exit status {child.returncode}: {complaint}")
         text = output.read().decode()
     sample = Sample((ended - started) / 1e9, cpu_s(used))
@@ -216,6 +216,8 @@ def _quoted(argv: Sequence[str]) -> str:
     return " ".join("'" + word.replace("'", "'\\''") + "'" for word in argv)
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+def _complaint(text: str) -> str:
+    """Return the last line of an error message that is no advice."""
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("hint:")]
     return lines[-1] if lines else "no message"

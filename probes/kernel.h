@@ -182,11 +182,7 @@ struct io_xattr {
 
 /* io_uring keeps its requests like this since Linux 6.0; before, they are a blind spot. */
 #ifdef WA_BCC
-#ifdef WA_OFF_io_cmd_data_file
-#define WA_HAS_URING 1
-#else
-#define WA_HAS_URING 0
-#endif
+#define WA_HAS_URING (WA_OFFSET(io_cmd_data, file) >= 0) /* what is not there is at -1 */
 #else
 #define WA_HAS_URING __builtin_preserve_type_info(*(struct io_cmd_data *)0, 0)
 #endif

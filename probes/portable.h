@@ -10,7 +10,7 @@
 
 #ifdef WA_BCC
 #define WA_INLINE static inline __attribute__((always_inline))
-#define WA_FUNC static inline __attribute__((always_inline))
+/* WA_FUNC: the host makes a program of each such function and links them (bcc_source.py). */
 #else
 typedef unsigned char __u8;
 typedef unsigned short __u16;
@@ -112,7 +112,8 @@ BPF_HASH(requests, __u64, __u32, 16384);
 BPF_ARRAY(table, struct wa_table, 1);
 BPF_ARRAY(config, struct wa_config, 1);
 BPF_PERCPU_ARRAY(counters, __u64, WA_COUNTERS);
-BPF_RINGBUF_OUTPUT(events, WA_RING_PAGES);
+/* bcc's own ring buffers cannot be asked how full they are: the host makes this one. */
+#define WA_RING ((void *)bpf_pseudo_fd(1 /* BPF_PSEUDO_MAP_FD */, WA_RING_FD))
 
 WA_INLINE struct wa_scratch *scratch_of(__u32 slot)
 {
@@ -180,14 +181,15 @@ WA_INLINE __u64 *counter_of(__u32 which)
 }
 WA_INLINE long ring_send(void *data, __u64 size, __u64 flags)
 {
-	return events.ringbuf_output(data, size, flags);
+	return bpf_ringbuf_output(WA_RING, data, size, flags);
 }
 WA_INLINE __u64 ring_waiting(void)
 {
-	return events.ringbuf_query(0 /* BPF_RB_AVAIL_DATA */);
+	return bpf_ringbuf_query(WA_RING, 0 /* BPF_RB_AVAIL_DATA */);
 }
 
-#define WA_RAW_TP(name) int raw_tracepoint__##name(struct bpf_raw_tracepoint_args *ctx)
+/* Not a name that bcc attaches by itself. */
+#define WA_RAW_TP(name) int wa_tp_##name(struct bpf_raw_tracepoint_args *ctx)
 
 #else /* libbpf */
 

@@ -259,7 +259,7 @@ WA_FUNC int send_dedupe(__u32 slot, __s64 ret)
 	return 0;
 }
 
-/* One of the requests that io_submit queued, if it is a write. */
+/* One of the requests that io_submit queued, if it is a write. Returns 1 if there is none. */
 WA_FUNC int send_iocb(__u32 slot, __u32 index, __s64 total)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
@@ -274,8 +274,8 @@ WA_FUNC int send_iocb(__u32 slot, __u32 index, __s64 total)
 	__u64 pointer = 0, file;
 	__u32 width;
 
-	if (!s)
-		return 0;
+	if (!s || index >= total)
+		return 1;
 	width = s->event.head.flags & WA_H_COMPAT ? 4 : 8;
 	if (bpf_probe_read_user(&pointer, width, (void *)(s->arg[2] + width * index)) < 0 ||
 	    bpf_probe_read_user(&iocb, sizeof(iocb), (void *)pointer) < 0) {
@@ -299,11 +299,9 @@ WA_FUNC int send_iocb(__u32 slot, __u32 index, __s64 total)
 WA_FUNC int send_aio(__u32 slot, __s64 ret)
 {
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < WA_AIO_MAX; i++) {
-		if (i >= ret)
+	for (__u32 i = 0; i < WA_AIO_MAX; i++)
+		if (send_iocb(slot, i, ret))
 			break;
-		send_iocb(slot, i, ret);
-	}
 	return 0;
 }
 

@@ -111,7 +111,7 @@ class _Recorder:
                 case ProcessExit():
                     self.processes.ended(self._since(record.time_ns), record.pid, record.exit_status)
                 case MountsChanged():
-                    self.resolver.mounts_changed(record.pid)
+                    self.resolver.mounts_changed(record.time_ns, record.pid)
                 case MountSeen():
                     self.resolver.mount_seen(record.mount)
                 case _:
@@ -129,6 +129,7 @@ class _Recorder:
         try:
             self._writer.events(events)
             self._writer.totals(totals)
+            self._writer.doubtful(self.resolver.doubtful())
             self._uncommitted += len(events)
             now = time.monotonic()
             if now >= self._next_commit or self._uncommitted >= _COMMIT_EVENTS:
@@ -198,7 +199,7 @@ def _completeness(outcome: Outcome, recorder: _Recorder) -> Completeness:
         lost_events=outcome.lost_events,
         truncated=recorder.truncated,
         unresolved=recorder.resolver.unresolved,
-        blind_spots=outcome.blind_spots,
+        blind_spots=(*outcome.blind_spots, *recorder.resolver.blind_spots()),
         survivors=outcome.survivors,
         emitted=outcome.emitted,
         received=outcome.received,

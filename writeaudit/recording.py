@@ -124,6 +124,15 @@ class RecordingWriter:
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
+    def doubtful(self, seqs: Sequence[int]) -> None:
+        """Take back the certainty of events that were written before."""
+        try:
+            self._db.executemany(
+                "UPDATE event SET certainty = 'lexical' WHERE seq = ?", [(seq,) for seq in seqs]
+            )
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
     def commit(self) -> None:
         """Make all that was written so far readable, whatever happens next."""
         self._execute("COMMIT")
@@ -317,7 +326,10 @@ class _Events:
 
 _OPS = {op.value: op for op in Op}
 _ACCESSES: dict[str | None, Access | None] = {None: None, **{access.value: access for access in Access}}
-_CERTAINTIES = {None: Certainty.RESOLVED, **{certainty.value: certainty for certainty in Certainty}}
+_CERTAINTIES: dict[str | None, Certainty] = {
+    None: Certainty.RESOLVED,
+    **{certainty.value: certainty for certainty in Certainty},
+}
 
 
 def _event(
@@ -399,9 +411,7 @@ def last(directory: Path) -> str:
     except OSError:
         found = []
     if not found:
-        raise RecordingError(
-            f"no recording yet in {directory}", hint="make one: writeaudit run -- COMMAND"
-        )
+        raise RecordingError(f"no recording yet in {directory}", hint="make one: writeaudit run -- COMMAND")
     return str(found[-1])
 
 

@@ -18,8 +18,8 @@ from writeaudit.capture.interface import Backend
 
 _LOOK = """
 import json, os, resource, signal, sys
-wanted = {"SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd", "Umask", "Uid", "Gid", "Groups", "CapInh", "CapPrm",
-          "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Cpus_allowed"}
+wanted = {"SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd", "Umask", "Uid", "Gid", "Groups", "CapInh",
+          "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Cpus_allowed"}
 status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
 descriptors = {}
 for number in os.listdir("/proc/self/fd"):
@@ -69,7 +69,7 @@ def _seen(prefix: list[str], tmp_path: Path, **changes: Any) -> dict[str, Any]:
             capture_output=True,
             pass_fds=(extra.fileno(),),
             preexec_fn=_prepare,
-            env={**os.environ, "ODD": "a\nb", "EMPTY": "", b"BYTES": b"\xff\xfe"},  # type: ignore[dict-item]
+            env={**os.environb, b"ODD": b"a\nb", b"EMPTY": b"", b"BYTES": b"\xff\xfe"},
             check=False,
             **changes,
         )

@@ -184,9 +184,13 @@ def test_no_backend_at_all_names_each_reason(open_place: Path, somebody: pwd.str
 
 @pytest.mark.requires_uv
 def test_shared_cache_of_another_owner(
-    audit: Audit, warmed: Warm, open_place: Path, somebody: pwd.struct_passwd, monkeypatch: pytest.MonkeyPatch,
+    audit: Audit,
+    warmed: Warm,
+    open_place: Path,
+    somebody: pwd.struct_passwd,
+    monkeypatch: pytest.MonkeyPatch,
     offline_uv: SetEnvironment,
-) -> None:  # fmt: skip
+) -> None:
     if Path("/proc/sys/fs/protected_hardlinks").read_text().strip() != "1":
         pytest.skip("fs.protected_hardlinks is off")
     cache = copy_cache(warmed.cache, open_place / "cache")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.conftest import Audit, Mounts, SetEnvironment, Warm, linked_files, uv_environment
+from tests.scenarios.wheels import make_wheels
 
 pytestmark = pytest.mark.requires_uv
 
@@ -108,7 +108,7 @@ def test_no_cache_puts_it_into_tmp_which_lies_elsewhere(
 ) -> None:  # fmt: skip
     # Without a cache there must be an index: one of local files will do.
     wheels = tmp_path / "wheels"
-    requirements = _downloaded(warmed, wheels)
+    requirements = make_wheels(wheels)
     offline_uv(tmp_path / "unused")
     monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
     monkeypatch.setenv("TMPDIR", str(mounts.tmpfs(tmp_path / "tmp")))
@@ -132,35 +132,11 @@ def test_no_cache_puts_it_into_tmp_which_lies_elsewhere(
     }
 
 
-def _downloaded(warmed: Warm, wheels: Path) -> list[str]:
-    """Build wheels of two tiny packages, so that nothing is fetched; return their names."""
-    wheels.mkdir()
-    names = []
-    for name in ("alpha", "beta"):
-        tree = wheels.parent / f"source-{name}"
-        (tree / name).mkdir(parents=True)
-        for number in range(3):
-            (tree / name / f"part{number}.py").write_text(f"VALUE = {number}\n" * 50)
-        (tree / name / "__init__.py").write_text("")
-        info = tree / f"{name}-1.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
-        (info / "WHEEL").write_text("Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        files = [path.relative_to(tree).as_posix() for path in sorted(tree.rglob("*")) if path.is_file()]
-        (info / "RECORD").write_text(
-            "".join(f"{file},,\n" for file in [*files, f"{name}-1.dist-info/RECORD"])
-        )
-        archive = shutil.make_archive(str(wheels / f"{name}-1-py3-none-any"), "zip", tree)
-        os.rename(archive, wheels / f"{name}-1-py3-none-any.whl")
-        names.append(name)
-    return names
-
-
 def test_uv_pip_install_into_a_target(
     audit: Audit, tmp_path: Path, warmed: Warm, offline_uv: SetEnvironment
 ) -> None:
     wheels = tmp_path / "wheels"
-    requirements = _downloaded(warmed, wheels)
+    requirements = make_wheels(wheels)
     offline_uv(tmp_path / "cache")
     target = tmp_path / "target"
     audited = audit((*INSTALL, "--find-links", wheels, "--target", target, *requirements), cwd=tmp_path)

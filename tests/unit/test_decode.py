@@ -55,16 +55,17 @@ class Side:
     f_mode: int = 0
     i_mode: int = 0
     in_mount: int = 0
+    skip: int = 0
 
     def pack(self) -> bytes:
         """Return struct wa_operand and what follows it."""
         reverse = b"".join(part + b"\0" for part in reversed(self.base.strip(b"/").split(b"/")) if part)
         fields = (self.ino, self.dev, self.mount, self.f_mode, self.i_mode, self.flags, len(reverse))
-        return OPERAND.pack(*fields, self.in_mount, len(self.name), 0) + reverse + self.name
+        return OPERAND.pack(*fields, self.in_mount, len(self.name), self.skip) + self.name + reverse
 
 
-def _file(path: bytes, *, f_mode: int = 0, name: bytes = b"", more: F = F(0)) -> Side:
-    flags = F.BASE | F.FILE | more
+def _file(path: bytes, *, f_mode: int = 0, name: bytes = b"", more: int = 0) -> Side:
+    flags = F.BASE | F.FILE | F(more)
     return Side(path, name, flags, ino=5, dev=254 << 20 | 1, f_mode=f_mode, i_mode=stat.S_IFREG | 0o644)
 
 
@@ -113,7 +114,6 @@ PAIRS: list[tuple[WireOp, str, Op, tuple[int, ...]]] = [
     (WireOp.MOVE_MOUNT, "move_mount", Op.MOUNT, ()),
     (WireOp.MOUNT, "mount", Op.MOUNT, (4096,)),
     (WireOp.PIVOT_ROOT, "pivot_root", Op.PIVOT_ROOT, ()),
-    (WireOp.COPY, "copy_file_range", Op.COPY, ()),
     (WireOp.CLONE, "ioctl", Op.CLONE, ()),
     (WireOp.DEDUPE, "ioctl", Op.CLONE, ()),
 ]
@@ -294,11 +294,10 @@ def test_missing_bytes_are_flagged(flag: F) -> None:
     [event] = _decode(_payload(WireOp.MKDIR, "mkdir", side), decoder)
     assert isinstance(event, RawEvent)
     assert event.path.truncated
-    assert decoder.truncated == 1
 
 
 def test_magic_link_leads_to_the_file_that_it_stands_for() -> None:
-    side = Side(b"/w/dir", b"/below", F.BASE | F.NAME | F.MAGIC)
+    side = Side(b"/w/dir", b"/proc/self/fd/3/below", F.BASE | F.NAME | F.MAGIC, skip=15)
     assert _event(WireOp.MKDIR, "mkdir", side).path.name == b"below"
 
 

@@ -115,7 +115,7 @@ def test_only_descriptors_that_are_passed_stay_open(tmp_path: Path) -> None:
 def test_source_is_called_while_the_command_runs() -> None:
     reader, writer = os.pipe()
     heard: list[bytes] = []
-    child = spawn(_command("sh", "-c", f"echo one >&{writer}; sleep 0.3"), pass_fds=(writer,))
+    child = spawn(_command("sh", "-c", f"echo one >/proc/self/fd/{writer}; sleep 0.3"), pass_fds=(writer,))
     child.release()
     supervise(child, {reader: lambda: heard.append(os.read(reader, 100))})
     os.close(reader)

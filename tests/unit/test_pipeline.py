@@ -189,12 +189,12 @@ def test_recording_that_cannot_be_written_on_does_not_stop_the_command(
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"),
+    ("names", "kept"),
     [
-        (b"HOME", True), (b"TMPDIR", True), (b"UV_CACHE_DIR", True), (b"XDG_CACHE_HOME", True), (b"PWD", True),
-        (b"VIRTUAL_ENV", True), (b"UV_NO_CACHE", True), (b"AWS_SECRET_ACCESS_KEY", False), (b"PIP_INDEX_URL", False),
-        (b"UV_INDEX_PRIVATE_PASSWORD", False), (b"GITHUB_TOKEN", False), (b"LS_COLORS", False),
+        ("HOME TMPDIR PWD VIRTUAL_ENV UV_CACHE_DIR UV_NO_CACHE XDG_CACHE_HOME", True),
+        ("AWS_SECRET_ACCESS_KEY PIP_INDEX_URL UV_INDEX_PRIVATE_PASSWORD GITHUB_TOKEN LS_COLORS", False),
     ],
-)  # fmt: skip
-def test_only_variables_that_say_where_things_go_are_kept(name: bytes, kept: bool) -> None:
-    assert (name.decode() in pipeline.placing_variables({name: b"value"})) is kept
+)
+def test_only_variables_that_say_where_things_go_are_kept(names: str, kept: bool) -> None:
+    for name in names.split():
+        assert (name in pipeline.placing_variables({name.encode(): b"value"})) is kept, name

@@ -22,7 +22,7 @@ def _line(
     fstype: str = "ext4",
     options: str = "rw,relatime",
 ) -> bytes:
-    return f"{number} {parent} {dev} {root} {point} {options} shared:1 - {fstype} /dev/x rw,errors=panic\n".encode()
+    return f"{number} {parent} {dev} {root} {point} {options} shared:1 - {fstype} /dev/x rw,quota\n".encode()
 
 
 ROOT = _line(20, 1, "254:0", "/", "/")
@@ -33,7 +33,7 @@ def _mount(number: int, point: bytes, *, parent: int = 20, dev: int = 1, root: b
 
 
 def test_every_field_is_read() -> None:
-    line = rb"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 propagate_from:2 - ext3 /dev/ro\134ot rw,errors=continue"
+    line = rb"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 unbindable - ext3 /dev/ro\134ot rw,x=y"
     [mount] = parse_mountinfo(line + b"\n", OWN, own=True)
     assert mount == Mount(
         36, OWN, os.makedev(98, 0), "ext3", rb"/dev/ro\ot", b"/mnt1", b"/mnt 2", ("rw", "noatime"), 35, True

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,11 +29,11 @@ def here(tmp_path: Path) -> bytes:
     return os.fsencode(os.path.realpath(tmp_path))
 
 
-def _raw(op: Op, path: Operand, **more: object) -> RawEvent:
+def _raw(op: Op, path: Operand, **more: Any) -> RawEvent:
     return RawEvent(1500, 10, 10, op, str(more.pop("result", OK)), path, follow=False)._replace(**more)
 
 
-def _at(base: bytes, name: bytes, **more: object) -> Operand:
+def _at(base: bytes, name: bytes, **more: Any) -> Operand:
     return Operand(base, name)._replace(**more)
 
 

@@ -41,7 +41,7 @@ _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 """CPython starts with these ignored; the command must not inherit that."""
 
 _ERRNO = struct.Struct("=ii")
-_STAGE_USER, _STAGE_EXEC = 1, 2
+_STAGE_USER, _STAGE_EXEC, _STAGE_ENTER = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,8 @@ def _launch_error(stage: int, number: int, argv0: bytes) -> Exception:
     reason = os.strerror(number)
     if stage == _STAGE_USER:
         return CaptureError(f"cannot change to the wanted user: {reason}")
+    if stage == _STAGE_ENTER:
+        return CaptureError(f"the command cannot be watched: {reason}")
     if number == errno.ENOENT:
         return CommandNotFound(f"{name!r}: command not found", hint="check the spelling and PATH")
     return CommandNotExecutable(f"{name!r} cannot be executed: {reason}")
@@ -109,14 +111,15 @@ def spawn(
     *,
     argv: Sequence[bytes] | None = None,
     pass_fds: Sequence[int] = (),
+    prepare: Callable[[], object] | None = None,
+    enter: Callable[[], object] | None = None,
     announce: Callable[[], object] | None = None,
-    as_user: bool = True,
 ) -> Child:
     """Fork a child that waits to be released, then execs ``argv`` (default: the command's).
 
-    ``announce`` runs in the child after it was released and before the exec; it must do
-    nothing but make system calls. ``pass_fds`` stay open in the child. With ``as_user``
-    false the child keeps writeaudit's own credentials.
+    In the child ``prepare`` runs before it waits, ``enter`` when it was released and before it
+    becomes the wanted user, ``announce`` right before the exec; they must do nothing but make
+    system calls. ``pass_fds`` stay open in the child.
     """
     args = list(argv if argv is not None else command.argv)
     go_read, go_write = os.pipe()
@@ -125,7 +128,10 @@ def spawn(
     mask = {signal.Signals(s) for s in signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)}
     pid = os.fork()
     if pid == 0:
-        _child(command, args, go_read, fail_write, pass_fds, announce, as_user, mask)
+        # Our ends: with them the child would wait for itself if we went away before `release`.
+        os.close(go_write)
+        os.close(fail_read)
+        _child(command, args, go_read, fail_write, pass_fds, (prepare, enter, announce), mask)
     os.close(go_read)
     os.close(fail_write)
     return Child(pid, os.pidfd_open(pid), go_write, fail_read, args[0], mask)
@@ -137,15 +143,20 @@ def _child(
     go: int,
     failure: int,
     pass_fds: Sequence[int],
-    announce: Callable[[], object] | None,
-    as_user: bool,
+    steps: tuple[Callable[[], object] | None, Callable[[], object] | None, Callable[[], object] | None],
     mask: set[signal.Signals],
 ) -> NoReturn:
-    stage = _STAGE_USER
+    prepare, enter, announce = steps
+    stage = _STAGE_ENTER
     try:
+        if prepare is not None:
+            prepare()
         if os.read(go, 1) != b"g":
             os._exit(125)
-        if as_user and command.credentials is not None:
+        if enter is not None:
+            enter()
+        stage = _STAGE_USER
+        if command.credentials is not None:
             become(command.credentials)
         stage = _STAGE_EXEC
         for fd in pass_fds:

@@ -1,46 +1,40 @@
 """The strace backend: needs no privilege, only the distribution's strace.
 
-The command stays our own child: ``strace -DDD`` makes the tracer a grandchild in a
-session of its own, so that terminal, process group, signals and exit status are those of
-a command that nobody watches. The tracer writes into a pipe that it opens itself, by
-name, through ``/proc``: the command never holds it.
+The command is our own child, as under every other backend; strace, in a session of its own,
+attaches to it at the start line (`strace_tracer`). So terminal, process group, signals and
+exit status are those of a command that nobody watches. strace writes into a pipe.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import errno
 import fcntl
 import os
-import pwd
 import select
 import shutil
-import signal
 import time
 from dataclasses import dataclass
 
-from writeaudit.capture import launcher
-from writeaudit.capture.interface import Command, Credentials, Limits, Outcome, Sink
-from writeaudit.capture.strace_command import as_strace_finds, find_program
-from writeaudit.capture.strace_drain import Drain, stand_by
+from writeaudit.capture import launcher, strace_filter
+from writeaudit.capture.interface import Command, Limits, Outcome, Sink
+from writeaudit.capture.strace_drain import stand_by
 from writeaudit.capture.strace_host import ProcHost, own_mount_ns
 from writeaudit.capture.strace_parser import TRACED, TraceParser
-from writeaudit.capture.strace_probe import INSTALL, Version, kernel_filters, probe_ptrace, version_of
-from writeaudit.errors import (
-    BackendUnavailable,
-    CaptureError,
-    CommandNotExecutable,
-    CommandNotFound,
-    WriteauditError,
+from writeaudit.capture.strace_probe import (
+    INSTALL,
+    Version,
+    kernel_filters,
+    keeps_privileges,
+    probe_ptrace,
+    version_of,
 )
+from writeaudit.capture.strace_tracer import StartLine
+from writeaudit.errors import BackendUnavailable, CaptureError
 
 _OLDEST = (5, 0)
 _SECCOMP = (5, 3)
-_OWN_SESSION = (5, 4)
 _TRANSLATES_PIDS = (5, 15)
 _DELETED_OUTSIDE = (5, 19)
-_NUMERIC_USER = (6, 13)
 
 _STRING_LIMIT = 1024
 """Bytes of a string that strace prints. Paths are exempt and always whole; this is for the
@@ -53,6 +47,9 @@ _TICK_S = 0.005
 
 _READS_A_TICK = 8
 
+_SIGNALS = "!SIGCHLD,SIGURG,SIGWINCH,SIGCONT"
+"""strace tells of a death only if it tells of the signal. These four never kill."""
+
 
 @dataclass(slots=True)
 class _Output:
@@ -61,7 +58,6 @@ class _Output:
     fd: int
     parser: TraceParser
     sink: Sink
-    _write_end: int | None
     ended: bool = False
 
     def pump(self) -> None:
@@ -74,16 +70,9 @@ class _Output:
             if not chunk:
                 self.ended = True
                 return
-            self.close_write_end()
             records = self.parser.feed(chunk)
             if records:
                 self.sink(records)
-
-    def close_write_end(self) -> None:
-        """Let go of the other end, which strace holds by now."""
-        if self._write_end is not None:
-            os.close(self._write_end)
-            self._write_end = None
 
     def wait(self, seconds: float) -> None:
         """Read until every traced process has ended, for at most ``seconds``."""
@@ -98,11 +87,6 @@ class _Output:
             self.pump()
             if left <= 0:
                 return
-
-    def close(self) -> None:
-        """Close our end."""
-        self.close_write_end()
-        os.close(self.fd)
 
 
 class StraceBackend:
@@ -145,14 +129,18 @@ class StraceBackend:
         is thrown away.
         """
         strace, version = self._found()
-        program = find_program(command)
+        code = strace_filter.program() if version >= _SECCOMP and kernel_filters() else None
         read_end, write_end = _pipe(limits)
-        options = _options(version, write_end, command)
         drain = stand_by(read_end)
+        line = StartLine.draw(code)
         output: _Output | None = None
         try:
-            argv = [os.fsencode(strace), *options, b"--", *as_strace_finds(command, program)]
-            child = launcher.spawn(_with_time_zone(command), argv=argv, as_user=False)
+            child = launcher.spawn(command, prepare=line.allow, enter=line.cross)
+            options = _options(version, write_end, filtered=code is not None)
+            line.attach(os.fsencode(strace), options, child.pid, write_end)
+            os.close(write_end)
+            write_end = -1
+            released_ns = _release(child, line)
             parser = TraceParser(
                 child.pid,
                 cwd=os.getcwdb(),
@@ -161,27 +149,32 @@ class StraceBackend:
                 host=ProcHost(),
                 own_mount_ns=own_mount_ns(),
                 deleted_inside=version < _DELETED_OUTSIDE,
+                keeps_privileges=keeps_privileges(filtered=code is not None),
             )
-            output = _Output(read_end, parser, sink, write_end)
-            released_ns = _release(child)
+            output = _Output(read_end, parser, sink)
             how = launcher.supervise(child, {}, tick_s=_TICK_S, on_tick=output.pump)
             ended_ns = time.monotonic_ns()
-            output.close_write_end()
             # Whoever presses Ctrl-C now does not want to wait: those left over are named.
             with contextlib.suppress(KeyboardInterrupt):
                 output.wait(limits.linger_s)
             survivors = () if output.ended else tuple(pid for pid in parser.alive if _exists(pid))
-            last = parser.finish()
+            last = parser.finish(ended=output.ended)
             if last:
                 sink(last)
         finally:
+            if write_end >= 0:
+                os.close(write_end)
             if output is not None and output.ended:
                 drain.dismiss()
             else:
-                _let_go(drain, output, write_end)
-            os.close(read_end) if output is None else output.close()
+                drain.take_over()
+            os.close(read_end)
+            line.close()
         if parser.started_ns is None:
-            raise _not_started(parser, command, how)
+            raise CaptureError(
+                "strace did not show how the command began",
+                hint="see what `strace -f true` says; or try another backend",
+            )
         return Outcome(
             exit_status=how.status,
             signal=how.signal,
@@ -195,17 +188,13 @@ class StraceBackend:
         )
 
 
-def _let_go(drain: Drain, output: _Output | None, write_end: int) -> None:
-    if output is None:
-        os.close(write_end)
-    drain.take_over()
-
-
-def _release(child: launcher.Child) -> int:
+def _release(child: launcher.Child, line: StartLine) -> int:
+    """Let the child go. Raises `BackendUnavailable` if strace could not attach to it."""
     try:
         return child.release()
-    except WriteauditError as error:
-        raise BackendUnavailable(f"strace cannot be run: {error.message}", hint=INSTALL) from error
+    except CaptureError as error:
+        reason = line.messages() or error.message
+        raise BackendUnavailable(f"strace cannot trace the command: {reason}", hint=INSTALL) from error
 
 
 def _pipe(limits: Limits) -> tuple[int, int]:
@@ -217,60 +206,27 @@ def _pipe(limits: Limits) -> tuple[int, int]:
     return read_end, write_end
 
 
-def _with_time_zone(command: Command) -> Command:
-    """Give strace a time zone of its own, which it takes from the command again (-E TZ).
-
-    It asks localtime(3) even for the seconds since the epoch, and without TZ that looks at
-    /etc/localtime each time: a tenth of all that strace costs.
-    """
-    if b"TZ" in command.env:
-        return command
-    return dataclasses.replace(command, env={**command.env, b"TZ": b"UTC0"})
-
-
-def _options(version: Version, write_end: int, command: Command) -> list[bytes]:
+def _options(version: Version, output: int, *, filtered: bool) -> list[bytes]:
     """Return strace's options for a release of it."""
     options = [
         "-f",
-        "-DDD" if version >= _OWN_SESSION else "-D",
         "-I4",
+        "-q",
         "-y",
         "-ttt",
         "-T",
         "-x",
         f"-s{_STRING_LIMIT}",
-        "-esignal=none",
+        f"-esignal={_SIGNALS}",
         # A name that this strace does not know yet is not an error.
         "-etrace=" + ",".join(f"?{name}" for name in TRACED),
-        f"-o/proc/{os.getpid()}/fd/{write_end}",
+        f"-o/proc/self/fd/{output}",
     ]
-    if version >= _SECCOMP and kernel_filters():
+    if filtered:
         options.append("--seccomp-bpf")
     if version >= _TRANSLATES_PIDS:
         options.append("--decode-pids=pidns")
-    if b"TZ" not in command.env:
-        options.append("-ETZ")
-    credentials = command.credentials
-    if credentials is not None and (credentials.uid, credentials.gid) != (os.geteuid(), os.getegid()):
-        options.append("-u" + _user(credentials, version))
     return [os.fsencode(option) for option in options]
-
-
-def _user(credentials: Credentials, version: Version) -> str:
-    """Return how strace is told the user. Raises `BackendUnavailable` if it cannot be told."""
-    try:
-        entry = pwd.getpwnam(credentials.name)
-    except KeyError:
-        entry = None
-    if entry is not None and (entry.pw_uid, entry.pw_gid) == (credentials.uid, credentials.gid):
-        return credentials.name
-    if version >= _NUMERIC_USER:
-        return f"{credentials.uid}:{credentials.gid}"
-    raise BackendUnavailable(
-        f"strace cannot run the command as {credentials.name!r}, who has no entry of that uid and gid "
-        "in the user database",
-        hint="name another user with --user, or use the ebpf backend",
-    )
 
 
 def _clock_offset() -> int:
@@ -292,23 +248,3 @@ def _exists(pid: int) -> bool:
             return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except (OSError, IndexError):
         return False
-
-
-def _not_started(parser: TraceParser, command: Command, how: launcher.Exit) -> WriteauditError:
-    name = os.fsdecode(command.argv[0])
-    error = parser.exec_error
-    if error == "ENOENT":
-        return CommandNotFound(
-            f"{name!r} cannot be executed: the interpreter that its first line names does not exist",
-            hint="install it, or correct the line",
-        )
-    if error is not None:
-        number = getattr(errno, error, 0)
-        return CommandNotExecutable(
-            f"{name!r} cannot be executed: {os.strerror(number) if number else error}"
-        )
-    ended = f"by signal {signal.Signals(how.signal).name}" if how.signal else f"with exit status {how.status}"
-    return CaptureError(
-        f"strace ended {ended} before the command began",
-        hint="its own message stands above; try another backend",
-    )

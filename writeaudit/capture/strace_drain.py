@@ -1,9 +1,8 @@
 """A reader of last resort for strace's output.
 
-strace's filter (--seccomp-bpf) hands every traced call to the tracer. When the tracer goes
-away, the kernel answers those calls with ENOSYS (seccomp(2), SECCOMP_RET_TRACE), and
-strace 6.6 and later has the traced processes killed instead. So strace must never be
-stopped while a process that it traces is alive, and its output must never lack a reader:
+The filter (`strace_filter`) hands every traced call to the tracer. When the tracer goes away,
+the kernel answers those calls with ENOSYS (seccomp(2), SECCOMP_RET_TRACE). So strace must never
+be stopped while a process that it traces is alive, and its output must never lack a reader:
 neither when writeaudit stops waiting for a daemon, nor when writeaudit itself is killed.
 A small process of its own stands by, and takes the pipe over when writeaudit lets go.
 """
@@ -13,6 +12,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from collections.abc import Collection
 from dataclasses import dataclass
 
 _DISMISSED = b"q"
@@ -51,22 +51,29 @@ def stand_by(pipe: int) -> Drain:
 
 
 def _wait_then_read(lifeline: int, pipe: int) -> None:
-    os.setsid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGTERM})
-    # Nobody who waits for the end of our standard streams is to wait for us.
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in range(3):
-        os.dup2(null, number)
-    keep = sorted({lifeline, pipe})
-    last = 2
-    for number in keep:
-        os.closerange(last + 1, number)
-        last = number
-    os.closerange(last + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    os.chdir("/")
+    detach({lifeline, pipe})
     if os.read(lifeline, 1) == _DISMISSED:
         return
     os.close(lifeline)
     os.set_blocking(pipe, True)  # writeaudit, which polled it, shares this open file
     while os.read(pipe, _CHUNK):
         pass
+
+
+def detach(keep: Collection[int]) -> None:
+    """Let go of everything that this process got from writeaudit, but for some descriptors.
+
+    For a child that may outlive the audit: nobody who waits for the end of a standard stream, of
+    another open file or of the terminal is to wait for it, and no signal of the terminal ends it.
+    """
+    os.setsid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGTERM})
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    last = 2
+    for number in sorted(keep):
+        os.closerange(last + 1, number)
+        last = number
+    os.closerange(last + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    os.chdir("/")

@@ -37,12 +37,23 @@ class ProcHost:
         except OSError:
             return None
 
-    def gains_privileges(self, path: bytes) -> bool:
-        """Whether a program has a setuid or setgid bit."""
+    def gains_privileges(self, path: bytes, tid: int) -> bool:
+        """Whether a program has a setuid or setgid bit, or file capabilities, that mean anything to a thread.
+
+        Nothing is gained by root, nor by whoever the program belongs to. In doubt it is gained.
+        """
         try:
-            return bool(os.stat(path).st_mode & (stat.S_ISUID | stat.S_ISGID))
+            program = os.stat(path)
+            bits = program.st_mode & (stat.S_ISUID | stat.S_ISGID)
+            if not bits and "security.capability" not in os.listxattr(path):
+                return False
         except OSError:
             return False
+        try:
+            user = os.stat(f"/proc/{tid}").st_uid
+        except OSError:
+            return True
+        return user != 0 and (bits != stat.S_ISUID or user != program.st_uid)
 
     def real_path(self, path: bytes) -> bytes | None:
         """Return a path without symlinks."""

@@ -79,6 +79,10 @@ class TraceParser:
     wall-clock times and makes them CLOCK_MONOTONIC. ``own_mount_ns`` is the inode number of
     writeaudit's mount namespace. ``deleted_inside`` tells that strace
     is older than 5.19, and leaves the kernel's `` (deleted)`` in its paths.
+    ``keeps_privileges``: set-user-ID programs gain their rights although they are traced.
+
+    What happens before ``root`` executes its program is left out, and so is every process
+    that was seen before that: strace has one of its own.
     """
 
     def __init__(
@@ -91,14 +95,17 @@ class TraceParser:
         host: Host | None = None,
         own_mount_ns: int | None = None,
         deleted_inside: bool = False,
+        keeps_privileges: bool = False,
     ) -> None:
         self._context = Context(NoHost() if host is None else host, deleted_inside, own_mount_ns)
+        self._keeps_privileges = keeps_privileges
         self._root = root
         self._offset = clock_offset_ns
         process = Process(root, parent, started=False)
         self._threads: dict[int, Thread] = {root: Thread(root, process, Place(cwd), Files())}
         self._processes: dict[int, Process] = {root: process}
         self._pending: dict[int, _Pending] = {}
+        self._strangers: set[int] = set()
         self._rest = b""
         self._last_ns = 0
         self.started_ns: int | None = None
@@ -146,10 +153,18 @@ class TraceParser:
                     self.samples.append(line)
         return out
 
-    def finish(self) -> list[Record]:
-        """Hand out what was still being added up. Call it once, at the end of the trace."""
+    def finish(self, *, ended: bool = False) -> list[Record]:
+        """Hand out what was still being added up. Call it once, at the end of the trace.
+
+        ``ended``: strace itself has ended, which it does only after the last process that it traced.
+        """
         out = self.feed(b"\n") if self._rest else []
         self._context.out = out
+        if ended and self._threads and self.started_ns is not None:
+            self._context.blind(
+                "tracer",
+                "strace ended before the processes that it traced did: what they did after that was not seen",
+            )
         for tid, pending in self._pending.items():
             self._unknown(self._threads.get(tid), pending.name, pending.text)
         self._pending.clear()
@@ -168,6 +183,13 @@ class TraceParser:
         self._last_ns = time_ns
         thread = self._threads.get(tid)
         if thread is None:
+            if self.started_ns is None:
+                # The command that strace was started with, and is of no interest.
+                self._strangers.add(tid)
+            if tid in self._strangers:
+                if special is not None:
+                    self._strangers.discard(tid)
+                return
             thread = self._adopt(tid, time_ns)
         if name is not None:
             if line.endswith((_UNFINISHED, b" ...>")):
@@ -319,11 +341,11 @@ class TraceParser:
                 exe = base.path
                 if program.value:
                     exe = joined(Place(base.path), program.value)
-        if self._context.host.gains_privileges(exe):
+        if not self._keeps_privileges and self._context.host.gains_privileges(exe, thread.tid):
             self._context.blind(
                 "setuid",
-                "a setuid program ran without the privileges that it has when nobody traces it; "
-                "the ebpf backend leaves it alone",
+                "a program ran without the privileges that it gains (setuid, setgid, file capabilities) "
+                "when nobody traces it; the ebpf backend leaves it alone, and so does strace run by root",
                 incomplete=False,
             )
         words, whole = _argv(argv)

@@ -31,6 +31,25 @@ def kernel_filters() -> bool:
         return False
 
 
+_CAP_SYS_PTRACE, _CAP_SYS_ADMIN = 19, 21
+
+
+def keeps_privileges(*, filtered: bool) -> bool:
+    """Whether a set-user-ID program gains its rights although it is traced by a child of ours.
+
+    That takes a tracer with CAP_SYS_PTRACE (execve(2)), and no no_new_privs, which a filter can
+    do without if CAP_SYS_ADMIN installs it (seccomp(2)).
+    """
+    try:
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+            status = dict(line.split(":", 1) for line in file if ":" in line)
+        effective = int(status["CapEff"], 16)
+    except (OSError, KeyError, ValueError):
+        return False
+    needed = 1 << _CAP_SYS_PTRACE | (filtered << _CAP_SYS_ADMIN)
+    return effective & needed == needed and status.get("NoNewPrivs", "0").strip() == "0"
+
+
 def version_of(program: str) -> Version:
     """Ask a strace for its release. Raises `BackendUnavailable` if it does not say."""
     try:

@@ -39,8 +39,8 @@ class Host(Protocol):
     def file_type(self, path: bytes) -> int | None:
         """Return the file type bits (`stat.S_IFMT`) of an absolute path."""
 
-    def gains_privileges(self, path: bytes) -> bool:
-        """Whether a program has a setuid or setgid bit."""
+    def gains_privileges(self, path: bytes, tid: int) -> bool:
+        """Whether a program gives rights to the thread that executes it."""
 
     def real_path(self, path: bytes) -> bytes | None:
         """Return an absolute path without symlinks."""
@@ -72,7 +72,7 @@ class NoHost:
         """Return None."""
         return None
 
-    def gains_privileges(self, path: bytes) -> bool:  # noqa: ARG002
+    def gains_privileges(self, path: bytes, tid: int) -> bool:  # noqa: ARG002
         """Return False."""
         return False
 

@@ -72,12 +72,11 @@ class Arg(enum.IntEnum):
     TEXT = 6
     SOCKADDR = 7
     FILE = 8
-    KERNEL_AT = 0x80 | 2
-    """As `AT`; the path is the kernel's own copy of it."""
-    KERNEL_TEXT = 0x80 | 6
 
 
 NO_ARG = 0xFF
+IN_KERNEL = 0x80
+"""WA_ARG_KERNEL, added to a kind: the path is the kernel's own copy of it."""
 ABI_64, ABI_32, ABI_X32, ABI_URING, SPECS = 0, 512, 1024, 1100, 2048
 
 _SPEC = struct.Struct("=12B4x")
@@ -88,7 +87,8 @@ _SPEC = struct.Struct("=12B4x")
 class Where:
     """One operand: its kind, the argument with the directory, the argument with the path or fd."""
 
-    kind: Arg
+    kind: int
+    """An `Arg`, with `IN_KERNEL` where that holds."""
     directory: int = 0
     argument: int = 0
 
@@ -260,22 +260,23 @@ _NUMBERS_X32: dict[str, int] = {
     "ioctl": 514, "writev": 516, "pwritev": 535, "io_submit": 544, "pwritev2": 547,
 }
 _URING_FILE = Where(Arg.FILE, 0, 5)
+_KERNEL_AT, _KERNEL_TEXT = Arg.AT | IN_KERNEL, Arg.TEXT | IN_KERNEL
 # By io_uring's operation codes; how the arguments are laid out: probes/uring.h.
 _URING: dict[int, tuple[str, Call]] = {
     2: ("writev", Call(WireOp.WRITE, _URING_FILE)),
     5: ("write_fixed", Call(WireOp.WRITE, _URING_FILE)),
     17: ("fallocate", Call(WireOp.FALLOCATE, _URING_FILE)),
-    18: ("openat", Call(WireOp.OPEN, Where(Arg.KERNEL_AT, 0, 1), args=(2, 3))),
+    18: ("openat", Call(WireOp.OPEN, Where(_KERNEL_AT, 0, 1), args=(2, 3))),
     23: ("write", Call(WireOp.WRITE, _URING_FILE)),
-    28: ("openat2", Call(WireOp.OPEN, Where(Arg.KERNEL_AT, 0, 1), args=(2, 3))),
+    28: ("openat2", Call(WireOp.OPEN, Where(_KERNEL_AT, 0, 1), args=(2, 3))),
     30: ("splice", Call(WireOp.COPY, _URING_FILE)),
-    35: ("renameat", Call(WireOp.RENAME, Where(Arg.KERNEL_AT, 2, 3), Where(Arg.KERNEL_AT, 0, 1), (4,))),
-    36: ("unlinkat", Call(WireOp.UNLINK, Where(Arg.KERNEL_AT, 0, 1), args=(2,))),
-    37: ("mkdirat", Call(WireOp.MKDIR, Where(Arg.KERNEL_AT, 0, 1), args=(NO_ARG, 2))),
-    38: ("symlinkat", Call(WireOp.SYMLINK, Where(Arg.KERNEL_AT, 1, 2), Where(Arg.KERNEL_TEXT, 0, 0))),
-    39: ("linkat", Call(WireOp.LINK, Where(Arg.KERNEL_AT, 2, 3), Where(Arg.KERNEL_AT, 0, 1), (4,))),
-    41: ("fsetxattr", Call(WireOp.SETXATTR, _URING_FILE, Where(Arg.KERNEL_TEXT, 0, 2))),
-    42: ("setxattr", Call(WireOp.SETXATTR, Where(Arg.KERNEL_AT, 0, 1), Where(Arg.KERNEL_TEXT, 0, 2))),
+    35: ("renameat", Call(WireOp.RENAME, Where(_KERNEL_AT, 2, 3), Where(_KERNEL_AT, 0, 1), (4,))),
+    36: ("unlinkat", Call(WireOp.UNLINK, Where(_KERNEL_AT, 0, 1), args=(2,))),
+    37: ("mkdirat", Call(WireOp.MKDIR, Where(_KERNEL_AT, 0, 1), args=(NO_ARG, 2))),
+    38: ("symlinkat", Call(WireOp.SYMLINK, Where(_KERNEL_AT, 1, 2), Where(_KERNEL_TEXT, 0, 0))),
+    39: ("linkat", Call(WireOp.LINK, Where(_KERNEL_AT, 2, 3), Where(_KERNEL_AT, 0, 1), (4,))),
+    41: ("fsetxattr", Call(WireOp.SETXATTR, _URING_FILE, Where(_KERNEL_TEXT, 0, 2))),
+    42: ("setxattr", Call(WireOp.SETXATTR, Where(_KERNEL_AT, 0, 1), Where(_KERNEL_TEXT, 0, 2))),
     46: ("uring_cmd", Call(WireOp.URING_OTHER, _URING_FILE)),
     55: ("ftruncate", Call(WireOp.TRUNCATE, _URING_FILE)),
     56: ("bind", Call(WireOp.URING_OTHER, _NOWHERE)),

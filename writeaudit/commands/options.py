@@ -53,8 +53,12 @@ def output_options(function: _F) -> _F:
     """Add --html and --json."""
     for option in reversed(
         (
-            click.option("--html", metavar="FILE", help="Write the HTML report there (- is standard output)."),
-            click.option("--json", metavar="FILE", help="Write the JSON report there (- is standard output)."),
+            click.option(
+                "--html", metavar="FILE", help="Write the HTML report there (- is standard output)."
+            ),
+            click.option(
+                "--json", metavar="FILE", help="Write the JSON report there (- is standard output)."
+            ),
         )
     ):
         function = option(function)

@@ -32,9 +32,10 @@ def command(
     """Render RECORDING (a file, or "last") again: as a summary, or as the reports asked for."""
     from writeaudit import pipeline
     from writeaudit.analysis.fail_on import parse_fail_on
+    from writeaudit.recording import Recording
 
     failing = parse_fail_on(fail_on)
-    with pipeline.Recording(recording_path(recording)) as opened:
+    with Recording(recording_path(recording)) as opened:
         examined = pipeline.examine(
             opened,
             fail_on=failing,

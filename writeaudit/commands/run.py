@@ -76,6 +76,7 @@ def command(
     """
     from writeaudit import pipeline
     from writeaudit.analysis.fail_on import parse_fail_on
+    from writeaudit.recording import Recording
     from writeaudit.capture.interface import Command, Limits
 
     failing = parse_fail_on(fail_on)
@@ -107,7 +108,7 @@ def command(
         progress.clear()
     if recorded.error is not None:
         raise recorded.error
-    with pipeline.Recording(path) as opened:
+    with Recording(path) as opened:
         examined = pipeline.examine(opened, fail_on=failing, fail_on_words=fail_on or ("error",))
         written = write_reports(examined, {"html": html, "json": json}, owner)
         if not quiet:

@@ -35,9 +35,7 @@ def command_user(wanted: str | None, environ: Mapping[str, str]) -> Credentials 
     if chosen.uid == os.geteuid():
         return None
     if os.geteuid() != 0:
-        raise UsageError(
-            f"only root can run a command as {chosen.name}", hint="sudo writeaudit run --user …"
-        )
+        raise UsageError(f"only root can run a command as {chosen.name}", hint="sudo writeaudit run --user …")
     return chosen
 
 

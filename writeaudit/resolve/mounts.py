@@ -68,9 +68,50 @@ class MountTable:
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
         self.mounts = tuple(mounts)
-        # A later mount on the same point hides an earlier one.
-        self._points = {mount.mountpoint: mount for mount in self.mounts}
         self._known: dict[bytes, Mount | None] = {}
+        self._points: dict[bytes, Mount] = {}
+        for mount in self.mounts:
+            self._uncover(mount)
+        self._known.clear()
+        devices = [mount.dev for mount in self._points.values()]
+        self._shared = {dev for dev in devices if devices.count(dev) > 1}
+
+    def _uncover(self, mount: Mount) -> None:
+        """Enter a mount, unless its mount point is hidden; hide what lies below that."""
+        point = mount.mountpoint
+        self._known.clear()
+        holder = self._points.get(point) or self._holder(point)
+        if holder is not None and mount.parent not in (None, holder.id & 0xFFFFFFFF, holder.id):
+            return
+        prefix = point.rstrip(b"/") + b"/"
+        for other in [known for known in self._points if known.startswith(prefix) and known != point]:
+            del self._points[other]
+        self._points[point] = mount
+
+    def _holder(self, point: bytes) -> Mount | None:
+        return None if point == b"/" else self.of(point[: point.rfind(b"/")] or b"/")
+
+    def containing(self, path: bytes) -> Mount | None:
+        """Return the mount that a path's own name lies in, were nothing mounted on that name."""
+        return self._holder(path) or self.of(path)
+
+    def aliases(self, path: bytes) -> tuple[bytes, ...]:
+        """Return the other paths of the same name, by mounts of the same file system."""
+        mount = self.of(path)
+        if mount is None or mount.dev not in self._shared:
+            return ()
+        rest = below(path, mount.mountpoint)
+        if rest is None:
+            return ()
+        inside = mount.root.rstrip(b"/") + rest
+        found: list[bytes] = []
+        for other in self._points.values():
+            if other is mount or other.dev != mount.dev:
+                continue
+            there = below(inside or b"/", other.root)
+            if there is not None:
+                found.append((other.mountpoint.rstrip(b"/") + there) or b"/")
+        return tuple(found)
 
     def of(self, path: bytes) -> Mount | None:
         """Return the mount that an absolute path, free of symlinks, lies in."""

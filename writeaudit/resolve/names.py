@@ -10,7 +10,8 @@ from __future__ import annotations
 import enum
 import errno
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 
 from writeaudit.events import Certainty
 
@@ -31,11 +32,13 @@ class Kind(enum.Enum):
 class Node:
     """One name in the tree of what is known."""
 
-    __slots__ = ("children", "kind", "target")
+    __slots__ = ("children", "kind", "looked_ns", "target")
 
     def __init__(self, kind: Kind = Kind.UNKNOWN, target: bytes = b"") -> None:
         self.kind = kind
         self.target = target
+        self.looked_ns = 0
+        """When the disk was asked (CLOCK_MONOTONIC); 0 if an event said it."""
         self.children: dict[bytes, Node] = {}
 
 
@@ -49,23 +52,50 @@ class Names:
         self._read_link = read_link
         self._root = Node(Kind.DIRECTORY)
         self._cache: dict[tuple[bytes, bytes], bytes] = {}
-        self._was_directory: set[bytes] = set()
+        self._was_directory: frozenset[bytes] = frozenset()
+        self._moved: Mapping[bytes, bytes] = {}
 
     def forget_disk(self) -> None:
         """Mounts changed: what was read from the disk may lie under another mount now."""
         self._root = Node(Kind.DIRECTORY)
         self._cache.clear()
 
-    def expect_directories(self, paths: set[bytes]) -> None:
-        """Names that events still to come prove to be directories (they are removed as such)."""
-        self._was_directory = paths
+    def look_ahead(self, directories: frozenset[bytes], moved: Mapping[bytes, bytes]) -> None:
+        """Take what events still to come prove: names removed as directories, names that moved."""
+        self._was_directory = directories
+        self._moved = moved
 
-    def kind(self, path: bytes) -> Kind:
-        """Return what events or earlier looks at the disk said of a path; never looks itself."""
+    def moved_to(self, path: bytes) -> bytes:
+        """Return where an event soon to come moves a name, or the name itself."""
+        return self._moved.get(path, path)
+
+    def proven(self, path: bytes) -> Kind:
+        """Return what events said of a path; what was read from the disk does not count."""
+        node = self._find(path)
+        return node.kind if node is not None and not node.looked_ns else Kind.UNKNOWN
+
+    def looked_after(self, path: bytes, time_ns: int) -> bool:
+        """Whether the disk was asked about a name after an event that now turns out to concern it."""
+        node = self._find(path)
+        return node is not None and node.looked_ns > time_ns
+
+    def forget(self, path: bytes) -> None:
+        """Somebody changed a name by another path that leads to it."""
+        node = self._find(path)
+        if node is not None:
+            self._cache.clear()
+            node.kind, node.target, node.looked_ns, node.children = Kind.UNKNOWN, b"", 0, {}
+
+    def _find(self, path: bytes) -> Node | None:
         node: Node | None = self._root
         for name in path.split(b"/"):
             if name:
                 node = node.children.get(name) if node is not None else None
+        return node
+
+    def kind(self, path: bytes) -> Kind:
+        """Return what events or earlier looks at the disk said of a path; never looks itself."""
+        node = self._find(path)
         return node.kind if node is not None else Kind.UNKNOWN
 
     def resolve(
@@ -122,8 +152,9 @@ class Names:
                 continue
             here = path
             absent = node.kind is Kind.ABSENT and path not in self._was_directory
-            # The last name of all may be missing; a directory on the way cannot have been.
-            if absent and not (final and not todo):
+            if absent and final and not todo:
+                break  # gone by now, or never there: the resolver knows whether the call succeeded
+            if absent:
                 for rest in reversed(todo):
                     here = _parent(here) if rest == b".." else _join(here, rest)
                 return here, Certainty.LEXICAL
@@ -137,12 +168,22 @@ class Names:
                 node.target = self._read_link(path)
                 node.kind = Kind.SYMLINK
             except OSError as error:
-                gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
-                if gone:
-                    # Not kept: it may have been there when the event happened.
-                    return Node(Kind.ABSENT)
+                if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                    return self._look_where_it_went(path)
                 node.kind = Kind.OTHER
+            node.looked_ns = time.monotonic_ns()
         return node
+
+    def _look_where_it_went(self, path: bytes) -> Node:
+        """Return what a name that is gone was, if an event soon to come says where it went."""
+        moved = self._moved.get(path)
+        if moved is not None:
+            try:
+                return Node(Kind.SYMLINK, self._read_link(moved))
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    return Node(Kind.OTHER)
+        return Node(Kind.ABSENT)  # not kept: it may have been there when the event happened
 
     def _node(self, path: bytes) -> Node:
         node = self._root
@@ -163,6 +204,12 @@ class Names:
             self._cache.clear()
         node.kind = kind
         node.target = target
+        node.looked_ns = 0
+
+    def linked(self, source: bytes, path: bytes) -> None:
+        """A name became another name of a file: a symlink, if that was one."""
+        known = self._look(source)
+        self.made(path, known.kind if known.kind is Kind.SYMLINK else Kind.OTHER, known.target)
 
     def removed(self, path: bytes) -> None:
         """A name is gone."""
@@ -171,20 +218,23 @@ class Names:
             self._cache.clear()
         node.kind = Kind.ABSENT
         node.target = b""
+        node.looked_ns = 0
         node.children = {}
 
     def renamed(self, old: bytes, new: bytes) -> None:
         """A name moved, with all that is known below it."""
-        node = self._node(old)
-        if node.kind is not Kind.OTHER:
-            self._cache.clear()
         if old == new:
             return
+        node = self._node(old)
+        if node.kind is not Kind.OTHER or node.children or node.looked_ns:
+            self._cache.clear()
         moved = Node(node.kind, node.target)
         moved.children = node.children
-        node.kind, node.target, node.children = Kind.ABSENT, b"", {}
+        node.kind, node.target, node.looked_ns, node.children = Kind.ABSENT, b"", 0, {}
         target = self._node(new)
         target.kind, target.target, target.children = moved.kind, moved.target, moved.children
+        # What was never looked at under its old name is to be looked at under its new one.
+        target.looked_ns = 0
 
     def exchanged(self, one: bytes, other: bytes) -> None:
         """Two names changed places."""

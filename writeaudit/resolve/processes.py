@@ -34,9 +34,7 @@ class ProcessBook:
     def started(self, time_ns: int, pid: int, ppid: int) -> None:
         """A process was forked: for now it runs its parent's program."""
         parent = self._now.get(ppid)
-        entry = _Open(
-            pid, ppid, parent.exe if parent else b"", parent.argv if parent else (), time_ns
-        )
+        entry = _Open(pid, ppid, parent.exe if parent else b"", parent.argv if parent else (), time_ns)
         self._all.append(entry)
         self._now[pid] = entry
 

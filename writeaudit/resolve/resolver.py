@@ -2,30 +2,37 @@
 
 The resolver works on a live machine, just behind the command: it may look at the disk and
 at /proc, and what it found there is kept in the recording, so that nobody has to look
-again.
+again. Where a later event shows that it looked too late, it says which events are doubtful.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections import deque
 from collections.abc import Sequence
 
-from writeaudit.audit import Mount
-from writeaudit.events import Access, Certainty, FsEvent, Op, Operand, RawEvent
+from writeaudit.audit import BlindSpot, Mount
+from writeaudit.events import NAMESPACE_OPS, OK, Access, Certainty, FsEvent, Op, Operand, RawEvent
 from writeaudit.resolve.birth import born_ns
 from writeaudit.resolve.mounts import MountBook, below, mountinfo_of, namespace_of
-from writeaudit.resolve.names import Kind, Names
+from writeaudit.resolve.names import Kind
+from writeaudit.resolve.namespaces import Namespace, Namespaces
 from writeaudit.text import show
 
-_MAKES_DIRECTORY = frozenset({Op.MKDIR})
-_MAKES_OTHER = frozenset({Op.MKNOD, Op.BIND, Op.LINK})
+_ON_MOUNT_POINTS = frozenset({Op.MOUNT, Op.UMOUNT, Op.PIVOT_ROOT})
+"""Operations on a name that something is mounted on: the name lies in the mount below."""
+
+_RECENT = 8192
+"""How many of the last events can still turn out to be doubtful."""
+
+_WORSE = {Certainty.KERNEL: 0, Certainty.RESOLVED: 1, Certainty.LEXICAL: 2}
 
 
 class _Place:
     """One resolved operand."""
 
-    __slots__ = ("certainty", "deleted", "dev", "fmt", "ino", "mount", "path")
+    __slots__ = ("certainty", "deleted", "dev", "fmt", "ino", "mount", "path", "space", "textual")
 
     def __init__(self, path: bytes, certainty: Certainty) -> None:
         self.path = path
@@ -35,6 +42,9 @@ class _Place:
         self.ino: int | None = None
         self.fmt: int | None = None
         self.deleted = False
+        self.textual: bytes | None = None
+        """The path before symlinks were followed; None if no name had to be looked up."""
+        self.space: Namespace | None = None
 
 
 class Resolver:
@@ -43,22 +53,40 @@ class Resolver:
     def __init__(self, started_ns: int = 0) -> None:
         own = namespace_of("self") or 0
         self.book = MountBook(own, mountinfo_of("self") or b"")
-        self._own_names = Names()
-        self._foreign_names: dict[int, Names] = {}
-        self._foreign_roots: dict[int, int] = {}
+        self._spaces = Namespaces(self.book)
+        self._names = self._spaces.own.names
         self._started_ns = started_ns
         self._seq = 0
+        self._recent: deque[tuple[int, int, bytes, Namespace, bool]] = deque(maxlen=_RECENT)
+        self._doubtful: list[int] = []
+        self._blind = 0
         self.unresolved = 0
 
     def close(self) -> None:
         """Let go of the namespaces that were held open."""
-        for fd in self._foreign_roots.values():
-            os.close(fd)
-        self._foreign_roots.clear()
+        self._spaces.close()
 
     def start(self, started_ns: int) -> None:
         """Set the time that events count from (CLOCK_MONOTONIC, ns)."""
         self._started_ns = started_ns
+
+    def doubtful(self) -> list[int]:
+        """Return, once, the events resolved before of which later ones showed that they may be wrong."""
+        found, self._doubtful = self._doubtful, []
+        return found
+
+    def blind_spots(self) -> tuple[BlindSpot, ...]:
+        """Return what could not be resolved well enough to call the audit complete."""
+        if not self._blind:
+            return ()
+        return (
+            BlindSpot(
+                "namespace",
+                "files were changed by names that cross mounts of another mount namespace, whose "
+                "mounts had changed or were gone before they could be read",
+                self._blind,
+            ),
+        )
 
     # What capture says besides events.
 
@@ -66,54 +94,41 @@ class Resolver:
         """The kernel side met a mount."""
         self.book.note(mount)
 
-    def mounts_changed(self, pid: int) -> None:
+    def mounts_changed(self, time_ns: int, pid: int) -> None:
         """Some mount table may differ from here on; `pid` is in the namespace concerned."""
-        self._own_names.forget_disk()
-        info = mountinfo_of("self")
-        if info is not None:
-            self.book.read(self.book.own_ns, info)
-        mount_ns = namespace_of(pid)
-        if mount_ns is None or mount_ns == self.book.own_ns:
-            return
-        self._hold_root(mount_ns, pid)
-        info = mountinfo_of(pid)
-        if info is not None:
-            self.book.read(mount_ns, info)
-
-    def _hold_root(self, mount_ns: int, pid: int) -> None:
-        """Keep another namespace's root directory open: its processes may be gone soon."""
-        try:
-            fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            return
-        if mount_ns in self._foreign_roots:
-            os.close(self._foreign_roots[mount_ns])
-        self._foreign_roots[mount_ns] = fd
-        prefix = b"/proc/self/fd/%d" % fd
-        self._foreign_names[mount_ns] = Names(lambda path: os.readlink(prefix + path))
+        for space in self._spaces.changed(time_ns, pid):
+            for seq, when, _path, of, changed in self._recent:
+                if of is space and when <= time_ns:
+                    self._doubt(seq, changed=changed, foreign=space is not self._spaces.own)
+        self._names = self._spaces.own.names
 
     def look_ahead(self, events: Sequence[RawEvent]) -> None:
-        """Take from a batch what it proves of names that are gone by now: they were directories."""
-        paths = {
-            os.path.normpath(os.path.join(event.path.base or b"/", event.path.name or b"."))
-            for event in events
-            if event.op is Op.RMDIR and event.result == "ok" and event.path.name is not None
-        }
-        self._own_names.expect_directories(paths)
+        """Take from a batch what it proves of names that are gone by now."""
+        removed: set[bytes] = set()
+        moved: dict[bytes, bytes] = {}
+        for event in events:
+            if event.result != OK or (event.op is not Op.RMDIR and event.op is not Op.RENAME):
+                continue
+            path = _textual(event.path)
+            if event.op is Op.RMDIR:
+                removed.add(path)
+            elif event.source is not None:
+                moved[_textual(event.source)] = path
+        self._names.look_ahead(frozenset(removed), moved)
 
     # Events.
 
     def resolve(self, raw: RawEvent) -> FsEvent:
         """Return the event with its paths resolved; takes note of what it says of names."""
         self._seq += 1
-        ok = raw.result == "ok"
+        ok = raw.result == OK
         source: _Place | None = None
         if raw.source is not None:
-            source = self._place(raw.source, follow=raw.follow_source)
-        target = self._place(raw.path, follow=raw.follow)
+            source = self._place(raw, raw.source, follow=raw.follow_source)
+        target = self._place(raw, raw.path, follow=raw.follow)
         created = bool(raw.created)
         if raw.created is None and raw.op is Op.OPEN and ok and "creat" in raw.flags:
-            created = self._was_created(target)
+            created = self._was_created(raw, target)
         if ok:
             self._identify(raw, target, source)
             self._learn(raw, target, source)
@@ -123,12 +138,19 @@ class Resolver:
         if raw.xattr is not None:
             flags = (*flags, f"xattr={show(raw.xattr)}")
         certainty = target.certainty
-        if source is not None and source.certainty is not Certainty.KERNEL:
+        if source is not None:
             certainty = max(certainty, source.certainty, key=_WORSE.__getitem__)
         if raw.path.truncated or (raw.source is not None and raw.source.truncated):
             certainty = Certainty.LEXICAL
-        if certainty is Certainty.LEXICAL and ok and not _only_reads(raw):
+        changes = ok and raw.op not in NAMESPACE_OPS and not _only_reads(raw)
+        for place in (target, source):
+            if place is not None and place.textual is not None and ok:
+                space = place.space or self._spaces.own
+                self._recent.append((self._seq, raw.time_ns, place.textual, space, changes))
+        if certainty is Certainty.LEXICAL and changes:
             self.unresolved += 1
+            if any(p is not None and p.space not in (None, self._spaces.own) for p in (target, source)):
+                self._blind += 1
         dev = target.dev
         if dev is None and target.mount is not None:
             dev = target.mount.dev
@@ -158,56 +180,84 @@ class Resolver:
             certainty,
         )
 
-    def _place(self, operand: Operand, *, follow: bool) -> _Place:
+    def _doubt(self, seq: int, *, changed: bool, foreign: bool) -> None:
+        self._doubtful.append(seq)
+        self.unresolved += changed
+        self._blind += changed and foreign
+
+    def _place(self, raw: RawEvent, operand: Operand, *, follow: bool) -> _Place:
         mount = self.book.get(operand.mount)
         foreign = mount is not None and not mount.own and mount.mount_ns != 0
         if operand.name is None:
-            place = _Place(operand.base or b"", Certainty.KERNEL if operand.base else Certainty.LEXICAL)
-            place.mount = mount
-            place.dev, place.ino, place.fmt = operand.dev, operand.ino, operand.fmt
-            place.deleted = operand.deleted
-            if mount is None and operand.base:
-                place.mount = self.book.own.of(operand.base)
-            elif foreign and mount is not None and operand.inner is not None and operand.base is not None:
-                self._into_own(place, mount, operand.base[len(operand.base) - operand.inner :])
-            return place
+            return self._file_place(operand, mount, foreign=foreign)
         if operand.base is None:
             return _Place(operand.name, Certainty.LEXICAL)
         if foreign and mount is not None:
-            return self._foreign_place(operand, mount, follow=follow)
+            return self._foreign_place(raw, operand, mount, follow=follow)
         absolute = operand.name[:1] == b"/"
-        path, certainty = self._own_names.resolve(
+        path, certainty = self._names.resolve(
             operand.base, operand.name, follow=follow, root=operand.base if absolute else b"/"
         )
+        if follow and raw.result == OK and self._names.kind(path) is Kind.UNKNOWN:
+            # It was there, and perhaps it was a symlink; nothing is left to tell by.
+            certainty = Certainty.LEXICAL
         place = _Place(path, certainty)
-        place.mount = self.book.own.of(path)
+        if follow or b"/" in operand.name:
+            place.textual = _textual(operand)
+        table = self.book.own
+        place.mount = table.containing(path) if raw.op in _ON_MOUNT_POINTS else table.of(path)
         place.deleted = operand.deleted
         return place
 
-    def _foreign_place(self, operand: Operand, mount: Mount, *, follow: bool) -> _Place:
+    def _file_place(self, operand: Operand, mount: Mount | None, *, foreign: bool) -> _Place:
+        place = _Place(operand.base or b"", Certainty.KERNEL if operand.base else Certainty.LEXICAL)
+        place.mount = mount
+        place.dev, place.ino, place.fmt = operand.dev, operand.ino, operand.fmt
+        place.deleted = operand.deleted
+        if operand.base is None:
+            return place
+        if mount is None:
+            place.mount = self.book.own.of(operand.base)
+        elif foreign and operand.inner is not None:
+            self._into_own(place, mount, operand.base[len(operand.base) - operand.inner :])
+        if mount is not None and mount.fstype == "btrfs":
+            # Each subvolume shows a device of its own, which the kernel's objects do not hold.
+            place.dev = _visible_device(place.path, place.ino)
+        return place
+
+    def _foreign_place(self, raw: RawEvent, operand: Operand, mount: Mount, *, follow: bool) -> _Place:
         """Resolve a name in another mount namespace, then look for the same file in ours."""
         assert operand.base is not None
         assert operand.name is not None
-        names = self._foreign_names.get(mount.mount_ns)
-        simple = b"/" not in operand.name.strip(b"/") and not follow
-        if names is None and not simple:
-            path = os.path.normpath(os.path.join(operand.base, operand.name.lstrip(b"/")))
+        space = self._spaces.foreign(mount.mount_ns)
+        name = operand.name.rstrip(b"/")
+        if b"/" not in name and not follow and name not in (b"", b".", b".."):
+            # Directly in a directory that the kernel named: no table, no symlink comes into it.
+            place = _Place(operand.base.rstrip(b"/") + b"/" + name, Certainty.RESOLVED)
+            place.mount = mount
+            place.deleted = operand.deleted
+            if operand.inner is not None:
+                inner = operand.base[len(operand.base) - operand.inner :] if operand.base != b"/" else b""
+                self._into_own(place, mount, inner + b"/" + name)
+            return place
+        absolute = operand.name[:1] == b"/"
+        path, certainty = space.names.resolve(
+            operand.base, operand.name, follow=follow, root=operand.base if absolute else b"/"
+        )
+        if not space.holds_for(raw.time_ns):
             certainty = Certainty.LEXICAL
-        else:
-            absolute = operand.name[:1] == b"/"
-            path, certainty = (names or Names()).resolve(
-                operand.base, operand.name, follow=follow, root=operand.base if absolute else b"/"
-            )
         place = _Place(path, certainty)
         place.deleted = operand.deleted
-        table = self.book.tables.get(mount.mount_ns)
-        found = table.of(path) if table is not None else None
-        if found is None:
-            found = mount
-        place.mount = found
-        inside = below(path, found.mountpoint)
+        place.space = space
+        place.textual = _textual(operand)
+        found: Mount | None = None
+        if space.table is not None:
+            on_point = raw.op in _ON_MOUNT_POINTS
+            found = space.table.containing(path) if on_point else space.table.of(path)
+        place.mount = found or mount
+        inside = below(path, place.mount.mountpoint)
         if inside is not None:
-            self._into_own(place, found, inside)
+            self._into_own(place, place.mount, inside)
         return place
 
     def _into_own(self, place: _Place, mount: Mount, inside: bytes) -> None:
@@ -217,14 +267,16 @@ class Resolver:
             place.path = name
             place.mount = self.book.own.of(name)
 
-    def _was_created(self, place: _Place) -> bool:
+    def _was_created(self, raw: RawEvent, place: _Place) -> bool:
         """Whether an open with O_CREAT made the file, where the backend could not tell."""
-        known = self._own_names.kind(place.path)
+        if "excl" in raw.flags:
+            return True
+        known = self._names.proven(place.path)
         if known is Kind.ABSENT:
             return True
         if known is not Kind.UNKNOWN:
             return False
-        born = born_ns(place.path)
+        born = born_ns(self._names.moved_to(place.path))
         return born is not None and born >= self._started_ns
 
     def _identify(self, raw: RawEvent, target: _Place, source: _Place | None) -> None:
@@ -240,34 +292,73 @@ class Resolver:
                 _stat_into(source)
 
     def _learn(self, raw: RawEvent, target: _Place, source: _Place | None) -> None:
-        names = self._own_names
-        op = raw.op
-        if op is Op.MKDIR:
-            names.made(target.path, Kind.DIRECTORY)
-        elif op is Op.SYMLINK:
-            names.made(target.path, Kind.SYMLINK, raw.target_text or b"")
-        elif op in _MAKES_OTHER:
-            names.made(target.path, Kind.OTHER)
-        elif op is Op.OPEN:
+        """Take note of what an event says of names, and of what was said too early."""
+        names, path, op = self._names, target.path, raw.op
+        if op is Op.OPEN:
             if not target.deleted and (raw.access is not Access.READ or target.fmt != stat.S_IFDIR):
-                names.made(target.path, Kind.DIRECTORY if target.fmt == stat.S_IFDIR else Kind.OTHER)
-        elif op is Op.UNLINK or op is Op.RMDIR:
-            names.removed(target.path)
-        elif op is Op.RENAME and source is not None:
-            names.renamed(source.path, target.path)
-        elif op is Op.EXCHANGE and source is not None:
-            names.exchanged(source.path, target.path)
+                names.made(path, Kind.DIRECTORY if target.fmt == stat.S_IFDIR else Kind.OTHER)
+            return
+        if op not in _NAME_OPS:
+            return
+        for touched in (path,) if source is None or op is Op.LINK else (path, source.path):
+            self._touched(touched, raw.time_ns, proven=op is Op.RMDIR)
+        match op:
+            case Op.MKDIR:
+                names.made(path, Kind.DIRECTORY)
+            case Op.SYMLINK:
+                names.made(path, Kind.SYMLINK, raw.target_text or b"")
+            case Op.LINK if source is not None and not raw.follow_source:
+                names.linked(source.path, path)
+            case Op.UNLINK | Op.RMDIR:
+                names.removed(path)
+            case Op.RENAME if source is not None:
+                names.renamed(source.path, path)
+            case Op.EXCHANGE if source is not None:
+                names.exchanged(source.path, path)
+            case _:
+                names.made(path, Kind.OTHER)
+
+    def _touched(self, path: bytes, time_ns: int, *, proven: bool) -> None:
+        """A name changes: what was read of it from the disk later than that was not what had been."""
+        if self._names.looked_after(path, time_ns) and not proven:
+            below_it = path.rstrip(b"/") + b"/"
+            for seq, when, textual, space, changed in self._recent:
+                if (
+                    when <= time_ns
+                    and space is self._spaces.own
+                    and (textual == path or textual.startswith(below_it))
+                ):
+                    self._doubt(seq, changed=changed, foreign=False)
+        for alias in self.book.own.aliases(path):
+            self._names.forget(alias)
 
 
-_WORSE = {Certainty.KERNEL: 0, Certainty.RESOLVED: 1, Certainty.LEXICAL: 2}
+_NAME_OPS = frozenset(
+    {Op.MKDIR, Op.MKNOD, Op.BIND, Op.SYMLINK, Op.LINK, Op.RENAME, Op.EXCHANGE, Op.UNLINK, Op.RMDIR}
+)
+
+
+def _textual(operand: Operand) -> bytes:
+    """Return an operand's path with no symlink followed."""
+    name = (operand.name or b"").lstrip(b"/") if operand.base else operand.name or b""
+    return os.path.normpath(os.path.join(operand.base or b"/", name))
 
 
 def _stat_into(place: _Place) -> None:
     try:
         found = os.lstat(place.path)
-    except OSError:
+    except (OSError, ValueError):
         return
     place.dev, place.ino, place.fmt = found.st_dev, found.st_ino, stat.S_IFMT(found.st_mode)
+
+
+def _visible_device(path: bytes, ino: int | None) -> int | None:
+    """Return the device that stat(2) shows for a path, if it is still that file."""
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev if found.st_ino == ino else None
 
 
 def _spelling(raw: RawEvent, path: bytes) -> bytes | None:

@@ -1,0 +1,291 @@
+"""The bcc backend: the probes' own source, compiled on the spot by the distribution's bcc.
+
+For those who want to run what they can read, or what they changed (``--probes``). bcc
+compiles, makes the maps and fills in their descriptors; linking and loading is done here
+(see `bcc_source`), with field offsets from the kernel's BTF and without kernel headers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from writeaudit import resources
+from writeaudit.capture import bpf, btf
+from writeaudit.capture.bcc_source import Source, function_symbol, link, macros, program_symbol, read_source
+from writeaudit.capture.ebpf import check_platform, uring_programs
+from writeaudit.capture.interface import Command, Limits, Outcome, Sink
+from writeaudit.capture.kernel import CONFIG, FILE, PROGRAMS, capture, explain_refusal
+from writeaudit.capture.libbpf import Map
+from writeaudit.capture.syscalls import SPECS
+from writeaudit.errors import BackendUnavailable
+
+_HOMES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3.*/site-packages")
+"""Where Debian and Fedora keep Python modules of the system; not on the path of other Pythons."""
+_INSTALL = "install it: apt-get install python3-bpfcc (Debian, Ubuntu), dnf install python3-bcc (Fedora)"
+_COMPLAINT_LINES = 5
+
+
+class BccBackend:
+    """Captures as the ebpf backend does, with programs that are compiled on the spot."""
+
+    name = "bcc"
+    tier = "base"
+
+    def __init__(self, probes: str | None = None) -> None:
+        self._probes = probes
+
+    def check(self) -> None:
+        """Raise `BackendUnavailable` if it cannot run here. Compiles nothing."""
+        check_platform()
+        bcc_home()
+        self._directory()
+
+    def capture(self, command: Command, sink: Sink, limits: Limits) -> Outcome:
+        """See `writeaudit.capture.interface.Backend`."""
+        self.check()
+        return capture(_load(self._directory(), limits), command, sink, limits)
+
+    def _directory(self) -> Path:
+        return Path(self._probes) if self._probes is not None else _packaged()
+
+
+def _packaged() -> Path:
+    try:
+        return resources.probe_sources()
+    except resources.ResourceMissing as error:
+        raise BackendUnavailable(error.message, hint=error.hint) from error
+
+
+def bcc_home() -> Path | None:
+    """Return the directory that holds the module bcc; None if Python finds it by itself.
+
+    Raises `BackendUnavailable` if it is not installed. (The package of that name on the
+    Python index is an unrelated lattice library: without ``libbcc`` in it, it does not count.)
+    """
+    found = importlib.util.find_spec("bcc")
+    if found is not None and any(
+        (Path(place) / "libbcc.py").exists() for place in found.submodule_search_locations or ()
+    ):
+        return None
+    for pattern in _HOMES:
+        for home in sorted(Path("/").glob(pattern.lstrip("/")), reverse=True):
+            if (home / "bcc" / "libbcc.py").exists():
+                return home
+    raise BackendUnavailable("bcc is not installed for Python", hint=_INSTALL)
+
+
+@functools.cache
+def _import_bcc() -> ModuleType:
+    home = bcc_home()
+    kept_path = list(sys.path)
+    if home is not None:
+        # First: another module of this name may be installed beside writeaudit.
+        sys.path.insert(0, os.fspath(home))
+    try:
+        return importlib.import_module("bcc")
+    except Exception as error:  # noqa: BLE001 - written for another Python, it may fail in any way
+        raise BackendUnavailable(
+            f"Python {sys.version.split()[0]} cannot use the system's bcc: {error}",
+            hint="run writeaudit with the Python of the distribution (/usr/bin/python3)",
+        ) from error
+    finally:
+        sys.path[:] = kept_path
+
+
+class _BccSide:
+    """The kernel side as bcc compiled it."""
+
+    def __init__(self, module: Any, library: Any, ring_fd: int, ring_bytes: int, cpus: int) -> None:
+        self._bcc = module
+        self._library = library
+        self._programs: list[int] = []
+        self._links: list[int] = []
+        self.ring_fd = ring_fd
+        self.ring_bytes = ring_bytes
+        self.cpus = cpus
+        self.sees_uring = False
+        self._sizes = {
+            "table": (4, 16 * SPECS),
+            "config": (4, CONFIG.size),
+            "files": (8, FILE.size),
+            "counters": (4, 8 * cpus),
+        }
+
+    def map(self, name: str) -> Map:
+        fd = int(self._library.bpf_table_fd(self._bcc.module, name.encode()))
+        return bpf.BpfMap(fd, *self._sizes[name])
+
+    def code_of(self, symbol: str) -> bytes:
+        start = self._library.bpf_function_start(self._bcc.module, symbol.encode())
+        size = self._library.bpf_function_size(self._bcc.module, symbol.encode())
+        if not start or not size:
+            raise BackendUnavailable(f"bcc compiled the probes, but they lack {symbol}")
+        return ctypes.string_at(start, size)
+
+    def attach(self, tracepoint: str, source: Source) -> None:
+        """Link, load and attach one program. Raises OSError."""
+        program = bpf.load_raw_tracepoint(tracepoint, *link(tracepoint, source, self.code_of))
+        self._programs.append(program)
+        self._links.append(bpf.open_raw_tracepoint(tracepoint, program))
+
+    def misses(self) -> int:
+        return sum(map(bpf.recursion_misses, self._programs))
+
+    def detach(self) -> None:
+        while self._links:
+            os.close(self._links.pop())
+
+    def close(self) -> None:
+        self.detach()
+        while self._programs:
+            os.close(self._programs.pop())
+        os.close(self.ring_fd)
+        atexit.unregister(self._bcc.cleanup)
+        self._bcc.cleanup()
+
+
+def _load(directory: Path, limits: Limits) -> _BccSide:
+    module = _import_bcc()
+    source = read_source(directory)
+    offsets = _offsets(source)
+    try:
+        ring = bpf.create_ring(limits.buffer_bytes)
+    except OSError as error:
+        raise explain_refusal(error) from error
+    try:
+        side = _compile(module, source, offsets, directory, (ring, limits.buffer_bytes))
+    except BaseException:
+        os.close(ring)
+        raise
+    try:
+        for name in PROGRAMS:
+            side.attach(name, source)
+        side.sees_uring = -1 not in offsets.values() and _attach_uring(side, source)
+    except OSError as error:
+        side.close()
+        raise explain_refusal(error) from error
+    except BaseException:
+        side.close()
+        raise
+    return side
+
+
+def _attach_uring(side: _BccSide, source: Source) -> bool:
+    names = uring_programs(os.uname().release)
+    try:
+        for name in names:
+            side.attach(name, source)
+    except OSError:
+        return False
+    return bool(names)
+
+
+def _offsets(source: Source) -> dict[btf.Field, int]:
+    """Return where the fields lie; -1 for those of io_uring that this kernel does not have."""
+    try:
+        found = btf.kernel_offsets(source.fields)
+    except (OSError, btf.BtfError) as error:
+        raise BackendUnavailable(f"cannot read the kernel's types ({btf.VMLINUX}): {error}") from error
+    for structure, field in source.fields:
+        if (structure, field) in found:
+            continue
+        if not structure.startswith(("io_", "kernel_xattr_ctx")):
+            raise BackendUnavailable(
+                f"the probes do not know this kernel: its struct {structure} has no {field}"
+            )
+        found[structure, field] = -1
+    return found
+
+
+def _processors() -> tuple[int, int]:
+    """Return how many processors the kernel may ever use, and the highest number plus one."""
+    text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
+    spans = [span.partition("-") for span in text.strip().split(",")]
+    bounds = [(int(low), int(high or low)) for low, _dash, high in spans]
+    return sum(high - low + 1 for low, high in bounds), max(high for _low, high in bounds) + 1
+
+
+def _compile(
+    module: ModuleType,
+    source: Source,
+    offsets: Mapping[btf.Field, int],
+    directory: Path,
+    ring: tuple[int, int],
+) -> _BccSide:
+    """Have bcc compile the probes and make their maps. Raises `BackendUnavailable`."""
+    library = importlib.import_module("bcc.libbcc").lib
+    cpus, highest = _processors()
+    flags = ["-DWA_BCC", f"-DWA_CPUS={highest}", f"-DWA_RING_FD={ring[0]}", *macros(offsets)]
+    headers = (directory if (directory / "bcc").is_dir() else _packaged()) / "bcc"
+    with _captured_output() as complaints, _as_kernel_source(headers.resolve()):
+        try:
+            return _BccSide(module.BPF(text=source.text, cflags=flags), library, *ring, cpus)
+        except Exception as error:  # noqa: BLE001 - bcc raises bare Exception for whatever it is
+            reason: Exception = error
+    raise BackendUnavailable(
+        f"bcc cannot compile the probes: {_gist(complaints()) or reason}",
+        hint="with --probes: mend that copy of the sources; else use --backend ebpf",
+    ) from reason
+
+
+def _gist(output: str) -> str:
+    """Return the errors in a compiler's output, or the end of it."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return "; ".join(errors[:_COMPLAINT_LINES] or lines[-_COMPLAINT_LINES:])
+
+
+@contextlib.contextmanager
+def _captured_output() -> Iterator[Callable[[], str]]:
+    """Keep what the compiler prints to file descriptors 1 and 2; yield how to get it afterwards."""
+    printed = os.memfd_create("writeaudit-bcc")
+    kept = [os.dup(fd) for fd in (1, 2)]
+    text = ""
+    try:
+        for fd in (1, 2):
+            os.dup2(printed, fd)
+        yield lambda: text
+    finally:
+        for fd, saved in zip((1, 2), kept, strict=True):
+            os.dup2(saved, fd)
+            os.close(saved)
+        text = os.pread(printed, 1 << 20, 0).decode("utf-8", "replace")
+        os.close(printed)
+
+
+@contextlib.contextmanager
+def _as_kernel_source(headers: Path) -> Iterator[None]:
+    """Let bcc find stand-ins for the kernel's headers, and none in the user's directory.
+
+    It takes their place from the environment, and looks into the working directory first.
+    """
+    wanted = {"BCC_KERNEL_SOURCE": os.fspath(headers), "ARCH": None, "BCC_LINUX_VERSION_CODE": None}
+    kept = {name: os.environ.get(name) for name in wanted}
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY)
+    try:
+        _set_environment(wanted)
+        os.chdir(headers)
+        yield
+    finally:
+        _set_environment(kept)
+        os.fchdir(here)
+        os.close(here)
+
+
+def _set_environment(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
