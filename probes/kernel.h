@@ -198,8 +198,8 @@ struct timespec64 {
 	__s64 tv_sec; /* any structure of the kernel that begins with 64 bits would do */
 } WA_CORE;
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) SEC(".ksyms");
-#define WA_DIRECT_AT(address)                             \
-	bpf_rdonly_cast((const void *)(address),          \
+#define WA_DIRECT_AT(address)                    \
+	bpf_rdonly_cast((const void *)(address), \
 			__builtin_btf_type_id(*(struct timespec64 *)0, 1 /* the kernel's own id */))
 
 WA_INLINE __u64 kread64(__u64 address)

@@ -104,89 +104,14 @@ struct wa_table {
 
 #ifdef WA_BCC
 
-BPF_ARRAY(scratch, struct wa_scratch, WA_SLOTS * WA_CPUS);
-BPF_HASH(tasks, __u32, struct wa_task, 65536);
-BPF_HASH(files, __u64, struct wa_file, 65536);
-BPF_HASH(mounts, __u64, struct wa_mount_seen, 4096);
-BPF_HASH(requests, __u64, __u32, 16384);
-BPF_ARRAY(table, struct wa_table, 1);
-BPF_ARRAY(config, struct wa_config, 1);
-BPF_PERCPU_ARRAY(counters, __u64, WA_COUNTERS);
-/* bcc's own ring buffers cannot be asked how full they are: the host makes this one. */
-#define WA_RING ((void *)bpf_pseudo_fd(1 /* BPF_PSEUDO_MAP_FD */, WA_RING_FD))
-
-WA_INLINE struct wa_scratch *scratch_of(__u32 slot)
-{
-	slot += WA_SLOTS * bpf_get_smp_processor_id();
-	return scratch.lookup(&slot);
-}
-WA_INLINE struct wa_task *task_of(__u32 pid)
-{
-	return tasks.lookup(&pid);
-}
-WA_INLINE long task_add(__u32 pid, struct wa_task *task)
-{
-	return tasks.update(&pid, task);
-}
-WA_INLINE void task_remove(__u32 pid)
-{
-	tasks.delete(&pid);
-}
-WA_INLINE struct wa_file *file_of(__u64 file)
-{
-	return files.lookup(&file);
-}
-/* Fails if another processor was first. */
-WA_INLINE long file_add(__u64 file, struct wa_file *entry)
-{
-	return files.insert(&file, entry);
-}
-WA_INLINE void file_remove(__u64 file)
-{
-	files.delete(&file);
-}
-WA_INLINE struct wa_mount_seen *mount_of(__u64 mount)
-{
-	return mounts.lookup(&mount);
-}
-WA_INLINE long mount_add(__u64 mount, struct wa_mount_seen *seen)
-{
-	return mounts.update(&mount, seen);
-}
-WA_INLINE __u32 *request_of(__u64 request)
-{
-	return requests.lookup(&request);
-}
-WA_INLINE long request_add(__u64 request, __u32 *row)
-{
-	return requests.update(&request, row);
-}
-WA_INLINE void request_remove(__u64 request)
-{
-	requests.delete(&request);
-}
-WA_INLINE struct wa_table *table_get(void)
-{
-	__u32 zero = 0;
-	return table.lookup(&zero);
-}
-WA_INLINE struct wa_config *config_get(void)
-{
-	__u32 zero = 0;
-	return config.lookup(&zero);
-}
-WA_INLINE __u64 *counter_of(__u32 which)
-{
-	return counters.lookup(&which);
-}
-WA_INLINE long ring_send(void *data, __u64 size, __u64 flags)
-{
-	return bpf_ringbuf_output(WA_RING, data, size, flags);
-}
-WA_INLINE __u64 ring_waiting(void)
-{
-	return bpf_ringbuf_query(WA_RING, 0 /* BPF_RB_AVAIL_DATA */);
-}
+/* Maps, too, are made by the host, which finds their sizes in what this returns. */
+#define WA_MAP(kind, name, key_type, value_type, entries)                    \
+	__u64 wa_map_##name(void)                                            \
+	{                                                                    \
+		return (__u64)(kind) << 56 | (__u64)sizeof(key_type) << 48 | \
+		       (__u64)sizeof(value_type) << 24 | (entries);          \
+	}
+#define WA_REF(name) ((void *)bpf_pseudo_fd(1 /* BPF_PSEUDO_MAP_FD */, WA_REF_##name))
 
 /* Not a name that bcc attaches by itself. */
 #define WA_RAW_TP(name) int wa_tp_##name(struct bpf_raw_tracepoint_args *ctx)
@@ -194,7 +119,7 @@ WA_INLINE __u64 ring_waiting(void)
 #else /* libbpf */
 
 #define SEC(name) __attribute__((section(name), used))
-#define __uint(name, val) int(*name)[val]
+#define __uint(name, val) int (*name)[val]
 #define __type(name, val) typeof(val) *name
 
 enum {
@@ -231,6 +156,16 @@ static __u64 (*bpf_ringbuf_query)(void *ring, __u64 flags) = (void *)134;
 		__type(key, key_type);                    \
 		__type(value, value_type);                \
 	} name SEC(".maps")
+#define WA_REF(name) (&name)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 << 20); /* the host sets the size before it loads the object */
+} events SEC(".maps");
+
+#define WA_RAW_TP(name) SEC("raw_tp/" #name) int raw_tracepoint__##name(struct bpf_raw_tracepoint_args *ctx)
+
+#endif
 
 WA_MAP(BPF_MAP_TYPE_ARRAY, scratch, __u32, struct wa_scratch, WA_SLOTS); /* times processors: the host */
 WA_MAP(BPF_MAP_TYPE_HASH, tasks, __u32, struct wa_task, 65536);
@@ -240,89 +175,79 @@ WA_MAP(BPF_MAP_TYPE_HASH, requests, __u64, __u32, 16384);
 WA_MAP(BPF_MAP_TYPE_ARRAY, table, __u32, struct wa_table, 1);
 WA_MAP(BPF_MAP_TYPE_ARRAY, config, __u32, struct wa_config, 1);
 WA_MAP(BPF_MAP_TYPE_PERCPU_ARRAY, counters, __u32, __u64, WA_COUNTERS);
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 16 << 20); /* the host sets the size before it loads the object */
-} events SEC(".maps");
 
 WA_INLINE struct wa_scratch *scratch_of(__u32 slot)
 {
 	slot += WA_SLOTS * bpf_get_smp_processor_id();
-	return bpf_map_lookup_elem(&scratch, &slot);
+	return bpf_map_lookup_elem(WA_REF(scratch), &slot);
 }
 WA_INLINE struct wa_task *task_of(__u32 pid)
 {
-	return bpf_map_lookup_elem(&tasks, &pid);
+	return bpf_map_lookup_elem(WA_REF(tasks), &pid);
 }
 WA_INLINE long task_add(__u32 pid, struct wa_task *task)
 {
-	return bpf_map_update_elem(&tasks, &pid, task, 0);
+	return bpf_map_update_elem(WA_REF(tasks), &pid, task, 0);
 }
 WA_INLINE void task_remove(__u32 pid)
 {
-	bpf_map_delete_elem(&tasks, &pid);
+	bpf_map_delete_elem(WA_REF(tasks), &pid);
 }
 WA_INLINE struct wa_file *file_of(__u64 file)
 {
-	return bpf_map_lookup_elem(&files, &file);
+	return bpf_map_lookup_elem(WA_REF(files), &file);
 }
 /* Fails if another processor was first. */
 WA_INLINE long file_add(__u64 file, struct wa_file *entry)
 {
-	return bpf_map_update_elem(&files, &file, entry, 1 /* BPF_NOEXIST */);
+	return bpf_map_update_elem(WA_REF(files), &file, entry, 1 /* BPF_NOEXIST */);
 }
 WA_INLINE void file_remove(__u64 file)
 {
-	bpf_map_delete_elem(&files, &file);
+	bpf_map_delete_elem(WA_REF(files), &file);
 }
 WA_INLINE struct wa_mount_seen *mount_of(__u64 mount)
 {
-	return bpf_map_lookup_elem(&mounts, &mount);
+	return bpf_map_lookup_elem(WA_REF(mounts), &mount);
 }
 WA_INLINE long mount_add(__u64 mount, struct wa_mount_seen *seen)
 {
-	return bpf_map_update_elem(&mounts, &mount, seen, 0);
+	return bpf_map_update_elem(WA_REF(mounts), &mount, seen, 0);
 }
 WA_INLINE __u32 *request_of(__u64 request)
 {
-	return bpf_map_lookup_elem(&requests, &request);
+	return bpf_map_lookup_elem(WA_REF(requests), &request);
 }
 WA_INLINE long request_add(__u64 request, __u32 *row)
 {
-	return bpf_map_update_elem(&requests, &request, row, 0);
+	return bpf_map_update_elem(WA_REF(requests), &request, row, 0);
 }
 WA_INLINE void request_remove(__u64 request)
 {
-	bpf_map_delete_elem(&requests, &request);
+	bpf_map_delete_elem(WA_REF(requests), &request);
 }
 WA_INLINE struct wa_table *table_get(void)
 {
 	__u32 zero = 0;
-	return bpf_map_lookup_elem(&table, &zero);
+	return bpf_map_lookup_elem(WA_REF(table), &zero);
 }
 WA_INLINE struct wa_config *config_get(void)
 {
 	__u32 zero = 0;
-	return bpf_map_lookup_elem(&config, &zero);
+	return bpf_map_lookup_elem(WA_REF(config), &zero);
 }
 WA_INLINE __u64 *counter_of(__u32 which)
 {
-	return bpf_map_lookup_elem(&counters, &which);
+	return bpf_map_lookup_elem(WA_REF(counters), &which);
 }
 WA_INLINE long ring_send(void *data, __u64 size, __u64 flags)
 {
-	return bpf_ringbuf_output(&events, data, size, flags);
+	return bpf_ringbuf_output(WA_REF(events), data, size, flags);
 }
 WA_INLINE __u64 ring_waiting(void)
 {
-	return bpf_ringbuf_query(&events, 0 /* BPF_RB_AVAIL_DATA */);
+	return bpf_ringbuf_query(WA_REF(events), 0 /* BPF_RB_AVAIL_DATA */);
 }
-
-#define WA_RAW_TP(name)           \
-	SEC("raw_tp/" #name)      \
-	int raw_tracepoint__##name(struct bpf_raw_tracepoint_args *ctx)
-
-#endif
 
 WA_INLINE void count(__u32 which)
 {

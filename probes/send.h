@@ -40,7 +40,7 @@ WA_INLINE void head_fill(struct wa_head *h, __u16 kind, __u32 pid)
 /*
  * Since Linux 6.15 the buffer's lock gives up when it is contended, though there is room. So a
  * record that was refused is offered again until it is taken, or the buffer is really full.
- * (The other build is for kernels that wait for the lock.)
+ * (The build for older kernels needs none of this: they wait for the lock.)
  */
 #define WA_TRIES 100000
 
@@ -68,6 +68,65 @@ static long offer_again(__u64 index, void *context)
 	waiting = ring_waiting();
 	return waiting <= offer->ring_bytes && waiting + offer->size + 16 > offer->ring_bytes;
 }
+
+/* Returns whether the record was taken. */
+WA_INLINE int insist(__u32 slot, __u32 size, __u64 flags, __u32 ring_bytes)
+{
+	struct wa_offer offer = {
+		.slot = slot,
+		.size = size,
+		.flags = flags,
+		.ring_bytes = ring_bytes,
+	};
+
+	bpf_loop(WA_TRIES, offer_again, &offer, 0);
+	return offer.taken;
+}
+
+#elif defined(WA_BCC)
+/* The same on any kernel, without the helper of Linux 5.17. */
+#define WA_OFFERS 64 /* in a row: few, for the verifier looks at each */
+#define WA_OFFER_ROWS 256
+
+#define WA_TAKEN 1
+#define WA_FULL 2
+
+WA_FUNC int offer_again(__u32 slot, __u32 size, __u64 flags)
+{
+	struct wa_scratch *s = scratch_of(slot);
+	struct wa_config *c = config_get();
+	__u64 waiting;
+
+	if (!s || !c)
+		return WA_FULL;
+	size &= WA_MASK;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WA_OFFERS; i++) {
+		if (ring_send(s->head, size, flags) >= 0)
+			return WA_TAKEN;
+		/* A value beyond the size comes of reading two positions while they move: no answer. */
+		waiting = ring_waiting();
+		if (waiting <= c->ring_bytes && waiting + size + 16 > c->ring_bytes)
+			return WA_FULL;
+	}
+	return 0;
+}
+
+WA_INLINE int insist(__u32 slot, __u32 size, __u64 flags, __u32 ring_bytes)
+{
+	int answer = 0;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WA_OFFER_ROWS && !answer; i++)
+		answer = offer_again(slot, size, flags);
+	return answer == WA_TAKEN;
+}
+
+#else
+WA_INLINE int insist(__u32 slot, __u32 size, __u64 flags, __u32 ring_bytes)
+{
+	return 0;
+}
 #endif
 
 /* Send the first size bytes. The host looks every few milliseconds by itself; it is woken
@@ -84,18 +143,8 @@ WA_FUNC int send(__u32 slot, __u32 size, __u32 kind, __u32 urgent)
 	if (urgent || ring_waiting() > c->wake_bytes)
 		flags = WA_RB_FORCE_WAKEUP;
 	size &= WA_MASK;
-	if (ring_send(s->head, size, flags) < 0) {
-#ifdef WA_DIRECT
-		struct wa_offer offer = {
-			.slot = slot, .size = size, .flags = flags, .ring_bytes = c->ring_bytes,
-		};
-
-		bpf_loop(WA_TRIES, offer_again, &offer, 0);
-		if (offer.taken)
-			return 0;
-#endif
+	if (ring_send(s->head, size, flags) < 0 && !insist(slot, size, flags, c->ring_bytes))
 		count(WA_N_LOST + kind);
-	}
 	return 0;
 }
 

@@ -56,11 +56,11 @@ WA_INLINE __u32 slot_of(__u32 nr, __u32 compat)
 }
 
 /* Keeps the compiler from proving away a bound that the verifier wants to see. */
-#define WA_ROW(slot)                         \
-	({                                   \
-		__u32 wa_row = (slot);          \
+#define WA_ROW(slot)                             \
+	({                                       \
+		__u32 wa_row = (slot);           \
 		asm volatile("" : "+r"(wa_row)); \
-		wa_row & (WA_SPECS - 1);        \
+		wa_row &(WA_SPECS - 1);          \
 	})
 
 WA_FUNC int send_total(__u64 file)
@@ -254,7 +254,10 @@ WA_FUNC int send_dedupe(__u32 slot, __s64 ret)
 			s->event.head.flags |= WA_H_MORE;
 		/* FILE_DEDUPE_RANGE_DIFFERS is 1: nothing was changed. */
 		send_event(slot, WA_OP_DEDUPE,
-			   ret < 0 ? ret : info.status < 0 ? info.status : info.status ? 0 : (__s64)info.bytes);
+			   ret < 0	     ? ret
+			   : info.status < 0 ? info.status
+			   : info.status     ? 0
+					     : (__s64)info.bytes);
 	}
 	return 0;
 }

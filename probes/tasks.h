@@ -50,8 +50,7 @@ WA_RAW_TP(sched_process_fork)
 		if (c)
 			c->mount_generation++;
 	}
-	send(WA_SLOT_TASK, sizeof(struct wa_task_event), WA_FORK,
-	     s->task.head.flags & WA_H_NEW_MNT_NS);
+	send(WA_SLOT_TASK, sizeof(struct wa_task_event), WA_FORK, s->task.head.flags & WA_H_NEW_MNT_NS);
 	return 0;
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -104,21 +105,26 @@ class _Recorder:
                     seq = self._writes.pop(record.file_key, None)
                     if seq is not None:
                         totals.append((record.bytes, record.calls, seq))
-                case ProcessStart():
-                    self.processes.started(self._since(record.time_ns), record.pid, record.ppid)
-                case ProcessExec():
-                    self.processes.executed(self._since(record.time_ns), record.pid, record.exe, record.argv)
-                case ProcessExit():
-                    self.processes.ended(self._since(record.time_ns), record.pid, record.exit_status)
-                case MountsChanged():
-                    self.resolver.mounts_changed(record.time_ns, record.pid)
-                case MountSeen():
-                    self.resolver.mount_seen(record.mount)
                 case _:
-                    assert_never(record)
+                    self._note(record)
         self._events += len(events)
         self._write(events, totals)
         self._progress(self._events, self._changes)
+
+    def _note(self, record: ProcessStart | ProcessExec | ProcessExit | MountsChanged | MountSeen) -> None:
+        match record:
+            case ProcessStart():
+                self.processes.started(self._since(record.time_ns), record.pid, record.ppid)
+            case ProcessExec():
+                self.processes.executed(self._since(record.time_ns), record.pid, record.exe, record.argv)
+            case ProcessExit():
+                self.processes.ended(self._since(record.time_ns), record.pid, record.exit_status)
+            case MountsChanged():
+                self.resolver.mounts_changed(record.time_ns, record.pid)
+            case MountSeen():
+                self.resolver.mount_seen(record.mount)
+            case _:
+                assert_never(record)
 
     def _since(self, time_ns: int) -> int:
         return max(time_ns - (self._started_ns or time_ns), 0)
@@ -148,11 +154,13 @@ def record(
     policy: Mapping[str, object],
     owner: tuple[int, int] | None = None,
     limits: Limits | None = None,
+    probes: str | None = None,
     progress: Callable[[int, int], None] = lambda _events, _changes: None,
 ) -> Recorded:
     """Run a command under a backend and write the recording ``path``.
 
-    ``policy`` is kept in the recording, to be judged by later. Raises `WriteauditError` as
+    ``policy`` is kept in the recording, to be judged by later. ``probes``: a directory whose
+    copy of the BPF sources is run. Raises `WriteauditError` as
     long as the command has not begun; nothing is left behind then.
     """
     writer = RecordingWriter(path, owner)
@@ -170,7 +178,7 @@ def record(
             recorder = _Recorder(writer, progress)
             return candidate.capture(command, recorder, limits or Limits())
 
-        captured = capture_with(backend, attempt, chosen)
+        captured = capture_with(backend, attempt, chosen, probes)
     except BaseException:
         writer.abandon()
         raise
@@ -247,8 +255,6 @@ def _settings() -> dict[str, str]:
 
 
 def _user_name(uid: int) -> str:
-    import pwd
-
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -55,7 +55,7 @@ CREATE VIEW events AS
     FROM event LEFT JOIN dir d ON d.id = dir LEFT JOIN dir s ON s.id = source_dir;
 """
 
-_INSERT_EVENT = f"INSERT INTO event VALUES ({','.join('?' * 25)})"
+_INSERT_EVENT = "INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _NO_DIRECTORY = 0
 """`event.dir` of a path that is not absolute; `name` then holds all of it."""
 

@@ -66,8 +66,10 @@ def test_target_outside_every_zone_is_a_violation(audit: Audit, venv: Path, tmp_
         _pip(venv, tmp_path / "wheels", "--target", target, *names), "--policy", policy, cwd=tmp_path
     )
     assert audited.status == 100, audited.stderr
-    finding = audited.the("WA202")
-    assert finding["severity"] == "error"
+    # pip asks rustc for its version, and a rustc managed by rustup makes files in HOME: more of the same.
+    findings = audited.findings("WA202")
+    assert {finding["severity"] for finding in findings} == {"error"}
+    assert any(str(target) in finding["message"] for finding in findings)
     # pip installs below $TMPDIR and moves whole directories from there.
     made = {str(path) for path in (target, *target.iterdir())}
     assert made <= {file["path"] for file in audited.report["files"] if file["verdict"] == "violation"}

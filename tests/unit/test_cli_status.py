@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import Cli
 from writeaudit.capture.interface import Backend
 
+Words = tuple[str | Path, ...]
+
 
 @pytest.fixture
 def zoned(tmp_path: Path) -> tuple[str, ...]:
@@ -52,14 +54,14 @@ def test_signal(cli: Cli, backend: Backend, tmp_path: Path, number: signal.Signa
 def test_allowed_changes_are_clean(
     cli: Cli, backend: Backend, tmp_path: Path, zoned: tuple[str, ...]
 ) -> None:
-    words: tuple[str | Path, ...] = ("run", "--backend", backend.name, *zoned, "-o", tmp_path / "r.wa")
+    words: Words = ("run", "--backend", backend.name, *zoned, "-o", tmp_path / "r.wa")
     done = cli(*words, "--", "touch", tmp_path / "ok/file")
     assert done.returncode == 0, done.stderr
     assert "Clean" in done.stderr
 
 
 def test_violation(cli: Cli, backend: Backend, tmp_path: Path, zoned: tuple[str, ...]) -> None:
-    words: tuple[str | Path, ...] = ("run", "--backend", backend.name, *zoned, "-o", tmp_path / "r.wa")
+    words: Words = ("run", "--backend", backend.name, *zoned, "-o", tmp_path / "r.wa")
     done = cli(*words, "--", "touch", tmp_path / "forbidden")
     assert done.returncode == 100
     assert "WA201" in done.stderr
@@ -68,7 +70,16 @@ def test_violation(cli: Cli, backend: Backend, tmp_path: Path, zoned: tuple[str,
 def test_fail_on_none_lets_a_violation_pass(
     cli: Cli, backend: Backend, tmp_path: Path, zoned: tuple[str, ...]
 ) -> None:
-    words: tuple[str | Path, ...] = ("run", "--backend", backend.name, *zoned, "--fail-on", "none", "-o", tmp_path / "r.wa")
+    words: Words = (
+        "run",
+        "--backend",
+        backend.name,
+        *zoned,
+        "--fail-on",
+        "none",
+        "-o",
+        tmp_path / "r.wa",
+    )
     assert cli(*words, "--", "touch", tmp_path / "forbidden").returncode == 0
 
 
@@ -76,7 +87,15 @@ def test_place_outside_every_zone(cli: Cli, backend: Backend, tmp_path: Path) ->
     policy = tmp_path / "policy.toml"
     (tmp_path / "ok").mkdir()
     policy.write_text(f'[zones.ok]\npaths = ["{tmp_path}/ok"]\naccess = "rw"\n')
-    words: tuple[str | Path, ...] = ("run", "--backend", backend.name, "--policy", policy, "-o", tmp_path / "r.wa")
+    words: Words = (
+        "run",
+        "--backend",
+        backend.name,
+        "--policy",
+        policy,
+        "-o",
+        tmp_path / "r.wa",
+    )
     done = cli(*words, "--", "touch", tmp_path / "elsewhere")
     assert done.returncode == 100, done.stderr
     assert "WA202" in done.stderr
@@ -86,7 +105,15 @@ def test_process_that_outlives_the_audit_makes_it_incomplete(
     cli: Cli, backend: Backend, tmp_path: Path
 ) -> None:
     script = "sleep 3 >/dev/null 2>&1 </dev/null &"
-    words: tuple[str | Path, ...] = ("run", "--backend", backend.name, "--linger", "0.3", "-o", tmp_path / "r.wa")
+    words: Words = (
+        "run",
+        "--backend",
+        backend.name,
+        "--linger",
+        "0.3",
+        "-o",
+        tmp_path / "r.wa",
+    )
     done = cli(*words, "--", "sh", "-c", script)
     assert done.returncode == 101, done.stderr
     assert "WA904" in done.stderr
@@ -96,8 +123,18 @@ def test_process_that_outlives_the_audit_makes_it_incomplete(
 def test_linger_waits_for_what_ends_in_time(cli: Cli, backend: Backend, tmp_path: Path) -> None:
     late, report = tmp_path / "late", tmp_path / "r.json"
     script = f"(sleep 0.6; echo x > {late}) >/dev/null 2>&1 </dev/null &"
-    words: tuple[str | Path, ...] = ("run", "--backend", backend.name, "--linger", "20", "-o", tmp_path / "r.wa", "--json", report)
-    done = cli(*words, "--zone", f"here={tmp_path}:rw", "--", "sh", "-c", script)
+    words: Words = (
+        "run",
+        "--backend",
+        backend.name,
+        "--linger",
+        "20",
+        "-o",
+        tmp_path / "r.wa",
+        "--json",
+        report,
+    )
+    done = cli(*words, "--json", report, "--zone", f"here={tmp_path}:rw", "--", "sh", "-c", script)
     assert done.returncode == 0, done.stderr
     events = json.loads(report.read_text())["events"]
     assert [event["created"] for event in events if event["op"] == "open" and event["path"] == str(late)] == [
@@ -109,7 +146,16 @@ def test_check_and_report_say_what_run_said(
     cli: Cli, backend: Backend, tmp_path: Path, zoned: tuple[str, ...]
 ) -> None:
     recording = tmp_path / "r.wa"
-    words: tuple[str | Path, ...] = ("run", "--backend", backend.name, *zoned, "-o", recording, "--json", tmp_path / "one.json")
+    words: Words = (
+        "run",
+        "--backend",
+        backend.name,
+        *zoned,
+        "-o",
+        recording,
+        "--json",
+        tmp_path / "one.json",
+    )
     assert cli(*words, "--", "touch", tmp_path / "forbidden").returncode == 100
     done = cli("check", recording)
     assert (done.returncode, done.stdout) == (100, "")
@@ -151,7 +197,7 @@ def test_json_on_standard_output_comes_after_the_commands_own(
 
 
 def test_arguments_after_the_command_are_its_own(cli: Cli, backend: Backend, tmp_path: Path) -> None:
-    words: tuple[str | Path, ...] = ("run", "--backend", backend.name, "-q", "-o", tmp_path / "r.wa")
+    words: Words = ("run", "--backend", backend.name, "-q", "-o", tmp_path / "r.wa")
     done = cli(*words, "--", "printf", "%s|", "--json", "-o", "--", "-q")
     assert done.stdout == "--json|-o|--|-q|"
     assert cli(*words, "printf", "%s|", "--help", "-q").stdout == "--help|-q|"

@@ -78,7 +78,9 @@ def _payload(
 
 
 def _decode(payload: bytes, decoder: Decoder | None = None) -> list[Record]:
-    return list((decoder or Decoder(OWN)).decode(payload))
+    out: list[Record] = []
+    (decoder or Decoder(OWN)).decode(payload, out)
+    return out
 
 
 def _event(op: WireOp, call: str, *sides: Side, ret: int = 0, args: tuple[int, ...] = ()) -> RawEvent:

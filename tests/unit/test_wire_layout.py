@@ -42,7 +42,10 @@ STRUCTS: Mapping[str, tuple[struct.Struct, str]] = {
     ),
     "wa_config": (
         kernel.CONFIG,
-        "cookie root_mnt root_dentry mount_generation waiting pid_level shared_seen wake_bytes ring_bytes pad",
+        (
+            "cookie root_mnt root_dentry mount_generation waiting pid_level shared_seen wake_bytes "
+            "ring_bytes pad"
+        ),
     ),
     "wa_file": (kernel.FILE, "key ino bytes calls dev pad"),
 }

@@ -16,18 +16,17 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from writeaudit import resources
 from writeaudit.capture import bpf, btf
-from writeaudit.capture.bcc_source import Source, function_symbol, link, macros, program_symbol, read_source
+from writeaudit.capture.bcc_source import RING, MapShape, Source, link, map_shape, map_symbol, read_source
 from writeaudit.capture.ebpf import check_platform, uring_programs
 from writeaudit.capture.interface import Command, Limits, Outcome, Sink
-from writeaudit.capture.kernel import CONFIG, FILE, PROGRAMS, capture, explain_refusal
+from writeaudit.capture.kernel import PROGRAMS, capture, explain_refusal
 from writeaudit.capture.libbpf import Map
-from writeaudit.capture.syscalls import SPECS
 from writeaudit.errors import BackendUnavailable
 
 _HOMES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3.*/site-packages")
@@ -94,7 +93,7 @@ def _import_bcc() -> ModuleType:
         sys.path.insert(0, os.fspath(home))
     try:
         return importlib.import_module("bcc")
-    except Exception as error:  # noqa: BLE001 - written for another Python, it may fail in any way
+    except Exception as error:
         raise BackendUnavailable(
             f"Python {sys.version.split()[0]} cannot use the system's bcc: {error}",
             hint="run writeaudit with the Python of the distribution (/usr/bin/python3)",
@@ -106,36 +105,33 @@ def _import_bcc() -> ModuleType:
 class _BccSide:
     """The kernel side as bcc compiled it."""
 
-    def __init__(self, module: Any, library: Any, ring_fd: int, ring_bytes: int, cpus: int) -> None:
-        self._bcc = module
-        self._library = library
-        self._programs: list[int] = []
+    def __init__(self, ring_bytes: int, cpus: int) -> None:
+        self._fds: list[int] = []
         self._links: list[int] = []
-        self.ring_fd = ring_fd
+        self._programs: list[int] = []
+        self._maps: dict[str, bpf.BpfMap] = {}
+        self.ring_fd = self._own(bpf.create_map(RING, bpf.MAP_TYPE_RINGBUF, 0, 0, ring_bytes))
         self.ring_bytes = ring_bytes
         self.cpus = cpus
         self.sees_uring = False
-        self._sizes = {
-            "table": (4, 16 * SPECS),
-            "config": (4, CONFIG.size),
-            "files": (8, FILE.size),
-            "counters": (4, 8 * cpus),
-        }
+
+    def _own(self, fd: int) -> int:
+        self._fds.append(fd)
+        return fd
+
+    def create_map(self, name: str, shape: MapShape) -> None:
+        """Make a map. Raises OSError."""
+        fd = self._own(bpf.create_map(name, shape.kind, shape.key_size, shape.value_size, shape.entries))
+        values = self.cpus if shape.kind == bpf.MAP_TYPE_PERCPU_ARRAY else 1
+        self._maps[name] = bpf.BpfMap(fd, shape.key_size, shape.value_size * values)
 
     def map(self, name: str) -> Map:
-        fd = int(self._library.bpf_table_fd(self._bcc.module, name.encode()))
-        return bpf.BpfMap(fd, *self._sizes[name])
+        return self._maps[name]
 
-    def code_of(self, symbol: str) -> bytes:
-        start = self._library.bpf_function_start(self._bcc.module, symbol.encode())
-        size = self._library.bpf_function_size(self._bcc.module, symbol.encode())
-        if not start or not size:
-            raise BackendUnavailable(f"bcc compiled the probes, but they lack {symbol}")
-        return ctypes.string_at(start, size)
-
-    def attach(self, tracepoint: str, source: Source) -> None:
+    def attach(self, tracepoint: str, source: Source, code_of: Callable[[str], bytes]) -> None:
         """Link, load and attach one program. Raises OSError."""
-        program = bpf.load_raw_tracepoint(tracepoint, *link(tracepoint, source, self.code_of))
+        fds = {name: made.fd for name, made in self._maps.items()} | {RING: self.ring_fd}
+        program = self._own(bpf.load_raw_tracepoint(tracepoint, *link(tracepoint, source, code_of, fds)))
         self._programs.append(program)
         self._links.append(bpf.open_raw_tracepoint(tracepoint, program))
 
@@ -148,44 +144,41 @@ class _BccSide:
 
     def close(self) -> None:
         self.detach()
-        while self._programs:
-            os.close(self._programs.pop())
-        os.close(self.ring_fd)
-        atexit.unregister(self._bcc.cleanup)
-        self._bcc.cleanup()
+        while self._fds:
+            os.close(self._fds.pop())
 
 
 def _load(directory: Path, limits: Limits) -> _BccSide:
-    module = _import_bcc()
     source = read_source(directory)
     offsets = _offsets(source)
-    try:
-        ring = bpf.create_ring(limits.buffer_bytes)
-    except OSError as error:
-        raise explain_refusal(error) from error
-    try:
-        side = _compile(module, source, offsets, directory, (ring, limits.buffer_bytes))
-    except BaseException:
-        os.close(ring)
-        raise
-    try:
-        for name in PROGRAMS:
-            side.attach(name, source)
-        side.sees_uring = -1 not in offsets.values() and _attach_uring(side, source)
-    except OSError as error:
-        side.close()
-        raise explain_refusal(error) from error
-    except BaseException:
-        side.close()
-        raise
+    headers = (directory if (directory / "bcc").is_dir() else _packaged()) / "bcc"
+    with _compiled(source, source.macros(offsets), headers.resolve()) as code_of:
+        side: _BccSide | None = None
+        try:
+            possible, highest = _processors()
+            side = _BccSide(limits.buffer_bytes, possible)
+            for name in source.maps[:-1]:
+                shape = map_shape(code_of(map_symbol(name)))
+                if name == "scratch":
+                    shape = replace(shape, entries=shape.entries * highest)
+                side.create_map(name, shape)
+            for name in PROGRAMS:
+                side.attach(name, source, code_of)
+            side.sees_uring = -1 not in offsets.values() and _attach_uring(side, source, code_of)
+        except BaseException as error:
+            if side is not None:
+                side.close()
+            if isinstance(error, OSError):
+                raise explain_refusal(error) from error
+            raise
     return side
 
 
-def _attach_uring(side: _BccSide, source: Source) -> bool:
+def _attach_uring(side: _BccSide, source: Source, code_of: Callable[[str], bytes]) -> bool:
     names = uring_programs(os.uname().release)
     try:
         for name in names:
-            side.attach(name, source)
+            side.attach(name, source, code_of)
     except OSError:
         return False
     return bool(names)
@@ -216,27 +209,38 @@ def _processors() -> tuple[int, int]:
     return sum(high - low + 1 for low, high in bounds), max(high for _low, high in bounds) + 1
 
 
-def _compile(
-    module: ModuleType,
-    source: Source,
-    offsets: Mapping[btf.Field, int],
-    directory: Path,
-    ring: tuple[int, int],
-) -> _BccSide:
-    """Have bcc compile the probes and make their maps. Raises `BackendUnavailable`."""
+@contextlib.contextmanager
+def _compiled(source: Source, flags: list[str], headers: Path) -> Iterator[Callable[[str], bytes]]:
+    """Have bcc compile the probes; yield what gives the instructions of a symbol.
+
+    Raises `BackendUnavailable` with the compiler's words.
+    """
+    module = _import_bcc()
     library = importlib.import_module("bcc.libbcc").lib
-    cpus, highest = _processors()
-    flags = ["-DWA_BCC", f"-DWA_CPUS={highest}", f"-DWA_RING_FD={ring[0]}", *macros(offsets)]
-    headers = (directory if (directory / "bcc").is_dir() else _packaged()) / "bcc"
-    with _captured_output() as complaints, _as_kernel_source(headers.resolve()):
+    compiled, reason = None, None
+    with _captured_output() as complaints, _as_kernel_source(headers):
         try:
-            return _BccSide(module.BPF(text=source.text, cflags=flags), library, *ring, cpus)
+            compiled = module.BPF(text=source.text, cflags=flags)
         except Exception as error:  # noqa: BLE001 - bcc raises bare Exception for whatever it is
-            reason: Exception = error
-    raise BackendUnavailable(
-        f"bcc cannot compile the probes: {_gist(complaints()) or reason}",
-        hint="with --probes: mend that copy of the sources; else use --backend ebpf",
-    ) from reason
+            reason = error
+    if compiled is None:
+        raise BackendUnavailable(
+            f"bcc cannot compile the probes: {_gist(complaints()) or reason}",
+            hint="with --probes: mend that copy of the sources; else use --backend ebpf",
+        ) from reason
+
+    def code_of(symbol: str) -> bytes:
+        start = library.bpf_function_start(compiled.module, symbol.encode())
+        size = library.bpf_function_size(compiled.module, symbol.encode())
+        if not start or not size:
+            raise BackendUnavailable(f"bcc compiled the probes, but they lack {symbol}")
+        return ctypes.string_at(start, size)
+
+    try:
+        yield code_of
+    finally:
+        compiled.cleanup()
+        atexit.unregister(compiled.cleanup)
 
 
 def _gist(output: str) -> str:

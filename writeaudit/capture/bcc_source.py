@@ -1,11 +1,12 @@
 """The probes' C source as bcc takes it: one text, and what the loader must know of it.
 
 bcc treats only the text that it is handed, not what that includes; it inlines every
-function but programs; and of a program's parameters it leaves only the first. The probes
-are written as functions that the verifier looks at once each (``WA_FUNC``), and inlined
-they would be far beyond its limits. So each of them becomes a program of its own here, with
-its parameters in one small structure (which x86-64 passes in registers), called under a
-number that no helper of the kernel has; `link` then puts callers and called together.
+function but programs; of a program's parameters it leaves only the first; and for a map with
+large values it takes ten seconds. The probes are written as functions that the verifier looks
+at once each (``WA_FUNC``); inlined they would be far beyond its limits. So each of them becomes
+a program of its own here, with its parameters in one small structure (which x86-64 passes in
+registers), called under a number that no helper of the kernel has. Maps are likewise referred
+to by numbers, and `link` puts everything together: it is the linker that bcc does not have.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from writeaudit.errors import BackendUnavailable
 
 MAIN = "writeaudit.bpf.c"
 _FIRST_NUMBER = 1 << 20
-"""Of the functions; the kernel's helpers have some hundreds of numbers."""
-_CALL = 0x85
-_PSEUDO_CALL = 1
+"""Of the functions, and of the maps; the kernel's helpers have some hundreds of numbers."""
+_CALL, _LOAD_64 = 0x85, 0x18
+_PSEUDO_CALL, _PSEUDO_MAP_FD = 1, 1
+RING = "events"
+"""The name of the ring buffer, the one map that has no keys."""
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"[^\n]*$', re.MULTILINE)
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _FUNCTION = re.compile(r"^WA_FUNC\s+(\w+)\s+(\w+)\s*\(([^)]*)\)\s*\{", re.MULTILINE)
+_MAP = re.compile(r"^WA_MAP\(\w+, (\w+),", re.MULTILINE)
 _PROGRAM = re.compile(r"^WA_RAW_TP\((\w+)\)", re.MULTILINE)
 _READER = re.compile(r"#define\s+(\w+)\(type, field\b")
 _SIZES = {"__u32": 4, "__s32": 4, "int": 4, "__u64": 8, "__s64": 8}
@@ -43,13 +47,46 @@ class Source:
     """The raw tracepoints that there are programs for."""
     functions: tuple[Function, ...]
     """What programs call, by number; ``instruction`` is 0."""
+    maps: tuple[str, ...]
+    """By number."""
     fields: tuple[Field, ...]
     """The fields of the kernel's structures whose offsets the text takes as macros."""
+
+    def macros(self, offsets: Mapping[Field, int]) -> list[str]:
+        """Return the compiler's options that the text takes; ``offsets``: of every field."""
+        return [
+            "-DWA_BCC",
+            *(f"-DWA_REF_{name}={_FIRST_NUMBER + place:#x}" for place, name in enumerate(self.maps)),
+            *(f"-DWA_OFF_{structure}_{field}={offset}" for (structure, field), offset in offsets.items()),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class MapShape:
+    """What the kernel must know to make a map (bpf(2))."""
+
+    kind: int
+    key_size: int
+    value_size: int
+    entries: int
+
+
+def map_shape(code: bytes) -> MapShape:
+    """Return what the code of a map's function says of the map (``WA_MAP`` of portable.h)."""
+    if len(code) < 16 or code[0] != _LOAD_64:
+        raise BackendUnavailable("bcc's compiler made something else of the probes' maps than expected")
+    low, high = struct.unpack_from("=I4xI", code, 4)
+    return MapShape(high >> 24, high >> 16 & 0xFF, (high & 0xFFFF) << 8 | low >> 24, low & 0xFFFFFF)
 
 
 def program_symbol(tracepoint: str) -> str:
     """Return the name of a tracepoint's program. Not one that bcc would attach by itself."""
     return f"wa_tp_{tracepoint}"
+
+
+def map_symbol(name: str) -> str:
+    """Return the name of the program that says what a map looks like."""
+    return f"wa_map_{name}"
 
 
 def function_symbol(name: str) -> str:
@@ -68,7 +105,9 @@ def read_source(directory: Path) -> Source:
 
     text = _FUNCTION.sub(declare, text)
     plain = _COMMENT.sub(" ", text)
-    return Source(text, tuple(_PROGRAM.findall(plain)), tuple(functions), _fields(plain))
+    return Source(
+        text, tuple(_PROGRAM.findall(plain)), tuple(functions), (*_MAP.findall(plain), RING), _fields(plain)
+    )
 
 
 def _flatten(directory: Path, name: str, seen: set[str]) -> str:
@@ -150,9 +189,9 @@ def _fields(text: str) -> tuple[Field, ...]:
 
 
 def link(
-    program: str, source: Source, code_of: Callable[[str], bytes]
+    program: str, source: Source, code_of: Callable[[str], bytes], maps: Mapping[str, int]
 ) -> tuple[bytes, tuple[Function, ...]]:
-    """Put a program (by its tracepoint) and all that it calls together.
+    """Put a program (by its tracepoint), all that it calls, and the descriptors of maps together.
 
     ``code_of`` gives the instructions of a symbol. Returns the whole, and where in it each
     function begins, the program first.
@@ -162,8 +201,13 @@ def link(
     functions = [Function(program_symbol(program), 0, 0)]
     at = 0
     while at < len(whole):
-        number = _called(whole, at)
-        if number is not None:
+        code, target = whole[at], whole[at + 1] >> 4
+        number = struct.unpack_from("=i", whole, at + 4)[0] - _FIRST_NUMBER
+        if code == _LOAD_64:
+            if target == _PSEUDO_MAP_FD:
+                struct.pack_into("=i", whole, at + 4, maps[source.maps[number]])
+            at += 8  # such an instruction is twice as long
+        elif code == _CALL and not target and number >= 0:
             if number not in placed:
                 function = source.functions[number]
                 placed[number] = Function(function.name, len(whole) // 8, function.arguments)
@@ -174,16 +218,3 @@ def link(
             struct.pack_into("=i", whole, at + 4, placed[number].instruction - at // 8 - 1)
         at += 8
     return bytes(whole), tuple(functions)
-
-
-def _called(code: bytearray, at: int) -> int | None:
-    """Return which function the instruction at a place calls, None if it is no such call."""
-    if code[at] != _CALL or code[at + 1] >> 4:
-        return None
-    number: int = struct.unpack_from("=i", code, at + 4)[0]
-    return number - _FIRST_NUMBER if number >= _FIRST_NUMBER else None
-
-
-def macros(offsets: Mapping[Field, int]) -> list[str]:
-    """Return the compiler's options that tell the text where fields lie."""
-    return [f"-DWA_OFF_{structure}_{field}={offset}" for (structure, field), offset in offsets.items()]

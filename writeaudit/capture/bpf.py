@@ -19,7 +19,7 @@ _SYS_BPF = 321
 """On x86-64, the only processor that the kernel side knows."""
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_NEXT_KEY = 0, 1, 2, 4
 _PROG_LOAD, _INFO_BY_FD, _RAW_TRACEPOINT_OPEN, _BTF_LOAD = 5, 15, 17, 18
-_MAP_TYPE_RINGBUF = 27
+MAP_TYPE_PERCPU_ARRAY, MAP_TYPE_RINGBUF = 6, 27
 _PROG_TYPE_RAW_TRACEPOINT = 17
 _RECURSION_MISSES = 208
 """Offset of that member in struct bpf_prog_info (Linux 5.12)."""
@@ -113,9 +113,10 @@ def _last_words(log: str) -> str:
     return next((line for line in reversed(lines) if not line.startswith(statistics)), "")
 
 
-def create_ring(size: int) -> int:
-    """Make a ring buffer of ``size`` bytes; return its file descriptor. Raises OSError."""
-    return _bpf(_MAP_CREATE, struct.pack("=IIIIIII16s", _MAP_TYPE_RINGBUF, 0, 0, size, 0, 0, 0, b"events"))
+def create_map(name: str, kind: int, key_size: int, value_size: int, entries: int) -> int:
+    """Make a map; return its file descriptor. Raises OSError."""
+    sizes = (kind, key_size, value_size, entries)
+    return _bpf(_MAP_CREATE, struct.pack("=IIIIIII16s", *sizes, 0, 0, 0, name.encode()[:15]))
 
 
 def open_raw_tracepoint(tracepoint: str, program: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from writeaudit.audit import BlindSpot, Mount
@@ -106,6 +106,7 @@ class _Call:
     source_name: bytes
 
 
+_EVENT = int(Kind.EVENT)
 _STORED = frozenset({stat.S_IFREG, stat.S_IFBLK})
 _NO_OPERAND = Operand(None, None, truncated=True)
 
@@ -126,7 +127,8 @@ class Decoder:
         self._open_flags: dict[int, tuple[Access, tuple[str, ...]]] = {}
         self._shared: dict[int, list[tuple[int, int, Operand]]] = {}
         self._spots: dict[str, BlindSpot] = {}
-        self.received: dict[str, int] = {kind.name.lower(): 0 for kind in Kind}
+        self._received: dict[str, int] = {kind.name.lower(): 0 for kind in Kind}
+        self._count_events = 0
         self._handlers: dict[int, Callable[[_Call], RawEvent | None]] = {
             WireOp.OPEN: self._open,
             WireOp.OPENAT2: self._open,
@@ -171,41 +173,46 @@ class Decoder:
         """Return what was met and could not be seen in full."""
         return tuple(self._spots.values())
 
-    def decode(self, payload: bytes) -> Iterator[Record]:
-        """Yield the records that one ring-buffer record stands for (mostly one, at times none)."""
+    def decode(self, payload: bytes, out: list[Record]) -> None:
+        """Append the records that one ring-buffer record stands for (mostly one, at times none)."""
         kind = payload[16]
-        if kind == Kind.EVENT:
-            self.received["event"] += 1
-            yield from self._event(payload)
+        if kind == _EVENT:
+            self._count_events += 1
+            self._event(payload, out)
         elif kind == Kind.TOTAL:
-            self.received["total"] += 1
+            self._received["total"] += 1
             *_, key, total, calls = TOTAL.unpack_from(payload)
-            yield WriteTotal(key, total, calls)
+            out.append(WriteTotal(key, total, calls))
         elif kind == Kind.URING_DONE:
-            self.received["uring_done"] += 1
-            yield from self._uring_done(payload)
+            self._received["uring_done"] += 1
+            self._uring_done(payload, out)
         else:
-            yield from self._task_or_mount(Kind(kind), payload)
+            self._task_or_mount(Kind(kind), payload, out)
 
-    def _task_or_mount(self, kind: Kind, payload: bytes) -> Iterator[Record]:
-        self.received[kind.name.lower()] += 1
+    @property
+    def received(self) -> dict[str, int]:
+        """How many records of each kind have been decoded."""
+        return {**self._received, "event": self._count_events}
+
+    def _task_or_mount(self, kind: Kind, payload: bytes, out: list[Record]) -> None:
+        self._received[kind.name.lower()] += 1
         if kind is Kind.MOUNT:
-            yield self._mount(payload)
+            out.append(self._mount(payload))
             return
         time_ns, pid, _tid, _kind, flags, _op, _n, _row, other, _pad = TASK.unpack_from(payload)
         if kind is Kind.FORK:
             if pid in self._shared:
                 self._shared[other] = list(self._shared[pid])
-            yield ProcessStart(time_ns, other, pid)
+            out.append(ProcessStart(time_ns, other, pid))
             if flags & H_NEW_MNT_NS:
-                yield MountsChanged(time_ns, other)
+                out.append(MountsChanged(time_ns, other))
         elif kind is Kind.EXEC:
             self._shared.pop(pid, None)
             operand, name, _f_mode, _pos = self._operand(payload, TASK.size)
             argv = tuple(name.removesuffix(b"\0").split(b"\0")) if name else ()
             if flags & H_MORE:
                 argv = (*argv, "…".encode())
-            yield ProcessExec(time_ns, pid, operand.base or b"", argv)
+            out.append(ProcessExec(time_ns, pid, operand.base or b"", argv))
         else:
             self._shared.pop(pid, None)
             if flags & H_COREDUMP:
@@ -216,7 +223,7 @@ class Decoder:
                     incomplete=False,
                 )
             signal = other & 0x7F
-            yield ProcessExit(time_ns, pid, 128 + signal if signal else (other >> 8) & 0xFF)
+            out.append(ProcessExit(time_ns, pid, 128 + signal if signal else (other >> 8) & 0xFF))
 
     def _mount(self, payload: bytes) -> MountSeen:
         fields = MOUNT.unpack_from(payload)
@@ -291,7 +298,7 @@ class Decoder:
             )
         return operand, name, f_mode, pos + base_len
 
-    def _event(self, payload: bytes) -> Iterator[Record]:
+    def _event(self, payload: bytes, out: list[Record]) -> None:
         call = _Call()
         (
             call.time_ns,
@@ -329,13 +336,13 @@ class Decoder:
             self._requests[call.key] = event._replace(flags=(*event.flags, "io_uring"))
             event = earlier
         if event is not None:
-            yield event
+            out.append(event)
         if call.ret >= 0 and op in _MOVES_MOUNTS and (op != WireOp.UNSHARE or _moves_namespace(call)):
-            yield MountsChanged(call.time_ns, call.pid)
+            out.append(MountsChanged(call.time_ns, call.pid))
 
-    def _uring_done(self, payload: bytes) -> Iterator[Record]:
+    def _uring_done(self, payload: bytes, out: list[Record]) -> None:
         """Join the result of an io_uring request with what was said when it was submitted."""
-        time_ns, *_rest, op, operands, _row, ret, key, _a0, _a1, _a2 = EVENT.unpack_from(payload)
+        time_ns, *_rest, _op, operands, _row, ret, key, _a0, _a1, _a2 = EVENT.unpack_from(payload)
         event = self._requests.pop(key, None)
         if event is None:
             self._blind("io_uring", "the result of an io_uring request came without the request")
@@ -359,13 +366,13 @@ class Decoder:
             if not ret:
                 return
             event = event._replace(bytes=max(ret, 0))
-        yield event
+        out.append(event)
 
-    def finish(self) -> Iterator[Record]:
-        """Yield what is still held back when the run is over."""
+    def finish(self, out: list[Record]) -> None:
+        """Append what is still held back when the run is over."""
         for event in self._requests.values():
             self._blind("io_uring_result", "an io_uring request was still under way at the end")
-            yield event
+            out.append(event)
         self._requests.clear()
 
     # One method for each kind of call from here on; None: nothing to report.

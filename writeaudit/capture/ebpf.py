@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import resource
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,8 +38,54 @@ class EbpfBackend:
 
     def capture(self, command: Command, sink: Sink, limits: Limits) -> Outcome:
         """See `writeaudit.capture.interface.Backend`."""
-        self.check()
-        return capture(_load(limits), command, sink, limits)
+        side = _loaded_ahead(limits)
+        if side is None:
+            self.check()
+            side = _load(limits)
+        return capture(side, command, sink, limits)
+
+
+class _Ahead:
+    """Programs that are being loaded in the background."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._side: _CoreSide | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="load-ahead", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            check_platform()
+            self._side = _load(self.limits)
+        except BaseException as error:  # noqa: BLE001 - handed on to whoever asks for the result
+            self._error = error
+
+    def result(self) -> _CoreSide:
+        """Wait for the end; raises what loading raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._side is not None
+        return self._side
+
+
+_ahead: list[_Ahead] = []
+
+
+def load_ahead(limits: Limits) -> None:
+    """Begin to load the programs in the background, for the capture that is about to be asked for.
+
+    The kernel takes its time to verify them, and meanwhile the rest of writeaudit is imported.
+    """
+    _ahead.append(_Ahead(limits))
+
+
+def _loaded_ahead(limits: Limits) -> _CoreSide | None:
+    """Return what `load_ahead` loaded, once, if that was asked for with the same limits."""
+    pending = _ahead.pop() if _ahead and _ahead[-1].limits == limits else None
+    return pending.result() if pending is not None else None
 
 
 def check_platform() -> None:
@@ -140,9 +187,8 @@ def _load_one(library: Libbpf, loaded: Object, limits: Limits) -> _CoreSide:
     loaded.load()
     for name in PROGRAMS:
         loaded.attach(f"raw_tracepoint__{name}")
-    sees_uring = bool(uring) and all(
-        [loaded.attach(f"raw_tracepoint__{name}", optional=True) for name in uring]
-    )
+    attached = [loaded.attach(f"raw_tracepoint__{name}", optional=True) for name in uring]
+    sees_uring = bool(attached) and all(attached)
     return _CoreSide(library, loaded, limits.buffer_bytes, cpus, sees_uring=sees_uring)
 
 

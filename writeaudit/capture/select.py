@@ -14,9 +14,12 @@ AUTO = "auto"
 
 _BACKENDS = {
     "ebpf": ("writeaudit.capture.ebpf", "EbpfBackend"),
+    "bcc": ("writeaudit.capture.bcc", "BccBackend"),
     "strace": ("writeaudit.capture.strace", "StraceBackend"),
 }
 """In order of preference; imported only when asked for, since each takes its time."""
+_TAKE_PROBES = ("ebpf", "bcc")
+"""Those that run the probes, and so can run a changed copy of them."""
 
 
 def names() -> tuple[str, ...]:
@@ -24,12 +27,20 @@ def names() -> tuple[str, ...]:
     return (AUTO, *_BACKENDS)
 
 
-def backend(name: str) -> Backend:
-    """Return one backend. Raises UsageError for an unknown name."""
+def backend(name: str, probes: str | None = None) -> Backend:
+    """Return one backend; ``probes``: a directory with a copy of the probes' sources to run.
+
+    Raises UsageError for an unknown name, and for a backend that runs no probes.
+    """
     if name not in _BACKENDS:
         raise UsageError(f"no such backend: {name}", hint=f"one of {', '.join(names())}")
+    if probes is not None and name not in _TAKE_PROBES:
+        raise UsageError(
+            f"the {name} backend runs no probes", hint=f"--probes goes with {' or '.join(_TAKE_PROBES)}"
+        )
     module, attribute = _BACKENDS[name]
-    made: Backend = getattr(importlib.import_module(module), attribute)()
+    make = getattr(importlib.import_module(module), attribute)
+    made: Backend = make() if probes is None else make(probes)
     return made
 
 
@@ -50,16 +61,19 @@ def capture_with(
     wanted: str,
     attempt: Callable[[Backend], Outcome],
     chosen: Callable[[BackendInfo], None] = lambda _info: None,
+    probes: str | None = None,
 ) -> Captured:
     """Call ``attempt`` with the wanted backend, or for ``auto`` with one after the other.
 
-    ``chosen`` hears of each backend just before its attempt. Raises `BackendUnavailable` if
+    ``chosen`` hears of each backend just before its attempt. ``probes``: see `backend`; then
+    ``auto`` takes only those that run them. Raises `BackendUnavailable` if
     none can run; what else an attempt raises passes through.
     """
-    candidates = tuple(_BACKENDS) if wanted == AUTO else (wanted,)
+    every = tuple(_BACKENDS) if probes is None else _TAKE_PROBES
+    candidates = every if wanted == AUTO else (wanted,)
     refused: list[BackendUnavailable] = []
     for name in candidates:
-        candidate = backend(name)
+        candidate = backend(name, probes)
         if wanted != AUTO:
             why = "asked for with --backend"
         elif not refused:
@@ -79,7 +93,5 @@ def capture_with(
         raise BackendUnavailable(
             f"the {wanted} backend cannot run here: {refused[0].message}", hint=refused[0].hint
         )
-    reasons = "; ".join(
-        f"{name}: {error.message}" for name, error in zip(candidates, refused, strict=True)
-    )
+    reasons = "; ".join(f"{name}: {error.message}" for name, error in zip(candidates, refused, strict=True))
     raise BackendUnavailable(f"no backend can run here ({reasons})", hint="see: writeaudit doctor")

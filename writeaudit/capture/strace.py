@@ -23,8 +23,8 @@ from writeaudit.capture.strace_parser import TRACED, TraceParser
 from writeaudit.capture.strace_probe import (
     INSTALL,
     Version,
-    kernel_filters,
     keeps_privileges,
+    kernel_filters,
     probe_ptrace,
     version_of,
 )

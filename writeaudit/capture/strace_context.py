@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from writeaudit.audit import BlindSpot
 from writeaudit.capture.interface import Record
@@ -62,11 +62,7 @@ class Call(NamedTuple):
 
     def number(self, index: int) -> int:
         """Return an integer argument, 0 if it is none."""
-        arg = self.word(index)
-        try:
-            return int(arg, 16 if arg[:2] == b"0x" else 10)
-        except ValueError:
-            return 0
+        return integer(self.word(index))
 
 
 @dataclass(slots=True)
@@ -110,7 +106,8 @@ class Context:
         if found is None:
             if arg == b"AT_FDCWD":
                 return thread.place.cwd, thread.place.cwd_deleted
-            return None, False
+            hidden = self.hidden(thread, arg)
+            return (None if hidden is None else hidden.path), False
         if found.number == AT_FDCWD:
             place = thread.place
             path = found.path
@@ -126,10 +123,9 @@ class Context:
     def named(self, thread: Thread, base: Arg | None, name: Arg, *, follow: bool = False) -> Operand:
         """Return the operand of a name relative to ``base`` (None: the working directory).
 
-        With ``follow``, a name that leads through the process's own ``/proc/self/fd`` is the
-        open file itself, which may have no other name.
+        A name that leads through the process's own ``/proc/self/fd`` begins at the open file; with
+        ``follow`` it may be that file itself, which may have no other name.
         """
-        truncated = False
         if isinstance(name, Text):
             text, truncated = name.value, name.truncated
         else:
@@ -140,25 +136,37 @@ class Context:
         else:
             directory, deleted = self.directory(thread, base)
         if text[:1] == b"/":
-            if follow and text.startswith((b"/proc/", b"/dev/")):
-                magic = self._magic(thread, text)
-                if magic is not None:
-                    return magic
+            if text.startswith((b"/proc/", b"/dev/")):
+                led = self._magic(thread, text, follow=follow)
+                if led is not None:
+                    return led
             directory, deleted = thread.place.root, False
-        if truncated:
-            self.truncated += 1
         return Operand(directory, text, mount_ns=thread.mount_ns, deleted=deleted, truncated=truncated)
 
     def opened(self, thread: Thread, path: bytes, *, deleted: bool, fmt: int | None = None) -> Operand:
         """Return the operand of an open file."""
         return Operand(path, None, mount_ns=thread.mount_ns, deleted=deleted, fmt=fmt)
 
-    def file(self, thread: Thread, arg: Arg) -> Operand | None:
-        """Return the operand of a descriptor; None if it is no file."""
+    def file(self, call: Call, arg: Arg) -> Operand | None:
+        """Return the operand of a call's descriptor; None if it is no file."""
         found = self.descriptor(arg)
-        if found is None or not has_name(found.path, deleted=found.deleted):
+        if found is None:
+            hidden = self.hidden(call.thread, arg)
+            if hidden is not None:
+                return self.opened(call.thread, hidden.path, deleted=False)
+            if call.ok and is_number(arg):
+                self.lose("undecoded")
             return None
-        return self.opened(thread, found.path, deleted=found.deleted)
+        if not has_name(found.path, deleted=found.deleted):
+            return None
+        return self.opened(call.thread, found.path, deleted=found.deleted)
+
+    def hidden(self, thread: Thread, arg: Arg) -> OpenFile | None:
+        """Return what is known of a descriptor whose path is too long for strace to decode."""
+        if not is_number(arg):
+            return None
+        known = thread.files.open.get(int(arg))
+        return known if known is not None and known.hidden else None
 
     def by_number(self, thread: Thread, number: int) -> Operand | None:
         """Return the operand of a descriptor that strace did not decode."""
@@ -170,6 +178,13 @@ class Context:
             return None
         path, deleted = strip_deleted(link)
         return self.opened(thread, path, deleted=deleted)
+
+    def now_open(self, thread: Thread, number: int, file: OpenFile) -> OpenFile:
+        """Note what a descriptor refers to from now on."""
+        table = thread.files.open
+        self.ledger.settle(table.get(number), self.out)
+        table[number] = file
+        return file
 
     def open_file(self, thread: Thread, found: Descriptor) -> OpenFile:
         """Return what is known of an open descriptor, remembering it if it is new."""
@@ -195,6 +210,12 @@ class Context:
     def emit(self, call: Call, op: Op, path: Operand, source: Operand | None = None, **rest: object) -> None:
         """Hand out an event of a call."""
         thread = call.thread
+        if call.outcome == "ENAMETOOLONG":
+            # The kernel did not take the whole of it either.
+            path = path._replace(truncated=False)
+            source = None if source is None else source._replace(truncated=False)
+        if path.truncated or (source is not None and source.truncated):
+            self.truncated += 1
         self.out.append(
             RawEvent(
                 call.time_ns,
@@ -208,16 +229,52 @@ class Context:
             )
         )
 
-    def _magic(self, thread: Thread, name: bytes) -> Operand | None:
+    def _magic(self, thread: Thread, name: bytes, *, follow: bool) -> Operand | None:
+        """Return where a name leads through a link of the process's own in /proc, if it does."""
         parts = name.split(b"/")
+        if parts[1] == b"dev":
+            number = _STANDARD.get(parts[2])
+            if parts[2] == b"fd" and len(parts) > 3:
+                number = parts[3]
+                parts = [b"", b"proc", b"self", b"fd", *parts[3:]]
+            elif number is not None:
+                parts = [b"", b"proc", b"self", b"fd", number, *parts[3:]]
+            else:
+                return None
         own = (b"self", b"thread-self", b"%d" % thread.process.pid, b"%d" % thread.tid)
-        if parts[1] == b"proc" and len(parts) == 5 and parts[2] in own and parts[3] == b"fd":
-            number = parts[4]
-        elif parts[1:3] == [b"dev", b"fd"] and len(parts) == 4:
-            number = parts[3]
+        if len(parts) < 4 or parts[2] not in own:
+            return None
+        found: Operand | None
+        rest = parts[4:]
+        if parts[3] == b"cwd":
+            place = thread.place
+            found = self.opened(thread, place.cwd, deleted=place.cwd_deleted)
+        elif parts[3] == b"root":
+            found = self.opened(thread, thread.place.root, deleted=False)
+        elif parts[3] == b"fd" and rest and rest[0].isdigit():
+            found = self.by_number(thread, int(rest[0]))
+            rest = rest[1:]
         else:
             return None
-        return self.by_number(thread, int(number)) if number.isdigit() else None
+        if found is None or not rest:
+            return found if follow else None
+        return found._replace(name=b"/".join(rest).lstrip(b"/") or b".", fmt=None)
+
+
+_STANDARD = {b"stdin": b"0", b"stdout": b"1", b"stderr": b"2"}
+
+
+def integer(word: bytes) -> int:
+    """Return the value of a bare number, 0 if it is none."""
+    try:
+        return int(word, 16 if word[:2] == b"0x" else 10)
+    except ValueError:
+        return 0
+
+
+def is_number(arg: Arg) -> TypeGuard[bytes]:
+    """Whether an argument is a bare number: a descriptor that strace could not decode, say."""
+    return isinstance(arg, bytes) and arg.isdigit()
 
 
 def has_name(path: bytes, *, deleted: bool) -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-from writeaudit.capture.strace_context import Call, Context, Handlers, has_name
+from writeaudit.capture.strace_context import Call, Context, Handlers, has_name, integer, is_number
 from writeaudit.capture.strace_lexer import Arg, Descriptor, Group, Result, unescape
 from writeaudit.capture.strace_lexer import result as read_result
-from writeaudit.capture.strace_state import Mapping, Thread
+from writeaudit.capture.strace_state import Mapping, OpenFile, Thread
 from writeaudit.events import OK, Op, Operand, RawEvent
 
 WRITES = frozenset({b"write", b"pwrite64", b"pwritev", b"pwritev2", b"writev"})
 
-_head = re.compile(rb"(\d+)<((?:[^<>\\]++|\\.)*+)>(\(deleted\))?+, ").match
+_head = re.compile(rb"(\d+)(?:<((?:[^<>\\]++|\\.)*+)>(\(deleted\))?+)?+, ").match
 
 
 def write_line(context: Context, thread: Thread, time_ns: int, line: bytes, pos: int, *, whole: bool) -> None:
@@ -25,15 +25,26 @@ def write_line(context: Context, thread: Thread, time_ns: int, line: bytes, pos:
     """
     match = _head(line, pos)
     if match is None:
-        if read_result(line, line.rfind(b" = ")).error is None:
-            context.lose("undecoded")  # it went somewhere, and strace could not look
-        return  # EBADF: no file
-    path = unescape(match[2])
-    if path[:1] != b"/":
-        return
+        return  # no number that a descriptor can have: EBADF
+    if match[2] is not None and match[2][:1] != b"/":
+        return  # a pipe, a socket, …
     result = read_result(line, line.rfind(b" = "))
-    descriptor = Descriptor(int(match[1]), path, match[3] is not None)
-    _wrote(context, thread, time_ns + result.duration_ns if whole else time_ns, descriptor, result)
+    if result.value == 0:
+        return
+    file = _target(context, thread, match)
+    if file is None:
+        if result.error is None:
+            context.lose("undecoded")  # it went somewhere, and strace could not look
+        return
+    _wrote(context, thread, time_ns + result.duration_ns if whole else time_ns, file, result)
+
+
+def _target(context: Context, thread: Thread, match: re.Match[bytes]) -> OpenFile | None:
+    if match[2] is None:
+        return context.hidden(thread, match[1])
+    descriptor = context.descriptor(Descriptor(int(match[1]), unescape(match[2]), match[3] is not None))
+    assert descriptor is not None
+    return context.open_file(thread, descriptor)
 
 
 def writes_file(context: Context, thread: Thread | None, text: bytes) -> bool:
@@ -41,17 +52,14 @@ def writes_file(context: Context, thread: Thread | None, text: bytes) -> bool:
     match = _head(text, text.index(b"(") + 1)
     if match is None or thread is None:
         return False
-    descriptor = context.descriptor(Descriptor(int(match[1]), unescape(match[2]), match[3] is not None))
-    return descriptor is not None and context.holds_data(context.open_file(thread, descriptor))
+    if match[2] is not None and match[2][:1] != b"/":
+        return False
+    file = _target(context, thread, match)
+    return file is None or context.holds_data(file)
 
 
-def _wrote(context: Context, thread: Thread, time_ns: int, arg: Descriptor, result: Result) -> None:
-    descriptor = context.descriptor(arg)
-    assert descriptor is not None
+def _wrote(context: Context, thread: Thread, time_ns: int, file: OpenFile, result: Result) -> None:
     count = result.value
-    if count == 0:
-        return
-    file = context.open_file(thread, descriptor)
     if not context.holds_data(file):
         return
     if count is None and result.error is None:
@@ -88,9 +96,15 @@ def _wrote(context: Context, thread: Thread, time_ns: int, arg: Descriptor, resu
 def _data_file(context: Context, call: Call, arg: Arg) -> Operand | None:
     """Return a descriptor's file if it is one whose content a copy can change or read."""
     descriptor = context.descriptor(arg)
-    if descriptor is None:
-        return None
-    file = context.open_file(call.thread, descriptor)
+    if descriptor is not None:
+        file = context.open_file(call.thread, descriptor)
+    else:
+        hidden = context.hidden(call.thread, arg)
+        if hidden is None:
+            if call.ok and is_number(arg):
+                context.lose("undecoded")
+            return None
+        file = hidden
     if not context.holds_data(file):
         return None
     return context.opened(call.thread, file.path, deleted=file.deleted, fmt=file.fmt)
@@ -111,7 +125,7 @@ def _copy(context: Context, call: Call) -> None:
 
 def _ioctl(context: Context, call: Call) -> None:
     request = call.word(1)
-    path = context.file(call.thread, call.args[0])
+    path = context.file(call, call.args[0])
     if path is None:
         return
     if b"FICLONERANGE" in request:
@@ -122,14 +136,31 @@ def _ioctl(context: Context, call: Call) -> None:
         context.emit(call, Op.CLONE, path, _source(context, call, call.args[2]))
     elif b"FIDEDUPERANGE" in request:
         what = call.args[2]
-        targets = what.get(b"info") if isinstance(what, Group) else None
-        for each in targets.items if isinstance(targets, Group) else ():
-            target = each.get(b"dest_fd") if isinstance(each, Group) else None
-            named = None if target is None else _source(context, call, target)
-            if named is not None:
-                context.emit(call, Op.CLONE, named, path)
+        if isinstance(what, Group):
+            _dedupe(context, call, path, what)
     elif b"FS_IOC_SETFLAGS" in request or b"FS_IOC_FSSETXATTR" in request or b"FS_IOC32_SETFLAGS" in request:
         context.emit(call, Op.SETFLAGS, path)
+
+
+def _dedupe(context: Context, call: Call, source: Operand, what: Group) -> None:
+    """Read FIDEDUPERANGE: one source, many targets, and what became of each behind ``=>``."""
+    asked, *answered = (each for each in what.all(b"info") if isinstance(each, Group))
+    answers = answered[0].items if answered else ()
+    for index, each in enumerate(asked.items):
+        target = each.get(b"dest_fd") if isinstance(each, Group) else None
+        named = None if target is None else _source(context, call, target)
+        if named is None:
+            continue
+        answer = answers[index] if index < len(answers) else None
+        count = answer.get(b"bytes_deduped") if isinstance(answer, Group) else None
+        context.emit(
+            call,
+            Op.CLONE,
+            named,
+            source,
+            flags=("dedupe",),
+            bytes=integer(count) if isinstance(count, bytes) else None,
+        )
 
 
 IOCTL_WORDS = (b"FICLONE", b"FIDEDUPERANGE", b"SETFLAGS", b"FSSETXATTR")
@@ -139,12 +170,9 @@ IOCTL_WORDS = (b"FICLONE", b"FIDEDUPERANGE", b"SETFLAGS", b"FSSETXATTR")
 def _source(context: Context, call: Call, arg: Arg) -> Operand | None:
     """Return the file of a descriptor, decoded by strace or, as for FICLONE, not."""
     if isinstance(arg, Descriptor):
-        return context.file(call.thread, arg)
-    if isinstance(arg, bytes):
-        try:
-            return context.by_number(call.thread, int(arg, 16 if arg[:2] == b"0x" else 10))
-        except ValueError:
-            return None
+        return context.file(call, arg)
+    if isinstance(arg, bytes) and arg[:1].isdigit():
+        return context.by_number(call.thread, integer(arg))
     return None
 
 
@@ -187,6 +215,17 @@ def _mprotect(context: Context, call: Call) -> None:
             )
 
 
+def _mremap(context: Context, call: Call) -> None:  # noqa: ARG001
+    start = call.number(0)
+    for mapping in call.thread.process.mappings:
+        if (
+            call.ok
+            and call.result.value is not None
+            and mapping.start <= start < mapping.start + mapping.length
+        ):
+            mapping.start, mapping.length = call.result.value, call.number(2)
+
+
 def _aio(context: Context, call: Call) -> None:
     blocks = call.args[2]
     if not call.ok or not isinstance(blocks, Group):
@@ -196,11 +235,13 @@ def _aio(context: Context, call: Call) -> None:
             continue
         opcode, target = block.get(b"aio_lio_opcode"), block.get(b"aio_fildes")
         length = block.get(b"aio_nbytes")
-        if isinstance(opcode, bytes) and b"WRITE" in opcode and isinstance(target, Descriptor):
+        if not isinstance(opcode, bytes) or b"WRITE" not in opcode or target is None:
+            continue
+        path = _data_file(context, call, target)
+        if path is not None:
             # How much was written is known only to io_getevents: what was asked for stands in.
-            count = int(length) if isinstance(length, bytes) and length.isdigit() else 1
-            asked = Result(count, None, None, False, None, 0)
-            _wrote(context, call.thread, call.time_ns, target, asked)
+            count = integer(length) if isinstance(length, bytes) else 0
+            context.emit(call, Op.WRITE, path, bytes=count, calls=1, flags=("aio",))
 
 
 _MMAPS = frozenset({b"mmap", b"mmap2"})
@@ -214,7 +255,7 @@ def irrelevant(name: bytes, line: bytes, mappings: list[Mapping]) -> bool:
     """
     if name in _MMAPS:
         return b"MAP_SHARED" not in line and not mappings
-    if name in _MPROTECTS:
+    if name in _MPROTECTS or name == b"mremap":
         return not mappings
     return name == b"ioctl" and not any(word in line for word in IOCTL_WORDS)
 
@@ -224,6 +265,7 @@ HANDLERS: Handlers = {
     b"ioctl": _ioctl,
     **dict.fromkeys(_MMAPS, _mmap),
     **dict.fromkeys(_MPROTECTS, _mprotect),
+    b"mremap": _mremap,
     b"io_submit": _aio,
 }
 """Every call that this module reads, but for the writes."""

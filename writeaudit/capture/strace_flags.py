@@ -23,6 +23,14 @@ _MOUNT_WORDS = (
     (b"MS_MOVE", "move"),
     (b"MS_REC", "rec"),
 )
+_FALLOCATE_WORDS = (
+    (b"FALLOC_FL_KEEP_SIZE", "keep_size"),
+    (b"FALLOC_FL_PUNCH_HOLE", "punch_hole"),
+    (b"FALLOC_FL_COLLAPSE_RANGE", "collapse_range"),
+    (b"FALLOC_FL_ZERO_RANGE", "zero_range"),
+    (b"FALLOC_FL_INSERT_RANGE", "insert_range"),
+    (b"FALLOC_FL_UNSHARE_RANGE", "unshare_range"),
+)
 _MODE_WORDS = {b"S_ISUID": stat.S_ISUID, b"S_ISGID": stat.S_ISGID, b"S_ISVTX": stat.S_ISVTX}
 _TYPE_WORDS = {
     b"S_IFREG": stat.S_IFREG,
@@ -81,6 +89,13 @@ def mount_flags(raw: bytes) -> tuple[str, ...]:
     """Read the flags of mount(2)."""
     given = words(raw)
     return tuple(name for word, name in _MOUNT_WORDS if word in given)
+
+
+@functools.lru_cache(maxsize=64)
+def fallocate_flags(raw: bytes) -> tuple[str, ...]:
+    """Read the mode of fallocate(2)."""
+    given = words(raw)
+    return tuple(name for word, name in _FALLOCATE_WORDS if word in given)
 
 
 @functools.lru_cache(maxsize=1024)

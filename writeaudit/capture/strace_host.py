@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
+import struct
+
+from writeaudit.capture.strace_lexer import strip_deleted
+
+_HANDLE = struct.Struct("=Ii")
+"""struct file_handle: handle_bytes, handle_type; the handle itself follows."""
+_LONGEST_PATH, _PAGE = 4096, 4096
 
 
 class ProcHost:
@@ -67,6 +75,45 @@ class ProcHost:
             return int(fields[b"Tgid"]), int(fields[b"PPid"])
         except (OSError, KeyError, ValueError):
             return None
+
+    def by_handle(self, near: bytes, kind: int, handle: bytes) -> bytes | None:
+        """Return the path of a file in the file system of ``near``; takes CAP_DAC_READ_SEARCH."""
+        try:
+            if not (stat.S_ISDIR(mode := os.stat(near).st_mode) or stat.S_ISREG(mode)):
+                return None  # to open a device may have effects
+            where = os.open(near, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            raw = ctypes.create_string_buffer(_HANDLE.pack(len(handle), kind) + handle)
+            fd = ctypes.CDLL(None, use_errno=True).open_by_handle_at(where, raw, os.O_PATH | os.O_CLOEXEC)
+        finally:
+            os.close(where)
+        if fd < 0:
+            return None
+        try:
+            path = _link(f"/proc/self/fd/{fd}")
+        finally:
+            os.close(fd)
+        # The name of a file that was looked up by its handle alone may not be known to the kernel.
+        return None if path in (None, b"/") or strip_deleted(path or b"")[1] else path
+
+    def text_at(self, tid: int, address: int) -> bytes | None:
+        """Return a string that lies in a process's memory now; what the process does to it is its own."""
+        try:
+            with open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
+                memory.seek(address)
+                raw = b""
+                while len(raw) < _LONGEST_PATH and b"\0" not in raw:
+                    # Not beyond the page: the next one may not be there.
+                    chunk = memory.read(_PAGE - (address + len(raw)) % _PAGE)
+                    if not chunk:
+                        return None  # the process has ended
+                    raw += chunk
+        except (OSError, OverflowError, ValueError):
+            return None
+        text, end, _rest = raw.partition(b"\0")
+        return text if end else None
 
 
 def _link(path: str) -> bytes | None:

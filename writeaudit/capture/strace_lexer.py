@@ -52,6 +52,10 @@ class Group(NamedTuple):
         """Return the value of the first field of that name."""
         return self.items[self.keys.index(key)] if key in self.keys else None
 
+    def all(self, key: bytes) -> list[Arg]:
+        """Return the values of all fields of that name."""
+        return [item for item, name in zip(self.items, self.keys, strict=True) if name == key]
+
 
 Arg: TypeAlias = Text | Descriptor | Group | bytes
 """A bare word is bytes."""
@@ -159,7 +163,7 @@ def _skip(line: bytes, pos: int) -> int:
 def _general(line: bytes, pos: int) -> tuple[Arg, int]:
     """Read one argument of any shape: the first value counts, what strace adds to it does not.
 
-    (``[0] => [3]``: what went in; ``BTRFS_IOC_CLONE or FICLONE``: all of the words.)
+    (``[0] => [3]``: what went in; ``{…} => {…}``: the fields of both; ``BTRFS_IOC_CLONE or FICLONE``: all of the words.)
     """
     first: Arg | None = None
     words: list[bytes] = []
@@ -186,6 +190,9 @@ def _general(line: bytes, pos: int) -> tuple[Arg, int]:
             raise UnparsedLine(f"no argument at byte {pos}")
         if first is None and not words:
             first = value
+        elif isinstance(value, Group) and isinstance(first, Group) and any(value.keys):
+            # What the kernel filled in: {src_length=9, …} => {info=[…]}.
+            first = Group(first.items + value.items, first.keys + value.keys)
     return (b" ".join(words) if first is None else first), pos
 
 

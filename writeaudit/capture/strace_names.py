@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from writeaudit.capture.strace_context import Call, Context, Handlers, flagged, has_name, text_of
-from writeaudit.capture.strace_flags import mode_bits, open_flags
+from writeaudit.capture.strace_context import Call, Context, Handlers, flagged, has_name, integer, text_of
+from writeaudit.capture.strace_flags import fallocate_flags, mode_bits, open_flags
 from writeaudit.capture.strace_lexer import Arg, Group, Text, strip_deleted
-from writeaudit.capture.strace_state import OpenFile
+from writeaudit.capture.strace_state import OpenFile, Place, joined
 from writeaudit.events import Op, Operand
 
 
@@ -93,7 +93,7 @@ def _named(context: Context, call: Call) -> None:
         (name == b"NULL" and op is Op.UTIME)
         or (isinstance(name, Text) and not name.value and b"AT_EMPTY_PATH" in flags)
     ):
-        path = context.file(call.thread, base)
+        path = context.file(call, base)
     elif not _unreadable(call, name):
         path = context.named(call.thread, base, name, follow=follow)
         if path.name is None and isinstance(name, Text):
@@ -105,18 +105,20 @@ def _named(context: Context, call: Call) -> None:
         mode, fmt = mode_bits(call.word(shape.mode))
         if op is Op.MKNOD and fmt is not None:
             path = path._replace(fmt=fmt)
+            mode = (mode or 0) | fmt
     xattr = None if shape.xattr is None else text_of(call.args, shape.xattr)
     context.emit(call, op, path, follow=follow, mode=mode, spelled=spelled, xattr=xattr)
 
 
 def _on_file(context: Context, call: Call) -> None:
     shape = _ON_FILE[call.name]
-    path = context.file(call.thread, call.args[0])
+    path = context.file(call, call.args[0])
     if path is None:
         return
     mode = None if shape.mode is None else mode_bits(call.word(shape.mode))[0]
     xattr = None if shape.xattr is None else text_of(call.args, shape.xattr)
-    context.emit(call, shape.op, path, mode=mode, xattr=xattr)
+    flags = fallocate_flags(call.word(1)) if shape.op is Op.FALLOCATE else ()
+    context.emit(call, shape.op, path, flags=flags, mode=mode, xattr=xattr)
 
 
 def _open(context: Context, call: Call) -> None:
@@ -148,30 +150,26 @@ def _opened(
         return
     thread, result = call.thread, call.result
     flags = open_flags(flag_words)
-    spelled: bytes | None = None
     if result.path is not None and result.value is not None:
         if base is not None:
             context.directory(thread, base)
         path_bytes, deleted = result.path, result.deleted
         if context.deleted_inside and not deleted:
             path_bytes, deleted = strip_deleted(path_bytes)
-        table = thread.files.open
-        context.ledger.settle(table.get(result.value), context.out)
-        file = table[result.value] = OpenFile(path_bytes, deleted)
+        file = context.now_open(thread, result.value, OpenFile(path_bytes, deleted))
         if flags.created and not deleted:
             file.is_file = True
         if has_name(path_bytes, deleted=deleted):
             path = context.opened(thread, path_bytes, deleted=deleted)
         else:  # a pipe, through /proc/self/fd: named, but no file
             path = context.named(thread, base, name)
-        if isinstance(name, Text):
-            spelled = name.value if path.name is None else None
-            if name.truncated:
-                context.truncated += 1
     else:
         path = context.named(thread, base, name, follow=flags.follow)
-        if path.name is None and isinstance(name, Text):
-            spelled = name.value
+        if result.value is not None and call.ok and path.base is not None and path.name is not None:
+            # Its path is longer than the kernel tells.
+            known = joined(Place(path.base), path.name)
+            context.now_open(thread, result.value, OpenFile(known, deleted=False, hidden=True))
+    spelled = name.value if path.name is None and isinstance(name, Text) else None
     context.emit(
         call,
         Op.OPEN,
@@ -186,11 +184,33 @@ def _opened(
 
 
 def _open_handle(context: Context, call: Call) -> None:
-    # A handle is no name: what it leads to is known only once it is open.
-    result = call.result
-    if result.path is None or result.value is None:
+    """A handle is no name, and strace does not tell what it led to."""
+    result, mount, handle = call.result, context.file(call, call.args[0]), call.args[1]
+    if not call.ok or result.value is None:
+        return  # what it stood for, if anything, was not touched
+    path: bytes | None = result.path
+    if path is None and isinstance(handle, Group) and mount is not None and mount.base is not None:
+        kind, content = handle.get(b"handle_type"), handle.get(b"f_handle")
+        if isinstance(kind, bytes) and isinstance(content, Text) and not content.truncated:
+            path = context.host.by_handle(mount.base, integer(kind), content.value)
+    if path is None:
+        context.blind(
+            "open_by_handle",
+            "a file was opened by its handle (open_by_handle_at), and could not be found by it later; "
+            "the ebpf backend sees which one it was",
+        )
         return
-    _opened(context, call, None, Text(b"", truncated=False), call.word(2), b"")
+    words = call.word(2)
+    flags = open_flags(words)
+    context.now_open(call.thread, result.value, OpenFile(path, deleted=False))
+    context.emit(
+        call,
+        Op.OPEN,
+        context.opened(call.thread, path, deleted=False),
+        access=flags.access,
+        flags=flags.names,
+        created=False,
+    )
 
 
 def _link(context: Context, call: Call) -> None:
@@ -204,7 +224,7 @@ def _link(context: Context, call: Call) -> None:
     follow = b"AT_SYMLINK_FOLLOW" in flags
     source: Operand | None = None
     if old_base is not None and isinstance(old, Text) and not old.value and b"AT_EMPTY_PATH" in flags:
-        source = context.file(thread, old_base)
+        source = context.file(call, old_base)
     if source is None:
         source = context.named(thread, old_base, old, follow=follow)
     context.emit(

@@ -21,6 +21,7 @@ from writeaudit.capture import strace_data, strace_names, strace_tree
 from writeaudit.capture.interface import ProcessExec, ProcessExit, ProcessStart, Record
 from writeaudit.capture.strace_context import Call, Context, Handlers, merged
 from writeaudit.capture.strace_data import WRITES, irrelevant, write_line, writes_file
+from writeaudit.capture.strace_newer import unknown_call
 from writeaudit.capture.strace_lexer import (
     Descriptor,
     Group,
@@ -41,7 +42,7 @@ _UNFINISHED = b" <unfinished ...>"
 _DETACHED = b" <detached ...>"
 _CLONES = frozenset({b"clone", b"clone2", b"clone3", b"fork", b"vfork"})
 _EXECS = frozenset({b"execve", b"execveat"})
-_MANY = frozenset({b"mmap", b"mmap2", b"mprotect", b"pkey_mprotect", b"ioctl"})
+_MANY = frozenset({b"mmap", b"mmap2", b"mprotect", b"pkey_mprotect", b"mremap", b"ioctl"})
 _OPENS = frozenset({b"open", b"openat", b"openat2"})
 _CHANGING_OPEN = (b"O_CREAT", b"O_TRUNC", b"O_TMPFILE")
 _HARMLESS = (
@@ -257,6 +258,8 @@ class TraceParser:
             self._cloned(call, child)
         else:
             handler = _HANDLERS.get(name)
+            if handler is None and name.startswith(b"syscall_0x"):
+                handler = unknown_call
             if handler is None:
                 raise UnparsedLine("a call that was not asked for")
             handler(context, call)

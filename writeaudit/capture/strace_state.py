@@ -48,6 +48,12 @@ class Host(Protocol):
     def parent(self, tid: int) -> tuple[int, int] | None:
         """Return the process that a thread belongs to, and that process's parent."""
 
+    def by_handle(self, near: bytes, kind: int, handle: bytes) -> bytes | None:
+        """Return the path of a file in the file system of ``near`` (open_by_handle_at(2))."""
+
+    def text_at(self, tid: int, address: int) -> bytes | None:
+        """Return a string that lies in a process's memory now."""
+
 
 class NoHost:
     """A host that knows nothing: for reading a trace afterwards."""
@@ -84,6 +90,14 @@ class NoHost:
         """Return None."""
         return None
 
+    def by_handle(self, near: bytes, kind: int, handle: bytes) -> bytes | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def text_at(self, tid: int, address: int) -> bytes | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
 
 @dataclass(slots=True, eq=False)
 class OpenFile:
@@ -91,6 +105,8 @@ class OpenFile:
 
     path: bytes
     deleted: bool
+    hidden: bool = False
+    """Its path is too long for strace to show: it is known only from the call that opened it."""
     key: int | None = None
     """Its `file_key` once it was written to."""
     bytes: int = 0

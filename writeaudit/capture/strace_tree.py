@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from writeaudit.capture.interface import MountsChanged
-from writeaudit.capture.strace_context import Call, Context, Handlers, flagged
+from writeaudit.capture.strace_context import Call, Context, Handlers, flagged, is_number
 from writeaudit.capture.strace_flags import mount_flags
 from writeaudit.capture.strace_lexer import Text
 from writeaudit.capture.strace_state import Thread, joined
@@ -24,9 +24,11 @@ def _chdir(context: Context, call: Call) -> None:
         return
     thread = call.thread
     if call.name == b"fchdir":
-        found = context.descriptor(call.args[0])
-        if found is not None and found.path.startswith(b"/"):
-            thread.place.cwd, thread.place.cwd_deleted = found.path, found.deleted
+        path, deleted = context.directory(thread, call.args[0])
+        if path is not None:
+            thread.place.cwd, thread.place.cwd_deleted = path, deleted
+        elif is_number(call.args[0]):
+            context.lose("undecoded")  # every name from here on depends on it
         return
     name = call.args[0]
     if not isinstance(name, Text):
@@ -75,7 +77,7 @@ def _move_mount(context: Context, call: Call) -> None:
     def side(base: int, empty: bytes) -> Operand:
         name = args[base + 1]
         if isinstance(name, Text) and not name.value and empty in flags:
-            found = context.file(thread, args[base])
+            found = context.file(call, args[base])
             if found is not None:
                 return found
         return context.named(thread, args[base], name)
@@ -104,15 +106,18 @@ def _pivot_root(context: Context, call: Call) -> None:
     _mounts_changed(context, call)
 
 
-def new_namespace(context: Context, thread: Thread, time_ns: int) -> None:
-    """Note that a thread is in another mount namespace from now on."""
+def new_namespace(context: Context, thread: Thread, time_ns: int, *, may_be_ours: bool = False) -> None:
+    """Note that a thread is in another mount namespace from now on.
+
+    ``may_be_ours``: it may have come back to writeaudit's own.
+    """
     found = context.host.mount_ns(thread.tid)
     thread.mount_ns = None if found == context.own_mount_ns else found
-    if found is None:
+    if not may_be_ours or found is None or thread.mount_ns is not None:
         context.blind(
             "namespace",
-            "a process was gone before its mount namespace could be looked up: its paths are taken "
-            "for those of writeaudit's own; the ebpf backend sees the namespace itself",
+            "a process had a mount namespace of its own: its paths are those that it saw, which may stand "
+            "for other files outside; the ebpf backend tells which",
         )
     context.out.append(MountsChanged(time_ns, thread.process.pid))
 
@@ -125,8 +130,8 @@ def _unshare(context: Context, call: Call) -> None:
     flags = call.word(index).split(b"|")
     if b"CLONE_FS" in flags or b"CLONE_NEWNS" in flags:
         thread.place = thread.place.copy()
-    if b"CLONE_NEWNS" in flags or (index and flags == [b"0"]):
-        new_namespace(context, thread, call.time_ns)
+    if b"CLONE_NEWNS" in flags or (index and _may_be_mounts(context, call, flags)):
+        new_namespace(context, thread, call.time_ns, may_be_ours=bool(index))
         if index:
             # setns(2) also moves the root and the working directory to the new namespace's root.
             thread.place.root = b"/"
@@ -134,6 +139,15 @@ def _unshare(context: Context, call: Call) -> None:
     if b"CLONE_FILES" in flags:
         thread.files.users -= 1
         thread.files = thread.files.copy()
+
+
+def _may_be_mounts(context: Context, call: Call, flags: list[bytes]) -> bool:
+    """Whether a setns that does not say what it enters can have entered a mount namespace."""
+    if flags != [b"0"]:
+        return False
+    found = context.descriptor(call.args[0])
+    # ``net:[4026531840]`` once nobody has it mounted, ``/run/netns/blue`` as long as it is.
+    return found is None or found.path[:1] == b"/" or found.path.startswith(b"mnt:")
 
 
 def _io_uring(context: Context, call: Call) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import click
@@ -36,6 +37,7 @@ def command(
     from writeaudit.analysis.fail_on import parse_fail_on
     from writeaudit.recording import Recording
 
+    gc.disable()  # as in run.py
     failing = parse_fail_on(fail_on)
     with Recording(recording_path(recording)) as opened:
         examined = pipeline.examine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -51,6 +52,11 @@ Examples:
     show_default=True,
     help="Size of the kernel's event buffer: a power of two such as 64M.",
 )
+@click.option(
+    "--probes",
+    metavar="DIR",
+    help="Run the BPF programs from this copy of their sources (ebpf: needs clang; bcc).",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No summary and no progress, only errors.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 def command(
@@ -65,6 +71,7 @@ def command(
     user: str | None,
     linger: float,
     buffer: str,
+    probes: str | None,
     quiet: bool,
     command: tuple[str, ...],
 ) -> int:
@@ -74,13 +81,22 @@ def command(
     goes to standard error, and the exit status is the command's own unless it succeeded and
     the audit did not come out clean (100: findings, 101: incomplete).
     """
+    # Nothing here makes cycles that matter, and every event makes objects: looking for cycles
+    # among them would take a quarter of the time.
+    gc.disable()
+    from writeaudit.capture.interface import Limits
+
+    limits = Limits(buffer_bytes=parse_size(buffer), linger_s=linger)
+    if backend in (AUTO, "ebpf") and probes is None:
+        from writeaudit.capture import ebpf
+
+        ebpf.load_ahead(limits)  # takes as long as the imports that follow
     from writeaudit import pipeline
     from writeaudit.analysis.fail_on import parse_fail_on
+    from writeaudit.capture.interface import Command
     from writeaudit.recording import Recording
-    from writeaudit.capture.interface import Command, Limits
 
     failing = parse_fail_on(fail_on)
-    limits = Limits(buffer_bytes=parse_size(buffer), linger_s=linger)
     who = command_user(user, os.environ)
     env = command_environment(who, os.environb)
     argv = tuple(os.fsencode(word) for word in command)
@@ -99,6 +115,7 @@ def command(
         Command(argv, env, who),
         path,
         backend=backend,
+        probes=probes,
         policy=pipeline.kept_policy(policy),
         owner=owner,
         limits=limits,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Mapping
 
 from writeaudit.capture.interface import Credentials
@@ -14,8 +15,6 @@ _USER_PROGRAMS = (".local/bin", ".cargo/bin")
 
 def credentials_of(name: str) -> Credentials:
     """Return the credentials of a user, by name or number. Raises UsageError."""
-    import pwd
-
     try:
         entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
     except KeyError:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 
 from writeaudit.events import Certainty
 
+_OPENED_LIMIT = 100_000
 _MAX_LINKS = 40
 """The kernel's own limit (path_resolution(7))."""
 
@@ -54,11 +55,13 @@ class Names:
         self._cache: dict[tuple[bytes, bytes], bytes] = {}
         self._was_directory: frozenset[bytes] = frozenset()
         self._moved: Mapping[bytes, bytes] = {}
+        self._opened: set[bytes] = set()
 
     def forget_disk(self) -> None:
         """Mounts changed: what was read from the disk may lie under another mount now."""
         self._root = Node(Kind.DIRECTORY)
         self._cache.clear()
+        self._opened.clear()
 
     def look_ahead(self, directories: frozenset[bytes], moved: Mapping[bytes, bytes]) -> None:
         """Take what events still to come prove: names removed as directories, names that moved."""
@@ -84,6 +87,7 @@ class Names:
         node = self._find(path)
         if node is not None:
             self._cache.clear()
+            self._opened.clear()
             node.kind, node.target, node.looked_ns, node.children = Kind.UNKNOWN, b"", 0, {}
 
     def _find(self, path: bytes) -> Node | None:
@@ -202,9 +206,18 @@ class Names:
         node = self._node(path)
         if node.kind is Kind.SYMLINK or kind is Kind.SYMLINK:
             self._cache.clear()
+            self._opened.discard(path)
         node.kind = kind
         node.target = target
         node.looked_ns = 0
+
+    def opened(self, path: bytes, *, directory: bool) -> None:
+        """A file was opened under a name; as `made`, and quick where that is known already."""
+        if path in self._opened:
+            return
+        self.made(path, Kind.DIRECTORY if directory else Kind.OTHER)
+        if len(self._opened) < _OPENED_LIMIT:
+            self._opened.add(path)
 
     def linked(self, source: bytes, path: bytes) -> None:
         """A name became another name of a file: a symlink, if that was one."""
@@ -216,6 +229,7 @@ class Names:
         node = self._node(path)
         if node.kind is not Kind.OTHER:
             self._cache.clear()
+        self._opened.discard(path)
         node.kind = Kind.ABSENT
         node.target = b""
         node.looked_ns = 0
@@ -228,6 +242,9 @@ class Names:
         node = self._node(old)
         if node.kind is not Kind.OTHER or node.children or node.looked_ns:
             self._cache.clear()
+            self._opened.clear()
+        self._opened.discard(old)
+        self._opened.discard(new)
         moved = Node(node.kind, node.target)
         moved.children = node.children
         node.kind, node.target, node.looked_ns, node.children = Kind.ABSENT, b"", 0, {}
@@ -239,6 +256,7 @@ class Names:
     def exchanged(self, one: bytes, other: bytes) -> None:
         """Two names changed places."""
         self._cache.clear()
+        self._opened.clear()
         a, b = self._node(one), self._node(other)
         a.kind, b.kind = b.kind, a.kind
         a.target, b.target = b.target, a.target

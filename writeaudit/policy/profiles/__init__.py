@@ -8,35 +8,31 @@ there: ``install`` (cache, environment and temporary files are writable, nothing
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 
 from writeaudit.errors import PolicyError
 from writeaudit.judgement import Policy
-from writeaudit.policy.profiles import bun, cargo, conda, generic, npm, pdm, pip, pipenv, pnpm, poetry, uv
 from writeaudit.policy.profiles.command import recognise
 from writeaudit.policy.profiles.context import Context, Mode
 from writeaudit.policy.zones import with_devices
 
-_GATHER: dict[str, Callable[[Context], None]] = {
-    "uv": uv.gather,
-    "pip": pip.gather,
-    "poetry": poetry.gather,
-    "pdm": pdm.gather,
-    "pipenv": pipenv.gather,
-    "conda": conda.gather,
-    "npm": npm.gather,
-    "pnpm": pnpm.gather,
-    "bun": bun.gather,
-    "cargo": cargo.gather,
-    "generic": generic.gather,
-}
+_TOOLS = ("uv", "pip", "poetry", "pdm", "pipenv", "conda", "npm", "pnpm", "bun", "cargo", "generic")
+"""Each is a module of this package with a function ``gather``, imported when it is needed."""
+
+
+def _gather(tool: str) -> Callable[[Context], None]:
+    gather: Callable[[Context], None] = importlib.import_module(f"{__name__}.{tool}").gather
+    return gather
+
+
 _MODES = tuple(mode.value for mode in Mode)
 
 
 def known_profiles() -> tuple[str, ...]:
     """Return every profile's name: the modes, then the tools (which may be followed by /MODE)."""
-    return (*_MODES, *_GATHER)
+    return (*_MODES, *_TOOLS)
 
 
 def check_profile(name: str) -> tuple[str | None, Mode]:
@@ -47,14 +43,14 @@ def check_profile(name: str) -> tuple[str | None, Mode]:
     tool, slash, mode = name.partition("/")
     if not slash and tool in _MODES:
         return None, Mode(tool)
-    if tool in _GATHER and (mode in _MODES or not slash):
+    if tool in _TOOLS and (mode in _MODES or not slash):
         return tool, Mode(mode or Mode.INSTALL)
-    wrong, allowed = (mode, list(_MODES)) if tool in _GATHER else (tool, list(known_profiles()))
+    wrong, allowed = (mode, list(_MODES)) if tool in _TOOLS else (tool, list(known_profiles()))
     close = difflib.get_close_matches(wrong, allowed, n=1)
     raise PolicyError(
         f"unknown profile {name!r}",
         hint=(f"Did you mean {close[0]!r}? " if close else "")
-        + f"Known are {' and '.join(_MODES)}, a tool ({', '.join(_GATHER)}), or both, such as uv/frozen.",
+        + f"Known are {' and '.join(_MODES)}, a tool ({', '.join(_TOOLS)}), or both, such as uv/frozen.",
     )
 
 
@@ -71,6 +67,6 @@ def discover(
     context = Context(run, mode)
     context.temporary()
     tool = tool or run.tool
-    _GATHER[tool](context)
+    _gather(tool)(context)
     name = f"{tool}/{mode.value}"
     return with_devices(Policy(name, f"profile {name}", context.zones(), tool))
