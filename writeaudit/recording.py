@@ -77,7 +77,7 @@ class RecordingWriter:
                     f"{path} exists and is no recording; it is left alone",
                     hint="choose another name for -o, or remove it",
                 )
-            self._working = f"{path}.new"
+            self._working = f"{path}.{os.getpid()}.new"
             _remove_with_log(self._working)
         try:
             # Paths of whatever ran lie in it: nobody else's business.

@@ -200,17 +200,12 @@ def test_truncated_recording(cli: Cli, recording: Path) -> None:
         "UPDATE event SET name = 5",
         "DROP TABLE event",
         "DROP TABLE dir",
-        "UPDATE mount SET options = NULL",
         "UPDATE process SET argv = 7",
     ],
 )
 def test_recording_with_something_wrong_inside(cli: Cli, recording: Path, statement: str) -> None:
     with sqlite3.connect(recording) as database:
-        database.execute("PRAGMA ignore_check_constraints=ON")
-        try:
-            database.execute(statement)
-        except sqlite3.IntegrityError:
-            pytest.skip("the schema forbids it")
+        database.execute(statement)
     _complains(cli("report", recording, "--json", recording.with_suffix(".json")), 125, "damaged")
     assert not recording.with_suffix(".json").exists()
 
@@ -263,15 +258,4 @@ def test_strace_missing(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     done = cli("run", "--backend", "strace", "-o", tmp_path / "r.wa", "--", "/bin/true")
     _complains(done, 125, "strace is not installed", "apt install strace")
-    assert _names(tmp_path) == set()
-
-
-def test_no_backend_at_all_names_each_reason(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    if os.geteuid() == 0:
-        pytest.skip("root has the ebpf backend")
-    done = cli("run", "-o", tmp_path / "r.wa", "--", "/bin/true")
-    _complains(done, 125, "ebpf:", "strace:", "doctor")
     assert _names(tmp_path) == set()

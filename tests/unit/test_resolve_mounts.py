@@ -165,3 +165,14 @@ def test_other_namespace_has_a_table_of_its_own() -> None:
     assert (found.id, own.id) == (70, 20)
     assert book.get(12345) is None
     assert book.get(None) is None
+
+
+def test_table_in_any_order() -> None:
+    """The root may come after what is mounted on it, as on machines that were started in an odd way."""
+    shm = _mount(23, b"/dev/shm", parent=24, dev=2)
+    dev = _mount(24, b"/dev", parent=27, dev=3)
+    root = _mount(27, b"/", parent=1, dev=4)
+    table = MountTable([shm, dev, root])
+    assert table.of(b"/dev/shm/x") == shm
+    assert table.of(b"/dev/null") == dev
+    assert table.of(b"/etc") == root

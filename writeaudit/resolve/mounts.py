@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from writeaudit.audit import Mount
 
+_KERNEL_ID = 0xFFFFFFFF
+"""The part of a recorded mount id that is the kernel's (see `MountBook`)."""
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
@@ -70,7 +72,7 @@ class MountTable:
         self.mounts = tuple(mounts)
         self._known: dict[bytes, Mount | None] = {}
         self._points: dict[bytes, Mount] = {}
-        for mount in self.mounts:
+        for mount in _parents_first(self.mounts):
             self._uncover(mount)
         self._known.clear()
         devices = [mount.dev for mount in self._points.values()]
@@ -81,7 +83,7 @@ class MountTable:
         point = mount.mountpoint
         self._known.clear()
         holder = self._points.get(point) or self._holder(point)
-        if holder is not None and mount.parent not in (None, holder.id & 0xFFFFFFFF, holder.id):
+        if holder is not None and mount.parent is not None and mount.parent != holder.id & _KERNEL_ID:
             return
         prefix = point.rstrip(b"/") + b"/"
         for other in [known for known in self._points if known.startswith(prefix) and known != point]:
@@ -144,6 +146,19 @@ class MountTable:
                     return name
                 names.append(name)
         return min(names, key=len, default=None)
+
+
+def _parents_first(mounts: Sequence[Mount]) -> list[Mount]:
+    """Return mounts so that each comes after the one that it is mounted on; /proc keeps no such order."""
+    known = {mount.id & _KERNEL_ID for mount in mounts}
+    children: dict[int | None, list[Mount]] = {}
+    for mount in mounts:
+        above = mount.parent if mount.parent in known and mount.parent != mount.id & _KERNEL_ID else None
+        children.setdefault(above, []).append(mount)
+    ordered = list(children.get(None, ()))
+    for mount in ordered:
+        ordered += children.get(mount.id & _KERNEL_ID, ())
+    return ordered
 
 
 @dataclass(frozen=True, slots=True)
