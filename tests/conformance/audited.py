@@ -56,12 +56,14 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float = 120,
     may_fail: bool = False,
+    user: int | None = None,
 ) -> Audited:
     """Run a command with ``ground`` as its working directory.
 
     ``prepare`` runs before the tree is read for the first time. The workload tells its story on
     the descriptor WA_STORY_FD. Fails (AssertionError) if no recording came of it, or if the
-    workload failed (a call of it went another way than it says) unless it ``may_fail``.
+    workload failed (a call of it went another way than it says) unless it ``may_fail``. ``user``:
+    the number of the user, and of the group, as whom writeaudit and the workload run.
     """
     limits = limits or Limits()
     prepare()
@@ -74,7 +76,7 @@ def run(
     try:
         done = subprocess.run(
             [
-                sys.executable, "-m", "tests.conformance.recorder", backend, recording,
+                *_as(user), sys.executable, "-m", "tests.conformance.recorder", backend, recording,
                 str(limits.buffer_bytes), str(limits.linger_s), *map(str, argv),
             ],
             cwd=ground,
@@ -115,6 +117,14 @@ def run(
         {mount.id: mount for mount in mounts},
         processes,
     )
+
+
+def _as(user: int | None) -> tuple[str, ...]:
+    """Return what makes a command that of another user, who may read whatever root's Python needs."""
+    if user is None:
+        return ()
+    ids = (f"--reuid={user}", f"--regid={user}", "--clear-groups")
+    return ("setpriv", *ids, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
 
 
 def _concerns(event: FsEvent, root: bytes) -> bool:

@@ -50,17 +50,29 @@ TABLE: tuple[Difference, ...] = (
     Difference(
         "setuid",
         _STRACE,
-        "Set-user-ID programs run without the rights that they should gain, and may fail for it.",
-        "strace's filter (--seccomp-bpf) takes effect only with no_new_privs (prctl(2)).",
+        "Programs that gain rights (setuid, setgid, file capabilities) run without them, and may fail for "
+        "it, unless writeaudit is run by root.",
+        "The kernel gives no rights to a process that is traced by somebody who has fewer (execve(2)).",
+        said="setuid",
     ),
     Difference(
         "mount-namespaces",
         _STRACE,
-        "Paths of a process in a mount namespace of its own that has ended before it could be looked at.",
-        "strace prints paths as the process sees them; what they mean is to be read in /proc only as long "
-        "as it lives.",
+        "What the paths of a process in a mount namespace of its own stand for outside of it.",
+        "strace prints paths as the process sees them, and what they mean could be read in /proc only later, "
+        "if at all.",
         fields=frozenset({"path", "source"}),
         said="namespace",
+    ),
+    Difference(
+        "younger-calls",
+        _STRACE,
+        "File names of system calls that are younger than the strace: fchmodat2 before strace 6.6, "
+        "setxattrat, removexattrat and file_setattr in most.",
+        "strace then prints addresses in the memory of the process, which goes on running.",
+        unseen=True,
+        extra=True,
+        said="unknown_calls",
     ),
     Difference(
         "io_uring",

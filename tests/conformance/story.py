@@ -63,7 +63,7 @@ def compare(steps: Sequence[Step], events: Sequence[FsEvent], backend: str) -> l
     found = [(event.op.value, event.path, event.source, event.result) for event in events]
     complaints: list[str] = []
     spare = {
-        (step.op, step.path) for step in expected for name in step.but if name in known and known[name].extra
+        (step.op, step.path) for step in steps for name in step.but if name in known and known[name].extra
     }
     matcher = difflib.SequenceMatcher(None, wanted, found, autojunk=False)
     for tag, low, high, from_, to in matcher.get_opcodes():

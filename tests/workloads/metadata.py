@@ -10,6 +10,7 @@ from tests.workloads.calls import CWD, attempt, do, put, quiet, says
 _NOFOLLOW, _EMPTY = 0x100, 0x1000
 _SETFLAGS, _FSSETXATTR = 0x40086602, 0x401C5820
 _NODUMP = 0x40
+_YOUNG = "younger-calls"
 
 
 def opened(path: bytes, flags: int = os.O_RDWR) -> int:
@@ -30,8 +31,8 @@ def modes(dirfd: int) -> None:
     do(says("chmod", b"no", result="ENOENT"), "chmod", b"no", 0o600)
     fd = opened(b"d/f")
     do(says("chmod", b"d/f", mode=0o4711), "fchmod", fd, 0o4711)
-    attempt(says("chmod", b"d/f", mode=0o644), "fchmodat2", fd, b"", 0o644, _EMPTY)
-    attempt(says("chmod", b"l", mode=0o600), "fchmodat2", CWD, b"l", 0o600, _NOFOLLOW)
+    attempt(says("chmod", b"d/f", mode=0o644, but=_YOUNG), "fchmodat2", fd, b"", 0o644, _EMPTY)
+    attempt(says("chmod", b"l", mode=0o600, but=_YOUNG), "fchmodat2", CWD, b"l", 0o600, _NOFOLLOW)
     do(says("chmod", b"d", mode=0o2755), "fchmod", dirfd, 0o2755)
     do(says("chmod", b"d/f", mode=0o604), "chmod", b"/proc/self/fd/%d" % fd, 0o604)
     quiet("close", fd)

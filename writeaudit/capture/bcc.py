@@ -40,6 +40,7 @@ class BccBackend:
 
     name = "bcc"
     tier = "base"
+    engine = "bcc"
 
     def __init__(self, probes: str | None = None) -> None:
         self._probes = probes

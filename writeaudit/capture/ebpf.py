@@ -29,6 +29,7 @@ class EbpfBackend:
 
     name = "ebpf"
     tier = "base"
+    engine = "libbpf"
 
     def check(self) -> None:
         """Raise `BackendUnavailable` if it cannot run here. Loads nothing into the kernel."""

@@ -113,6 +113,8 @@ class Backend(Protocol):
 
     name: str
     tier: str
+    engine: str
+    """What does the work: libbpf, bcc, strace."""
 
     def check(self) -> None:
         """Raise `BackendUnavailable` (reason, remedy) if it cannot run here; costs little."""

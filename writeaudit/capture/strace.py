@@ -94,6 +94,7 @@ class StraceBackend:
 
     name = "strace"
     tier = "ptrace"
+    engine = "strace"
 
     def __init__(self, program: str | None = None) -> None:
         """Use the strace called ``program`` instead of the one on PATH."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import sys
 
 import click
 
-from writeaudit.commands.options import audit_status, policy_options, recording_path
+from writeaudit.commands.options import audit_status, policy_options, recording_path, show_summary
 
 
 @click.command(
@@ -49,7 +48,5 @@ def command(
             zones=zones,
         )
         if not quiet:
-            from writeaudit.report.terminal import write_summary
-
-            write_summary(examined.report, sys.stderr, {"recording": opened.path})
+            show_summary(examined, {"recording": opened.path})
         return audit_status(examined)

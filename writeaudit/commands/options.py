@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -86,6 +87,17 @@ def write_reports(
         if path != "-":
             written[name] = os.path.abspath(path)
     return written
+
+
+def show_summary(examined: Examined, outputs: Mapping[str, str]) -> None:
+    """Write the summary to standard error. That nobody reads it to the end changes no exit status."""
+    from writeaudit.report.terminal import write_summary
+
+    try:
+        write_summary(examined.report, sys.stderr, outputs)
+        sys.stderr.flush()
+    except (OSError, SystemExit):  # rich turns a broken pipe into SystemExit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def audit_status(examined: Examined) -> int:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gc
-import sys
 
 import click
 
-from writeaudit.commands.options import output_options, policy_options, recording_path, write_reports
+from writeaudit.commands.options import (
+    output_options,
+    policy_options,
+    recording_path,
+    show_summary,
+    write_reports,
+)
 
 
 @click.command(
@@ -48,9 +53,7 @@ def command(
         )
         written = write_reports(examined, {"html": html, "json": json})
         if html is None and json is None:
-            from writeaudit.report.terminal import write_summary
-
-            write_summary(examined.report, sys.stderr, {"recording": opened.path})
+            show_summary(examined, {"recording": opened.path})
         else:
             for name, path in written.items():
                 click.echo(f"writeaudit: {name} report: {path}", err=True)

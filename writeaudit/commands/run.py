@@ -11,7 +11,13 @@ from pathlib import Path
 import click
 
 from writeaudit.capture.select import AUTO, names
-from writeaudit.commands.options import audit_status, output_options, policy_options, write_reports
+from writeaudit.commands.options import (
+    audit_status,
+    output_options,
+    policy_options,
+    show_summary,
+    write_reports,
+)
 from writeaudit.commands.users import command_environment, command_user
 from writeaudit.errors import OutputError, UsageError
 
@@ -129,9 +135,7 @@ def command(
         examined = pipeline.examine(opened, fail_on=failing, fail_on_words=fail_on or ("error",))
         written = write_reports(examined, {"html": html, "json": json}, owner)
         if not quiet:
-            from writeaudit.report.terminal import write_summary
-
-            write_summary(examined.report, sys.stderr, {"recording": path, **written})
+            show_summary(examined, {"recording": os.path.abspath(path), **written})
         outcome = recorded.outcome
         if outcome.signal is not None:
             return 128 + outcome.signal

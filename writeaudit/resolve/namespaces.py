@@ -22,6 +22,8 @@ class Namespace:
         self.table: MountTable | None = None
         self.read_ns = 0
         """When the table was read (CLOCK_MONOTONIC)."""
+        self.read_seq = 0
+        """The last event that was resolved before the table was read."""
         self.changed_ns = 0
         """When its mounts changed last, as far as events say."""
         self.root_fd: int | None = None
@@ -55,20 +57,21 @@ class Namespaces:
             space = self._foreign[mount_ns] = Namespace(Names(_nowhere))
         return space
 
-    def changed(self, time_ns: int, pid: int) -> list[Namespace]:
+    def changed(self, time_ns: int, pid: int, seq: int) -> list[tuple[Namespace, int]]:
         """Take note that mounts changed where a process lives, and read the tables again.
 
-        Returns the namespaces whose table had been read after the change already: what was
-        resolved by it for events before is doubtful.
+        ``seq`` is that of the last event resolved. Returns the namespaces whose table had been
+        read after the change already, each with the last event that was resolved before it was:
+        what later ones, from before the change, were resolved to is doubtful.
         """
         mount_ns = namespace_of(pid)
-        doubtful: list[Namespace] = []
+        doubtful: list[tuple[Namespace, int]] = []
         spaces = [(self._book.own_ns, self.own, "self")]
         if mount_ns is not None and mount_ns != self._book.own_ns:
             spaces.append((mount_ns, self.foreign(mount_ns), str(pid)))
         for number, space, who in spaces:
             if space.read_ns > time_ns and space is not self.own:
-                doubtful.append(space)
+                doubtful.append((space, space.read_seq))
             before = space.table
             now = time.monotonic_ns()
             info = mountinfo_of(who)
@@ -77,12 +80,13 @@ class Namespaces:
             self._book.read(number, info)
             space.table = self._book.tables[number]
             space.read_ns = now
+            space.read_seq = seq
             if space is not self.own:
                 space.changed_ns = max(space.changed_ns, time_ns)
                 self._hold_root(space, pid)
             elif before is not None and before.mounts != space.table.mounts:
                 space.changed_ns = max(space.changed_ns, time_ns)
-                doubtful.append(space)
+                doubtful.append((space, 0))
                 space.names.forget_disk()
         return doubtful
 

@@ -59,6 +59,7 @@ class Resolver:
         self._seq = 0
         self._recent: deque[tuple[int, int, bytes, Namespace, bool]] = deque(maxlen=_RECENT)
         self._doubtful: list[int] = []
+        self._doubted: set[int] = set()
         self._blind = 0
         self.unresolved = 0
 
@@ -96,9 +97,9 @@ class Resolver:
 
     def mounts_changed(self, time_ns: int, pid: int) -> None:
         """Some mount table may differ from here on; `pid` is in the namespace concerned."""
-        for space in self._spaces.changed(time_ns, pid):
+        for space, since in self._spaces.changed(time_ns, pid, self._seq):
             for seq, when, _path, of, changed in self._recent:
-                if of is space and when <= time_ns:
+                if of is space and seq > since and when <= time_ns:
                     self._doubt(seq, changed=changed, foreign=space is not self._spaces.own)
         self._names = self._spaces.own.names
 
@@ -211,12 +212,13 @@ class Resolver:
         for place in (target,) if source is None else (target, source):
             if _WORSE[place.certainty] > _WORSE[certainty]:
                 certainty = place.certainty
-            if ok and place.textual is not None:
+            if place.textual is not None:
                 space = place.space or self._spaces.own
                 self._recent.append((self._seq, raw.time_ns, place.textual, space, changes))
         if truncated or (raw.source is not None and raw.source.truncated):
             certainty = Certainty.LEXICAL
         if certainty is Certainty.LEXICAL and changes:
+            self._doubted.add(self._seq)
             self.unresolved += 1
             self._blind += any(
                 place is not None and place.space not in (None, self._spaces.own)
@@ -225,6 +227,10 @@ class Resolver:
         return certainty
 
     def _doubt(self, seq: int, *, changed: bool, foreign: bool) -> None:
+        """Call an event doubtful; once, however much speaks against it."""
+        if seq in self._doubted:
+            return
+        self._doubted.add(seq)
         self._doubtful.append(seq)
         self.unresolved += changed
         self._blind += changed and foreign
