@@ -104,6 +104,12 @@ struct wa_table {
 
 #ifdef WA_BCC
 
+/* Under their own names bcc would look for these two among all the kernel's symbols, at every call. */
+static long (*read_user)(void *dst, __u32 size, const void *src) = (void *)112;
+static long (*read_user_str)(void *dst, __u32 size, const void *src) = (void *)114;
+#define bpf_probe_read_user read_user
+#define bpf_probe_read_user_str read_user_str
+
 /* Maps, too, are made by the host, which finds their sizes in what this returns. */
 #define WA_MAP(kind, name, key_type, value_type, entries)                    \
 	__u64 wa_map_##name(void)                                            \

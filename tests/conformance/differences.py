@@ -65,6 +65,23 @@ TABLE: tuple[Difference, ...] = (
         said="namespace",
     ),
     Difference(
+        "gone-namespaces",
+        _KERNEL,
+        "Names that cross mounts which a process made in a mount namespace of its own, if it changed them "
+        "again, or was gone, before they could be read. They are recorded as the process spelled them, with "
+        "certainty `lexical`; opened files are known by the kernel's own word all the same.",
+        "A mount table can be read in /proc only as long as the process lives, some milliseconds behind it.",
+        fields=frozenset({"path", "source"}),
+        said="namespace",
+    ),
+    Difference(
+        "soon-gone",
+        _STRACE,
+        "Whether a name that lay there before the run, and was removed within some milliseconds after its "
+        "use, was a symlink: such an event is marked as uncertain (WA903).",
+        "strace prints names as they were passed; what they stood for is looked up a little later.",
+    ),
+    Difference(
         "younger-calls",
         _STRACE,
         "File names of system calls that are younger than the strace: fchmodat2 before strace 6.6, "
@@ -76,9 +93,9 @@ TABLE: tuple[Difference, ...] = (
     ),
     Difference(
         "io_uring",
-        _KERNEL | _STRACE,
+        _STRACE,
         "Operations made through io_uring.",
-        "They make no system call, and system calls are all that is seen.",
+        "They make no system call, and system calls are all that strace sees.",
         unseen=True,
         said="io_uring",
     ),

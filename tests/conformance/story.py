@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.conformance.differences import Difference, differences
 from tests.conformance.wording import describe
-from writeaudit.events import FsEvent
+from writeaudit.events import Certainty, FsEvent
 
 Value = str | int | bool | list[str] | None
 
@@ -77,6 +78,36 @@ def compare(steps: Sequence[Step], events: Sequence[FsEvent], backend: str) -> l
             for event in events[from_:to]
             if (event.op.value, event.path) not in spare
         )
+    return complaints
+
+
+def compare_doubtful(steps: Sequence[Step], events: Sequence[FsEvent], backend: str) -> list[str]:
+    """Return what is wrong where names may be: as told, or else said to be text only.
+
+    Each step needs an event of its own; one of another name will do if its certainty is `lexical`.
+    Events that no step explains are all right only if they are lexical too.
+    """
+    known = differences(backend)
+    exact: dict[tuple[str, bytes, bytes | None, str], deque[FsEvent]] = defaultdict(deque)
+    for event in events:
+        exact[event.op.value, event.path, event.source, event.result].append(event)
+    complaints: list[str] = []
+    missing: list[Step] = []
+    for step in steps:
+        if exact[step.key]:
+            complaints.extend(_fields(step, exact[step.key].popleft(), known))
+        else:
+            missing.append(step)
+    spare = [event for left in exact.values() for event in left]
+    complaints.extend(
+        f"not told:     {describe(event)}" for event in spare if event.certainty is not Certainty.LEXICAL
+    )
+    doubtful = Counter((event.op.value, event.result) for event in spare)
+    for step in missing:
+        if doubtful[step.op, step.result]:
+            doubtful[step.op, step.result] -= 1
+        else:
+            complaints.append(f"not recorded: {_told(step)}")
     return complaints
 
 

@@ -95,7 +95,7 @@ def test_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
     }
     assert len(expected) > 3
     assert names >= expected
-    expected |= {f"writeaudit/_resources/{hatch_build.OBJECT_NAME}"} if KNOWN_PROCESSOR else set()
+    expected |= {f"writeaudit/_resources/{name}" for name in hatch_build.OBJECTS} if KNOWN_PROCESSOR else set()
     assert {name for name in names if "/_resources/" in name} == expected
     tops = {name.split("/")[0] for name in names}
     assert tops == {"writeaudit", f"writeaudit-{__version__}.dist-info"}
@@ -104,9 +104,10 @@ def test_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
 
 
 @pytest.mark.skipif(not KNOWN_PROCESSOR, reason="the probes do not know this processor")
-def test_object_can_be_loaded_by_libbpf(wheel: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", hatch_build.OBJECTS)
+def test_object_can_be_loaded_by_libbpf(wheel: Path, tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        path = Path(archive.extract(f"writeaudit/_resources/{hatch_build.OBJECT_NAME}", tmp_path))
+        path = Path(archive.extract(f"writeaudit/_resources/{name}", tmp_path))
     with path.open("rb") as stream:
         elf = ELFFile(stream)
         assert elf.header.e_machine == "EM_BPF"

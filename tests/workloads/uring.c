@@ -5,6 +5,10 @@
  *   uring           as part of io_uring_enter
  *   uring async     by the kernel's worker threads (IOSQE_ASYNC)
  *   uring polled    taken up by a kernel thread (IORING_SETUP_SQPOLL)
+ *   uring chained   several handed in at once, each after the one before it (IOSQE_IO_LINK)
+ *   uring silent    without a result where there is success (IOSQE_CQE_SKIP_SUCCESS)
+ *   uring fixed     on files of io_uring's own table (IOSQE_FIXED_FILE)
+ *   uring data      operations on the data and attributes of open files
  *
  * Ends with status 77 where the system has no io_uring.
  */
@@ -16,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 static int ring;
 static unsigned char sqe_flags;
@@ -49,6 +54,33 @@ static void begin(unsigned flags)
 	cq_tail = (unsigned *)(cq + params.cq_off.tail);
 	cq_mask = (unsigned *)(cq + params.cq_off.ring_mask);
 	cqes = (struct io_uring_cqe *)(cq + params.cq_off.cqes);
+}
+
+/* Place a request in the queue, to be handed in with the next. */
+static void queue(struct io_uring_sqe request, unsigned char flags)
+{
+	unsigned tail = *sq_tail;
+
+	request.flags |= sqe_flags | flags;
+	sqes[tail & *sq_mask] = request;
+	sq_array[tail & *sq_mask] = tail & *sq_mask;
+	__atomic_store_n(sq_tail, tail + 1, __ATOMIC_RELEASE);
+}
+
+/* Hand in what is queued, and take the results of so many, which must be successes. */
+static void hand_in(unsigned count, unsigned results)
+{
+	if (syscall(SYS_io_uring_enter, ring, count, results, IORING_ENTER_GETEVENTS, NULL, 0) != (long)count)
+		exit(1);
+	for (; results; results--) {
+		int result = cqes[*cq_head & *cq_mask].res;
+
+		if (result < 0) {
+			fprintf(stderr, "queued: %s\n", strerror(-result));
+			exit(result == -EINVAL ? 77 : 1);
+		}
+		__atomic_store_n(cq_head, *cq_head + 1, __ATOMIC_RELEASE);
+	}
 }
 
 /* Hand in one request and wait for its result, which must be an errno (want) or success (0). */
@@ -138,12 +170,110 @@ static void all(void)
 	close(fd);
 }
 
+#define FLAGS "\"flags\": [\"io_uring\"]"
+
+static void chained(void)
+{
+	struct io_uring_sqe r = request(IORING_OP_LINKAT, AT_FDCWD, "one/two", AT_FDCWD);
+
+	queue(request(IORING_OP_MKDIRAT, AT_FDCWD, "one", 0755), IOSQE_IO_LINK);
+	queue(request(IORING_OP_SYMLINKAT, AT_FDCWD, "text", 0), IOSQE_IO_LINK);
+	sqes[(*sq_tail - 1) & *sq_mask].addr2 = (unsigned long)"one/two";
+	r.addr2 = (unsigned long)"one/three";
+	queue(r, IOSQE_IO_LINK);
+	queue(request(IORING_OP_UNLINKAT, AT_FDCWD, "one/two", 0), 0);
+	hand_in(4, 4);
+	tell("mkdir", "one", NULL, "ok", FLAGS ", \"mode\": 493");
+	tell("symlink", "one/two", "text", "ok", FLAGS);
+	tell("link", "one/three", "one/two", "ok", FLAGS);
+	tell("unlink", "one/two", NULL, "ok", FLAGS);
+}
+
+/* A last one with a result tells that the others are done. */
+static void silent(void)
+{
+	queue(request(IORING_OP_MKDIRAT, AT_FDCWD, "quiet", 0700), IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK);
+	queue(request(IORING_OP_MKDIRAT, AT_FDCWD, "quiet/deep", 0700), IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK);
+	queue(request(IORING_OP_MKDIRAT, AT_FDCWD, "loud", 0700), 0);
+	hand_in(3, 1);
+	tell("mkdir", "quiet", NULL, "ok", FLAGS);
+	tell("mkdir", "quiet/deep", NULL, "ok", FLAGS);
+	tell("mkdir", "loud", NULL, "ok", FLAGS);
+}
+
+static void fixed(void)
+{
+	int none[2] = { -1, -1 };
+	struct io_uring_sqe r = request(IORING_OP_OPENAT, AT_FDCWD, "slot", 0600);
+
+	if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, none, 2))
+		exit(77);
+	r.open_flags = O_CREAT | O_EXCL | O_WRONLY;
+	r.file_index = 2;
+	run(r, 0, "openat into a slot");
+	tell("open", "slot", NULL, "ok", "\"access\": \"w\", \"created\": true");
+	r = request(IORING_OP_WRITE, 1, "12345678", 8);
+	r.flags = IOSQE_FIXED_FILE;
+	run(r, 0, "write to a slot");
+	tell("write", "slot", NULL, "ok", FLAGS ", \"bytes\": 8");
+	r = request(IORING_OP_FALLOCATE, 1, NULL, 0);
+	r.addr = 4096;
+	r.flags = IOSQE_FIXED_FILE;
+	run(r, 0, "fallocate in a slot");
+	tell("fallocate", "slot", NULL, "ok", NULL);
+}
+
+static void data(void)
+{
+	struct open_how { unsigned long long flags, mode, resolve; } how = { O_CREAT | O_RDWR, 0640, 0 };
+	struct io_uring_sqe r = request(IORING_OP_OPENAT2, AT_FDCWD, "file", sizeof(how));
+	struct iovec parts[] = { { "abc", 3 }, { "de", 2 } };
+	int ends[2], fd;
+
+	r.addr2 = (unsigned long)&how;
+	fd = run(r, 0, "openat2");
+	tell("open", "file", NULL, "ok", "\"access\": \"rw\", \"created\": true, \"mode\": 416");
+	run(request(IORING_OP_WRITEV, fd, parts, 2), 0, "writev");
+	tell("write", "file", NULL, "ok", FLAGS ", \"bytes\": 5");
+	if (pipe(ends) || write(ends[1], "piped", 5) != 5)
+		exit(1);
+	r = request(IORING_OP_SPLICE, fd, NULL, 5);
+	r.splice_fd_in = ends[0];
+	r.splice_off_in = -1ULL;
+	run(r, 0, "splice");
+	tell("copy", "file", NULL, "ok", FLAGS ", \"bytes\": 5");
+	r = request(IORING_OP_FSETXATTR, fd, "user.two", 1);
+	r.addr2 = (unsigned long)"2";
+	run(r, 0, "fsetxattr");
+	tell("setxattr", "file", NULL, "ok", FLAGS);
+	/* IORING_OP_FTRUNCATE, which is younger than many a header (Linux 6.9). */
+	r = request(55, fd, NULL, 0);
+	r.off = 3;
+	run(r, 0, "ftruncate");
+	tell("truncate", "file", NULL, "ok", FLAGS);
+	close(fd);
+}
+
+static void carry_out(const char *what)
+{
+	if (!strcmp(what, "chained"))
+		chained();
+	else if (!strcmp(what, "silent"))
+		silent();
+	else if (!strcmp(what, "fixed"))
+		fixed();
+	else if (!strcmp(what, "data"))
+		data();
+	else
+		all();
+}
+
 int main(int argc, char **argv)
 {
 	umask(0);
 	story_begin();
 	sqe_flags = argc > 1 && !strcmp(argv[1], "async") ? IOSQE_ASYNC : 0;
 	begin(argc > 1 && !strcmp(argv[1], "polled") ? IORING_SETUP_SQPOLL : 0);
-	all();
+	carry_out(argc > 1 ? argv[1] : "");
 	return 0;
 }

@@ -56,6 +56,7 @@ class Source:
         """Return the compiler's options that the text takes; ``offsets``: of every field."""
         return [
             "-DWA_BCC",
+            "-g0",  # types for the verifier are made here, see `link`
             *(f"-DWA_REF_{name}={_FIRST_NUMBER + place:#x}" for place, name in enumerate(self.maps)),
             *(f"-DWA_OFF_{structure}_{field}={offset}" for (structure, field), offset in offsets.items()),
         ]

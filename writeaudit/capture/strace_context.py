@@ -74,6 +74,7 @@ class Context:
     """strace before 5.19: the kernel's mark is part of the path."""
     own_mount_ns: int | None = None
     """Inode number of writeaudit's own mount namespace."""
+    threads: dict[int, Thread] = field(default_factory=dict)
     out: list[Record] = field(default_factory=list)
     ledger: WriteLedger = field(default_factory=WriteLedger)
     spots: dict[str, BlindSpot] = field(default_factory=dict)

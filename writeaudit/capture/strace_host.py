@@ -64,8 +64,10 @@ class ProcHost:
         return user != 0 and (bits != stat.S_ISUID or user != program.st_uid)
 
     def real_path(self, path: bytes) -> bytes | None:
-        """Return a path without symlinks."""
-        return os.path.realpath(path)
+        """Return the path of a directory without symlinks."""
+        real = os.path.realpath(path)
+        # Longer than PATH_MAX it cannot be looked up, and was reached step by step.
+        return real if os.path.isdir(real) or len(real) >= _LONGEST_PATH else None
 
     def parent(self, tid: int) -> tuple[int, int] | None:
         """Return the process that a thread belongs to, and that process's parent."""

@@ -247,7 +247,23 @@ def _rename(context: Context, call: Call) -> None:
         if flagged(call, 4, word)
     )
     source = context.named(thread, old_base, old)
-    context.emit(call, op, context.named(thread, new_base, new), source, flags=flags, follow=False)
+    path = context.named(thread, new_base, new)
+    context.emit(call, op, path, source, flags=flags, follow=False)
+    if call.ok:
+        _renamed(context, source, path, both=op is Op.EXCHANGE)
+
+
+def _renamed(context: Context, source: Operand, path: Operand, *, both: bool) -> None:
+    """Keep up with the names of working directories: not every call shows them."""
+    if source.base is None or source.name is None or path.base is None or path.name is None:
+        return
+    old = joined(Place(source.base, source.base), source.name)
+    new = joined(Place(path.base, path.base), path.name)
+    for place in {id(thread.place): thread.place for thread in context.threads.values()}.values():
+        was = place.cwd
+        place.moved(old, new)
+        if both and place.cwd == was:
+            place.moved(new, old)
 
 
 def _symlink(context: Context, call: Call) -> None:

@@ -21,7 +21,6 @@ from writeaudit.capture import strace_data, strace_names, strace_tree
 from writeaudit.capture.interface import ProcessExec, ProcessExit, ProcessStart, Record
 from writeaudit.capture.strace_context import Call, Context, Handlers, merged
 from writeaudit.capture.strace_data import WRITES, irrelevant, write_line, writes_file
-from writeaudit.capture.strace_newer import unknown_call
 from writeaudit.capture.strace_lexer import (
     Descriptor,
     Group,
@@ -30,6 +29,7 @@ from writeaudit.capture.strace_lexer import (
     arguments,
     result,
 )
+from writeaudit.capture.strace_newer import unknown_call
 from writeaudit.capture.strace_state import Files, Host, NoHost, Place, Process, Thread, joined
 
 _head = re.compile(rb"(\d+) +(\d+)\.(\d{6}) (?:([a-z_]\w*)\(|<\.\.\. (\w+) resumed>|(\+\+\+ )|(--- ))").match
@@ -103,7 +103,8 @@ class TraceParser:
         self._root = root
         self._offset = clock_offset_ns
         process = Process(root, parent, started=False)
-        self._threads: dict[int, Thread] = {root: Thread(root, process, Place(cwd), Files())}
+        self._threads = self._context.threads
+        self._threads[root] = Thread(root, process, Place(cwd), Files())
         self._processes: dict[int, Process] = {root: process}
         self._pending: dict[int, _Pending] = {}
         self._strangers: set[int] = set()

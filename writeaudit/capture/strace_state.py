@@ -43,7 +43,7 @@ class Host(Protocol):
         """Whether a program gives rights to the thread that executes it."""
 
     def real_path(self, path: bytes) -> bytes | None:
-        """Return an absolute path without symlinks."""
+        """Return the absolute path of a directory without symlinks."""
 
     def parent(self, tid: int) -> tuple[int, int] | None:
         """Return the process that a thread belongs to, and that process's parent."""
@@ -131,6 +131,13 @@ class Place:
     def copy(self) -> Place:
         """Return a copy for a process of its own."""
         return Place(self.cwd, self.root, self.cwd_deleted)
+
+    def moved(self, old: bytes, new: bytes) -> None:
+        """A directory has another name: so have those below it."""
+        if self.cwd == old:
+            self.cwd = new
+        elif self.cwd.startswith(old) and self.cwd[len(old) : len(old) + 1] == b"/":
+            self.cwd = new + self.cwd[len(old) :]
 
 
 @dataclass(slots=True, eq=False)

@@ -15,7 +15,8 @@ def _resolved(context: Context, thread: Thread, name: bytes) -> bytes:
     place = thread.place
     text = joined(place, name)
     if thread.mount_ns is None and place.root == b"/":
-        return context.host.real_path(text) or text
+        # None if it is gone: perhaps a symlink on the way is.
+        return context.host.real_path(text) or context.host.cwd(thread.tid) or text
     return text
 
 
@@ -57,7 +58,8 @@ def _mount(context: Context, call: Call) -> None:
     thread, origin = call.thread, call.args[0]
     flags = mount_flags(call.word(3))
     source: Operand | None = None
-    if isinstance(origin, Text) and (origin.value[:1] == b"/" or "bind" in flags or "move" in flags):
+    # The source of a new file system is a device's name or any text at all; a remount has none.
+    if isinstance(origin, Text) and ("bind" in flags or "move" in flags) and "remount" not in flags:
         source = context.named(thread, None, origin, follow=True)
     path = context.named(thread, None, call.args[1], follow=True)
     context.emit(call, Op.MOUNT, path, source, flags=flags, follow_source=True)
@@ -90,7 +92,7 @@ def _move_mount(context: Context, call: Call) -> None:
 
 def _mount_setattr(context: Context, call: Call) -> None:
     path = context.named(call.thread, call.args[0], call.args[1])
-    context.emit(call, Op.MOUNT, path, flags=("remount",))
+    context.emit(call, Op.MOUNT, path, flags=("setattr",))
     _mounts_changed(context, call)
 
 

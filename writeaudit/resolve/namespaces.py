@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 
-from writeaudit.resolve.mounts import MountBook, MountTable, mountinfo_of, namespace_of
+from writeaudit.resolve.mounts import MountBook, MountTable, below, mountinfo_of, namespace_of
 from writeaudit.resolve.names import Names
+
+_RETURN_NS = 20_000_000
+"""How long before its return, which is its time, a change of mounts may have taken effect: umount(2)
+waits until no processor uses the mount any more."""
 
 
 class Namespace:
@@ -21,7 +26,9 @@ class Namespace:
         self.names = names
         self.table: MountTable | None = None
         self.read_ns = 0
-        """When the table was read (CLOCK_MONOTONIC)."""
+        """When the reading of the table began (CLOCK_MONOTONIC): it shows all changes until then."""
+        self.read_until_ns = 0
+        """When it was over: the table may show changes until then."""
         self.read_seq = 0
         """The last event that was resolved before the table was read."""
         self.changed_ns = 0
@@ -31,6 +38,29 @@ class Namespace:
     def holds_for(self, time_ns: int) -> bool:
         """Whether the table is that of the time of an event."""
         return self.table is not None and self.changed_ns <= time_ns and self.changed_ns <= self.read_ns
+
+    def read_after(self, time_ns: int) -> bool:
+        """Whether the table may show a change of mounts that returned at that time."""
+        return self.read_until_ns > time_ns - _RETURN_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """Events that may have been resolved by a mount table of a later time."""
+
+    space: Namespace
+    since_seq: int
+    """Those after this one."""
+    points: frozenset[bytes] | None
+    """Only those of names below one of these; None: all."""
+
+    def concerns(self, seq: int, *paths: bytes) -> bool:
+        """Whether an event is one of them, by one of its paths."""
+        if seq <= self.since_seq:
+            return False
+        return self.points is None or any(
+            below(path, point) is not None for point in self.points for path in paths
+        )
 
 
 class Namespaces:
@@ -57,38 +87,55 @@ class Namespaces:
             space = self._foreign[mount_ns] = Namespace(Names(_nowhere))
         return space
 
-    def changed(self, time_ns: int, pid: int, seq: int) -> list[tuple[Namespace, int]]:
+    def changed(self, time_ns: int, pid: int, seq: int) -> list[Doubtful]:
         """Take note that mounts changed where a process lives, and read the tables again.
 
-        ``seq`` is that of the last event resolved. Returns the namespaces whose table had been
-        read after the change already, each with the last event that was resolved before it was:
-        what later ones, from before the change, were resolved to is doubtful.
+        ``seq`` is that of the last event resolved. Returns where events from before the change
+        may have been resolved by what came after it.
         """
         mount_ns = namespace_of(pid)
-        doubtful: list[tuple[Namespace, int]] = []
-        spaces = [(self._book.own_ns, self.own, "self")]
-        if mount_ns is not None and mount_ns != self._book.own_ns:
-            spaces.append((mount_ns, self.foreign(mount_ns), str(pid)))
-        for number, space, who in spaces:
-            if space.read_ns > time_ns and space is not self.own:
-                doubtful.append((space, space.read_seq))
-            before = space.table
-            now = time.monotonic_ns()
-            info = mountinfo_of(who)
-            if info is None:
-                continue
-            self._book.read(number, info)
-            space.table = self._book.tables[number]
-            space.read_ns = now
-            space.read_seq = seq
-            if space is not self.own:
+        doubtful: list[Doubtful] = []
+        if mount_ns is None:
+            # Gone, and nobody says in which namespace it was.
+            for space in self._foreign.values():
+                if space.read_after(time_ns):
+                    doubtful.append(Doubtful(space, space.read_seq, None))
                 space.changed_ns = max(space.changed_ns, time_ns)
-                self._hold_root(space, pid)
-            elif before is not None and before.mounts != space.table.mounts:
-                space.changed_ns = max(space.changed_ns, time_ns)
-                doubtful.append((space, 0))
-                space.names.forget_disk()
+        elif mount_ns != self._book.own_ns:
+            doubtful += self._foreign_changed(mount_ns, time_ns, pid, seq)
+        return doubtful + self._own_changed(time_ns, seq)
+
+    def _foreign_changed(self, mount_ns: int, time_ns: int, pid: int, seq: int) -> list[Doubtful]:
+        space = self.foreign(mount_ns)
+        doubtful = [Doubtful(space, space.read_seq, None)] if space.read_after(time_ns) else []
+        space.changed_ns = max(space.changed_ns, time_ns)
+        if self._read(space, mount_ns, pid, seq):
+            self._hold_root(space, pid)
         return doubtful
+
+    def _own_changed(self, time_ns: int, seq: int) -> list[Doubtful]:
+        before = self.own.table
+        self._read(self.own, self._book.own_ns, "self", seq)
+        after = self.own.table
+        if before is None or after is None:
+            return []
+        points = frozenset(mount.mountpoint for mount in set(before.mounts) ^ set(after.mounts))
+        if not points:
+            return []
+        self.own.changed_ns = max(self.own.changed_ns, time_ns)
+        self.own.names.forget_disk()
+        return [Doubtful(self.own, 0, points)]
+
+    def _read(self, space: Namespace, mount_ns: int, pid: int | str, seq: int) -> bool:
+        """Read the table of a namespace that a process is in; False if the process is gone."""
+        begun_ns = time.monotonic_ns()
+        info = mountinfo_of(pid)
+        if info is None:
+            return False
+        space.read_ns, space.read_until_ns, space.read_seq = begun_ns, time.monotonic_ns(), seq
+        self._book.read(mount_ns, info)
+        space.table = self._book.tables[mount_ns]
+        return True
 
     def _hold_root(self, space: Namespace, pid: int) -> None:
         """Keep another namespace's root directory open: its processes may be gone soon."""

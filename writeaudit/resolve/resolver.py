@@ -57,7 +57,7 @@ class Resolver:
         self._names = self._spaces.own.names
         self._started_ns = started_ns
         self._seq = 0
-        self._recent: deque[tuple[int, int, bytes, Namespace, bool]] = deque(maxlen=_RECENT)
+        self._recent: deque[tuple[int, int, bytes, bytes, Namespace, bool]] = deque(maxlen=_RECENT)
         self._doubtful: list[int] = []
         self._doubted: set[int] = set()
         self._blind = 0
@@ -97,9 +97,9 @@ class Resolver:
 
     def mounts_changed(self, time_ns: int, pid: int) -> None:
         """Some mount table may differ from here on; `pid` is in the namespace concerned."""
-        for space, since in self._spaces.changed(time_ns, pid, self._seq):
-            for seq, when, _path, of, changed in self._recent:
-                if of is space and seq > since and when <= time_ns:
+        for doubt in self._spaces.changed(time_ns, pid, self._seq):
+            for seq, when, textual, path, space, changed in self._recent:
+                if space is doubt.space and when <= time_ns and doubt.concerns(seq, textual, path):
                     self._doubt(seq, changed=changed, foreign=space is not self._spaces.own)
         self._names = self._spaces.own.names
 
@@ -214,7 +214,7 @@ class Resolver:
                 certainty = place.certainty
             if place.textual is not None:
                 space = place.space or self._spaces.own
-                self._recent.append((self._seq, raw.time_ns, place.textual, space, changes))
+                self._recent.append((self._seq, raw.time_ns, place.textual, place.path, space, changes))
         if truncated or (raw.source is not None and raw.source.truncated):
             certainty = Certainty.LEXICAL
         if certainty is Certainty.LEXICAL and changes:
@@ -281,7 +281,14 @@ class Resolver:
         assert operand.name is not None
         space = self._spaces.foreign(mount.mount_ns)
         name = operand.name.rstrip(b"/")
-        if b"/" not in name and not follow and name not in (b"", b".", b".."):
+        if operand.name in (b"", b"."):
+            # The directory itself, which the kernel named.
+            place = self._file_place(operand, mount, foreign=True)
+            place.certainty = Certainty.RESOLVED
+            return place
+        # pivot_root(2) is told of when all names are those below the new root already.
+        direct = not follow or raw.op is Op.PIVOT_ROOT
+        if direct and b"/" not in name and name not in (b"", b".."):
             # Directly in a directory that the kernel named: no table, no symlink comes into it.
             place = _Place(operand.base.rstrip(b"/") + b"/" + name, Certainty.RESOLVED)
             place.mount = mount
@@ -372,7 +379,7 @@ class Resolver:
         """A name changes: what was read of it from the disk later than that was not what had been."""
         if self._names.looked_after(path, time_ns) and not proven:
             below_it = path.rstrip(b"/") + b"/"
-            for seq, when, textual, space, changed in self._recent:
+            for seq, when, textual, _path, space, changed in self._recent:
                 if (
                     when <= time_ns
                     and space is self._spaces.own
