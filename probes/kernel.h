@@ -142,6 +142,7 @@ struct io_kiocb {
 } WA_CORE;
 struct io_open {
 	int dfd;
+	__u32 file_slot;
 	void *filename;
 	struct open_how how;
 } WA_CORE;

@@ -162,7 +162,8 @@ WA_RAW_TP(io_uring_complete)
 	s->event.ret = ret;
 	/* The file by now: the one that was opened, or the one that was worked on. */
 	if (s->event.head.op == WA_OP_OPEN) {
-		s->arg[0] = ret >= 0 && task ? fd_file(ret) : 0;
+		/* A slot of io_uring's own table is no descriptor, and its number is not returned. */
+		s->arg[0] = ret >= 0 && task && !KREAD32(io_open, file_slot, req) ? fd_file(ret) : 0;
 	} else {
 		s->arg[0] = KREAD64(io_kiocb, file, req);
 	}

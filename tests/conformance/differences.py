@@ -94,10 +94,18 @@ TABLE: tuple[Difference, ...] = (
     Difference(
         "io_uring",
         _STRACE,
-        "Operations made through io_uring.",
+        "Operations made through io_uring. (ebpf and bcc see them from Linux 6.0 on.)",
         "They make no system call, and system calls are all that strace sees.",
         unseen=True,
         said="io_uring",
+    ),
+    Difference(
+        "silent-requests",
+        _KERNEL,
+        "The results of io_uring requests that asked for none on success (IOSQE_CQE_SKIP_SUCCESS): they are "
+        "recorded as successes, after everything else.",
+        "The kernel posts no completion for them, which is where results are read.",
+        said="io_uring_result",
     ),
 )
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import random
 import re
+import secrets
 import shutil
 import sys
 import tempfile
@@ -24,8 +26,6 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, settings
-from hypothesis import strategies as st
 
 from tests.conformance.audited import Audited, run
 from tests.conformance.operations import Operation, generate, plant, private, uproot
@@ -118,45 +118,40 @@ def _wrong(audited: Audited) -> list[str]:
     return complaints
 
 
-class _Clock:
-    """Ends a search when its time is over; a failure is always looked into."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-        self.failed = False
-
-    @property
-    def over(self) -> bool:
-        return not self.failed and time.monotonic() > self._end
-
-
-_SETTINGS = settings(
-    max_examples=100_000,
-    deadline=None,
-    database=None,
-    print_blob=True,
-    # Making a failure smaller takes minutes: only where there are minutes.
-    phases=(Phase.generate, Phase.shrink) if _BUDGET_S > 60 else (Phase.generate,),
-    suppress_health_check=list(HealthCheck),
-)
-
-
 def _search(check: Callable[[int, int], list[str]], *, least: int = 150, most: int = 500) -> None:
-    """Try seeds for as long as the budget says; the seed of a failure is in its message."""
-    clock = _Clock(_BUDGET_S)
+    """Try seeds for as long as the budget says; the failure message has the shortest list that fails.
 
-    # Only the length is made smaller after a failure: the seed decides everything else.
-    @_SETTINGS
-    @given(seed=st.integers(0, 2**32 - 1), length=st.integers(least, most))
-    def holds(seed: int, length: int) -> None:
-        if clock.over:
-            return
+    The seed decides everything but the length, and a shorter list is the beginning of a longer one.
+    """
+    end = time.monotonic() + _BUDGET_S
+    tried = 0
+    while time.monotonic() < end:
+        seed = secrets.randbits(32)
+        length = random.Random(seed).randint(least, most)
+        tried += length
         wrong = check(seed, length)
-        clock.failed = clock.failed or bool(wrong)
-        note("\n".join(wrong[:20]))
-        assert not wrong, f"seed {seed}, length {length}: {wrong[0]}"
+        if wrong:
+            length, wrong = _shortest(check, seed, length, wrong)
+            listed = "\n".join(wrong[:20])
+            pytest.fail(f"seed {seed}, length {length}, {tried} operations tried:\n{listed}", pytrace=False)
+    sys.stdout.write(f"{tried} operations\n")
 
-    holds()
+
+def _shortest(
+    check: Callable[[int, int], list[str]], seed: int, length: int, wrong: list[str]
+) -> tuple[int, list[str]]:
+    """Look for the length at which a list begins to fail, for a few steps."""
+    passes = 0
+    for _ in range(8):
+        middle = (passes + length) // 2
+        if middle == passes:
+            break
+        found = check(seed, middle)
+        if found:
+            length, wrong = middle, found
+        else:
+            passes = middle
+    return length, wrong
 
 
 def test_one_at_a_time(backend: Backend) -> None:

@@ -184,6 +184,7 @@ class _Fake:
     def __init__(self, name: str, error: BackendUnavailable | None = None) -> None:
         self.name = name
         self.tier = "base"
+        self.engine = "none"
         self._error = error
 
     def check(self) -> None:

@@ -15,7 +15,6 @@ import pytest
 
 from writeaudit.capture.interface import Command, Limits, Outcome, ProcessExec, ProcessExit, Record
 from writeaudit.capture.strace import StraceBackend
-from writeaudit.capture.strace_command import as_strace_finds, find_program
 from writeaudit.capture.strace_drain import stand_by
 from writeaudit.errors import BackendUnavailable, CommandNotExecutable, CommandNotFound
 from writeaudit.events import Op, RawEvent
@@ -225,27 +224,32 @@ def _program(path: Path, text: str = "#!/bin/sh\n", mode: int = 0o755) -> None:
     path.chmod(mode)
 
 
+@needs_strace
 def test_programs_are_found_as_execvp_finds_them(place: Path) -> None:
     _program(place / "a" / "tool", mode=0o644)
-    _program(place / "b" / "tool")
-    both = command("tool", PATH=f"{place}/a:{place}/b")
-    assert find_program(both) == os.fsencode(place / "b" / "tool")
-    assert as_strace_finds(both, find_program(both)) == [b"tool"]
-    assert find_program(command("./b/tool")) == b"./b/tool"
+    _program(place / "b" / "tool", "#!/bin/sh\nexit 5\n")
+    (place / "c" / "tool").mkdir(parents=True)
+
+    def status(*argv: str, path: str = "/nowhere") -> int | None:
+        found = StraceBackend().capture(command(*argv, PATH=path), lambda _records: None, Limits())
+        return found.exit_status
+
+    assert status("tool", path=f"{place}/a:{place}/c:{place}/b") == 5
+    assert status("./b/tool") == 5
     with pytest.raises(CommandNotExecutable, match="Permission denied"):
-        find_program(command("tool", PATH=f"{place}/a"))
-    with pytest.raises(CommandNotExecutable, match="directory"):
-        find_program(command(str(place)))
-    with pytest.raises(CommandNotFound):
-        find_program(command("tool", PATH=f"{place}"))
-    with pytest.raises(CommandNotFound):
-        find_program(command("./nothing"))
+        status("tool", path=f"{place}/a")
+    with pytest.raises(CommandNotExecutable, match="Permission denied"):
+        status(str(place))
+    for missing in ("tool", "./nothing"):
+        with pytest.raises(CommandNotFound):
+            status(missing)
 
 
-def test_a_missing_interpreter_is_named(place: Path) -> None:
+@needs_strace
+def test_a_missing_interpreter_is_no_such_command(place: Path) -> None:
     _program(place / "a" / "script", "#!/no/such -x\n")
-    with pytest.raises(CommandNotFound, match="/no/such"):
-        find_program(command("./a/script"))
+    with pytest.raises(CommandNotFound):
+        run("./a/script")
 
 
 @needs_strace
@@ -266,6 +270,136 @@ def test_an_old_strace_is_refused(place: Path) -> None:
     _program(place / "bin" / "strace", "#!/bin/sh\necho 'strace -- version 4.26'\n")
     with pytest.raises(BackendUnavailable, match=r"4\.26 is too old"):
         StraceBackend(str(place / "bin" / "strace")).check()
+
+
+def test_a_strace_that_cannot_attach_leaves_the_command_undone(place: Path) -> None:
+    _program(
+        place / "bin" / "strace",
+        '#!/bin/sh\n[ "$1" = -V ] && { echo "strace -- version 6.1"; exit; }\n'
+        'echo "strace: attach: ptrace(PTRACE_SEIZE, 1): Operation not permitted" >&2\nexit 1\n',
+    )
+    backend = StraceBackend(str(place / "bin" / "strace"))
+    with pytest.raises(BackendUnavailable, match=r"PTRACE_SEIZE.*not permitted"):
+        backend.capture(command("mkdir", "made"), lambda _records: None, Limits())
+    assert not (place / "made").exists()
+
+
+@needs_strace
+def test_nobody_waits_for_the_tracer_of_a_daemon(place: Path) -> None:
+    """Whoever reads the command's standard error to its end waits for the command alone."""
+    code = """
+        import os
+        from writeaudit.capture.interface import Command, Limits
+        from writeaudit.capture.strace import StraceBackend
+        script = b"(sleep 3) >/dev/null 2>&1 </dev/null &"
+        StraceBackend().capture(
+            Command((b"sh", b"-c", script), os.environb.copy()), lambda records: None, Limits(linger_s=0.1)
+        )
+    """
+    root = Path(__file__).resolve().parents[2]
+    ours, theirs = os.pipe()
+    began = time.monotonic()
+    auditor = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stderr=theirs,
+    )
+    os.close(theirs)
+    told = b""
+    while chunk := os.read(ours, 4096):
+        told += chunk
+    took = time.monotonic() - began
+    os.close(ours)
+    assert auditor.wait() == 0, told
+    assert told == b""
+    assert took < 2.5
+
+
+@needs_strace
+def test_deaths_by_signal_are_seen(place: Path) -> None:
+    _outcome, records = run("sh", "-c", "sleep 30 & sleep 0.1; kill -9 $!; wait $!; true")
+    statuses = sorted(record.exit_status or 0 for record in records if isinstance(record, ProcessExit))
+    assert statuses == [0, 0, 137]
+
+
+@needs_strace
+def test_strace_own_command_is_none_of_ours(place: Path) -> None:
+    outcome, records = run("true")
+    started = [record for record in records if isinstance(record, ProcessExec)]
+    assert [exec_.argv for exec_ in started] == [(b"true",)]
+    assert outcome.blind_spots == ()
+
+
+@needs_strace
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs a filter without it")
+def test_root_does_without_no_new_privs(place: Path) -> None:
+    run("sh", "-c", "grep NoNewPrivs /proc/self/status > status")
+    assert (place / "status").read_text().split() == ["NoNewPrivs:", "0"]
+
+
+@needs_strace
+def test_calls_that_are_younger_than_strace_are_owned_up_to(place: Path) -> None:
+    """fchmodat2(2): recorded by its name, or else a blind spot, with the name as it was found later."""
+    outcome, records = run(
+        *python(
+            """
+            import ctypes, os, time
+            os.close(os.open("f", os.O_CREAT | os.O_WRONLY))
+            syscall = ctypes.CDLL(None).syscall
+            name = ctypes.create_string_buffer(b"f")
+            assert syscall(452, -100, name, 0o640, 0) in (0, -1)
+            time.sleep(0.2)
+            """
+        )
+    )
+    if (place / "f").stat().st_mode & 0o777 != 0o640:
+        pytest.skip("Linux before 6.6: there is no such call")
+    (event,) = (r for r in records if isinstance(r, RawEvent) and r.op is Op.CHMOD)
+    assert (event.path.base, event.path.name, event.mode) == (os.fsencode(place), b"f", 0o640)
+    spots = {spot.kind: spot.incomplete for spot in outcome.blind_spots}
+    assert spots == ({"unknown_calls": True} if event.path.truncated else {})
+
+
+@needs_strace
+@pytest.mark.skipif(os.geteuid() != 0, reason="open_by_handle_at takes CAP_DAC_READ_SEARCH")
+def test_files_opened_by_their_handle(place: Path) -> None:
+    outcome, records = run(
+        *python(
+            """
+            import ctypes, os, struct
+            os.mkdir("d")
+            os.close(os.open("d/f", os.O_CREAT | os.O_WRONLY))
+            libc = ctypes.CDLL(None, use_errno=True)
+            handle = ctypes.create_string_buffer(struct.pack("=Ii", 128, 0) + bytes(128))
+            mount = ctypes.c_int()
+            assert libc.name_to_handle_at(-100, b"d/f", handle, ctypes.byref(mount), 0) == 0
+            where = os.open(".", os.O_RDONLY)
+            fd = libc.open_by_handle_at(where, handle, os.O_WRONLY)
+            os.write(fd, b"found")
+            """
+        )
+    )
+    (opened,) = (r for r in records if isinstance(r, RawEvent) and r.op is Op.OPEN and r.path.base
+                 and r.path.base.endswith(b"/d/f") and r.flags == ())  # fmt: skip
+    assert (opened.path.base, opened.result) == (os.fsencode(place / "d" / "f"), "ok")
+    assert outcome.blind_spots == ()
+
+
+@needs_strace
+def test_a_working_directory_that_is_renamed(place: Path) -> None:
+    """mkdir(2) does not say where it begins."""
+    _outcome, records = run(
+        *python(
+            """
+            import os
+            os.makedirs("a/b")
+            os.chdir("a/b")
+            os.rename("../../a", "../../c")
+            os.mkdir("x")
+            """
+        )
+    )
+    assert (Op.MKDIR, b"c/b/x", "ok") in changes(records, place)
 
 
 def _writable(fd: int) -> bool:

@@ -118,7 +118,7 @@ FILE = Operand(b"/w/f", None)
         (b'mkdirat(AT_FDCWD</w>, "n", 000) = -1 EEXIST (File exists)', Op.MKDIR, NAMED,
          {"result": "EEXIST", "mode": 0}),
         (b'mknodat(AT_FDCWD</w>, "n", S_IFIFO|S_ISUID|0600) = 0', Op.MKNOD,
-         NAMED._replace(fmt=stat.S_IFIFO), {"mode": 0o4600}),
+         NAMED._replace(fmt=stat.S_IFIFO), {"mode": stat.S_IFIFO | 0o4600}),
         (b'bind(3<socket:[5]>, {sa_family=AF_UNIX, sun_path="n"}, 110) = 0', Op.BIND, NAMED, {}),
         (b'symlinkat("/t", AT_FDCWD</w>, "n") = 0', Op.SYMLINK, NAMED, {"target_text": b"/t"}),
         (b'link("o", "n") = -1 EXDEV (Invalid cross-device link)', Op.LINK, NAMED,
@@ -132,7 +132,8 @@ FILE = Operand(b"/w/f", None)
         (b'unlinkat(AT_FDCWD</w>, "n", AT_REMOVEDIR) = 0', Op.RMDIR, NAMED, {}),
         (b'truncate("n", 3) = 0', Op.TRUNCATE, NAMED, {"follow": True}),
         (b"ftruncate(4</w/f>, 3) = 0", Op.TRUNCATE, FILE, {}),
-        (b"fallocate(4</w/f>, FALLOC_FL_KEEP_SIZE, 0, 3) = 0", Op.FALLOCATE, FILE, {}),
+        (b"fallocate(4</w/f>, FALLOC_FL_KEEP_SIZE|FALLOC_FL_PUNCH_HOLE, 0, 3) = 0", Op.FALLOCATE, FILE,
+         {"flags": ("keep_size", "punch_hole")}),
         (b'chmod("n", 0600) = 0', Op.CHMOD, NAMED, {"mode": 0o600}),
         (b'fchmodat2(AT_FDCWD</w>, "n", 0600, AT_SYMLINK_NOFOLLOW) = 0', Op.CHMOD, NAMED, {"follow": False}),
         (b"fchmod(4</w/f>, 0600) = 0", Op.CHMOD, FILE, {"mode": 0o600}),
@@ -152,8 +153,9 @@ FILE = Operand(b"/w/f", None)
         ((b"ioctl(4</w/f>, BTRFS_IOC_CLONE_RANGE or FICLONERANGE, {src_fd=5</w/s>, src_offset=0, "
          b"src_length=3, dest_offset=0}) = 0"), Op.CLONE, FILE, {"source": Operand(b"/w/s", None)}),
         ((b"ioctl(5</w/s>, BTRFS_IOC_FILE_EXTENT_SAME or FIDEDUPERANGE, {src_offset=0, src_length=3, "
-         b"dest_count=1, info=[{dest_fd=4</w/f>, dest_offset=0}]}) = 0"), Op.CLONE, FILE,
-         {"source": Operand(b"/w/s", None)}),
+         b"dest_count=1, info=[{dest_fd=4</w/f>, dest_offset=0}]} => {info=[{bytes_deduped=3, "
+         b"status=0}]}) = 0"),
+         Op.CLONE, FILE, {"source": Operand(b"/w/s", None), "flags": ("dedupe",), "bytes": 3}),
         (b'mount("/o", "n", NULL, MS_BIND|MS_REC, NULL) = 0', Op.MOUNT, NAMED,
          {"source": Operand(b"/", b"/o"), "flags": ("bind", "rec")}),
         (b'umount2("n", MNT_DETACH) = -1 EPERM (Operation not permitted)', Op.UMOUNT, NAMED,
@@ -355,11 +357,248 @@ def test_an_injected_line_stays_a_name() -> None:
 
 def test_cut_and_unreadable_names() -> None:
     made = parser()
-    (event,) = made.feed(b'10 6.000001 mkdir("aaa"..., 0700) = -1 ENAMETOOLONG (File name too long)\n')
+    (event,) = made.feed(b'10 6.000001 mkdir("aaa"..., 0700) = 0\n')
     assert isinstance(event, RawEvent)
     assert event.path.truncated
     assert made.truncated == 1
     assert not events(b"mkdir(0x1, 0700) = -1 EFAULT (Bad address)")
+
+
+def test_a_name_that_was_too_long_for_the_kernel_too_lacks_nothing() -> None:
+    made = parser()
+    (event,) = made.feed(b'10 6.000001 mkdir("aaa"..., 0700) = -1 ENAMETOOLONG (File name too long)\n')
+    assert isinstance(event, RawEvent)
+    assert not event.path.truncated
+    assert made.truncated == 0
+
+
+def test_files_whose_path_is_longer_than_the_kernel_tells() -> None:
+    opened, wrote, changed, made_below = events(
+        b'openat(AT_FDCWD, "deep", O_WRONLY|O_CREAT, 0600) = 3',
+        b'write(3, "x", 1) = 1',
+        b"fchmod(3, 0600) = 0",
+        b'mkdirat(3, "x", 0700) = -1 ENOTDIR (Not a directory)',
+    )
+    assert opened.path == Operand(b"/w", b"deep")
+    assert wrote.path == changed.path == Operand(b"/w/deep", None)
+    assert made_below.path == Operand(b"/w/deep", b"x")
+
+
+def test_descriptors_that_nobody_can_name_are_counted() -> None:
+    made = parser()
+    made.feed(
+        b'10 6.000001 write(3, "x", 1) = 1 <0.000001>\n'
+        b"10 6.000002 fchmod(3, 0600) = 0 <0.000001>\n"
+        b"10 6.000003 copy_file_range(4</w/f>, NULL, 3, NULL, 9, 0) = 9 <0.000001>\n"
+        b'10 6.000004 write(3, "x", 1) = -1 EBADF (Bad file descriptor) <0.000001>\n'
+        b"10 6.000005 fchmod(3, 0600) = -1 EBADF (Bad file descriptor) <0.000001>\n"
+    )
+    assert made.lost == {"undecoded": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (b"/proc/self/fd/3/in", Operand(b"/w/d", b"in")),
+        (b"/proc/10/fd/3/in/../x", Operand(b"/w/d", b"in/../x")),
+        (b"/dev/fd/3/in", Operand(b"/w/d", b"in")),
+        (b"/proc/self/cwd/in", Operand(b"/w", b"in")),
+        (b"/proc/thread-self/root/in", Operand(b"/", b"in")),
+        (b"/proc/self/fd/9/in", Operand(b"/", b"/proc/self/fd/9/in")),
+        (b"/proc/1/cwd/in", Operand(b"/", b"/proc/1/cwd/in")),
+        (b"/dev/shm/in", Operand(b"/", b"/dev/shm/in")),
+    ],
+)
+def test_names_that_lead_through_the_links_of_proc(name: bytes, path: Operand) -> None:
+    *_, event = events(
+        b'openat(AT_FDCWD</w>, "d", O_RDONLY|O_DIRECTORY) = 3</w/d>', b'unlink("' + name + b'") = 0'
+    )
+    assert event.path == path
+
+
+def test_standard_streams_by_their_names() -> None:
+    *_, event = events(
+        b'openat(AT_FDCWD</w>, "log", O_WRONLY) = 1</w/log>', b'chmod("/dev/stdout", 0600) = 0'
+    )
+    assert event.path == Operand(b"/w/log", None)
+
+
+def test_a_renamed_directory_is_the_working_directory_still() -> None:
+    *_, moved, swapped = events(
+        b'chdir("a/b") = 0',
+        b'rename("../../a", "../../c") = 0',
+        b'mkdir("x", 0700) = 0',
+        b'renameat2(AT_FDCWD</w/c/b>, "/w/e", AT_FDCWD</w/c/b>, "/w/c", RENAME_EXCHANGE) = 0',
+        b'mkdir("y", 0700) = 0',
+    )[1:]
+    del moved
+    assert swapped.path == Operand(b"/w/e/b", b"y")
+
+
+class Memory(NoHost):
+    """A host that can still read what lies at an address, and find a file by its handle."""
+
+    def text_at(self, tid: int, address: int) -> bytes | None:
+        """Return a text for each address that is a round number."""
+        return {0x1000: b"f", 0x2000: b"", 0x3000: b"user.a", 0x4000: b"/abs"}.get(address)
+
+    def open_file(self, pid: int, fd: int) -> bytes | None:
+        """Return one open directory."""
+        return b"/w/d" if fd == 3 else None
+
+    def by_handle(self, near: bytes, kind: int, handle: bytes) -> bytes | None:
+        """Return the file of one handle."""
+        return b"/w/h" if (near, kind, handle) == (b"/w", 0x81, b"\x01\xff") else None
+
+
+@pytest.mark.parametrize(
+    ("line", "op", "path", "details"),
+    [
+        (b"syscall_0x1c4(0xffffff9c, 0x1000, 0x1a0, 0, 0, 0) = 0", Op.CHMOD, Operand(b"/w", b"f"),
+         {"mode": 0o640, "follow": True}),
+        (b"syscall_0x1c4(0xffffffffffffff9c, 0x1000, 0x1a0, 0x100, 0, 0) = -1 EOPNOTSUPP (No)", Op.CHMOD,
+         Operand(b"/w", b"f"), {"follow": False, "result": "EOPNOTSUPP"}),
+        (b"syscall_0x1c4(0x3, 0x1000, 0x1a0, 0, 0, 0) = 0", Op.CHMOD, Operand(b"/w/d", b"f"), {}),
+        (b"syscall_0x1c4(0x3, 0x4000, 0x1a0, 0, 0, 0) = 0", Op.CHMOD, Operand(b"/", b"/abs"), {}),
+        (b"syscall_0x1c4(0x3, 0x2000, 0x1a0, 0x1000, 0, 0) = 0", Op.CHMOD, Operand(b"/w/d", None), {}),
+        (b"syscall_0x400001c4(0x3, 0x1000, 0x1a0, 0, 0, 0) = 0", Op.CHMOD, Operand(b"/w/d", b"f"), {}),
+        (b"syscall_0x1cf(0xffffff9c, 0x1000, 0, 0x3000, 0x9, 0x10) = 0", Op.SETXATTR, Operand(b"/w", b"f"),
+         {"xattr": b"user.a"}),
+        (b"syscall_0x1d2(0xffffff9c, 0x1000, 0x100, 0x3000, 0, 0) = 0", Op.REMOVEXATTR,
+         Operand(b"/w", b"f"), {"xattr": b"user.a", "follow": False}),
+        (b"syscall_0x1d5(0xffffff9c, 0x1000, 0x9, 0x18, 0, 0) = 0", Op.SETFLAGS, Operand(b"/w", b"f"), {}),
+    ],
+)  # fmt: skip
+def test_calls_younger_than_strace(line: bytes, op: Op, path: Operand, details: dict[str, object]) -> None:
+    made = parser(host=Memory())
+    (event,) = made.feed(b"10 6.000001 " + line + b" <0.000001>\n")
+    assert isinstance(event, RawEvent)
+    assert (event.op, event.path) == (op, path._replace(truncated=True))
+    for name, value in details.items():
+        assert getattr(event, name) == value
+    assert [(spot.kind, spot.incomplete) for spot in made.blind_spots] == [("unknown_calls", True)]
+
+
+@pytest.mark.parametrize(
+    ("line", "blind"),
+    [
+        (b"syscall_0x1c4(0xffffff9c, 0x9, 0x1a0, 0, 0, 0) = 0", True),  # the name is gone
+        (b"syscall_0x1c4(0xffffff9c, 0x1000, 0x1a0, 0, 0, 0) = -1 ENOSYS (Not implemented)", False),
+        (b"syscall_0x1c3(0x3, 0, 0, 0, 0, 0) = 0", False),  # cachestat(2) changes nothing
+        (b"syscall_0x1b5(0xffffff9c, 0x1000, 0x2000, 0x18, 0, 0) = 3", True),  # openat2(2)
+        (b"syscall_0x3e7(0, 0, 0, 0, 0, 0) = 0", True),
+        (b"syscall_0x3e7(0, 0, 0, 0, 0, 0) = -1 ENOSYS (Not implemented)", False),
+    ],
+)
+def test_calls_that_nothing_is_known_of(line: bytes, blind: bool) -> None:
+    made = parser(host=Memory())
+    assert made.feed(b"10 6.000001 " + line + b" <0.000001>\n") == []
+    assert [spot.kind for spot in made.blind_spots] == ["unknown_calls"] * blind
+    assert made.lost == {}
+
+
+_BY_HANDLE = rb'open_by_handle_at(5</w>, {handle_bytes=2, handle_type=%s, f_handle="\x01\xff"}, O_RDWR) = 7'
+
+
+def test_a_handle_is_looked_up() -> None:
+    event = only(_BY_HANDLE % b"0x81", host=Memory())
+    assert (event.op, event.path, event.access) == (Op.OPEN, Operand(b"/w/h", None), Access.READ_WRITE)
+
+
+def test_a_handle_that_leads_nowhere_is_a_blind_spot() -> None:
+    made = parser(host=Memory())
+    assert made.feed(b"10 6.000001 " + _BY_HANDLE % b"0x82" + b" <0.000001>\n") == []
+    assert [(spot.kind, spot.incomplete) for spot in made.blind_spots] == [("open_by_handle", True)]
+
+
+class Namespaces(NoHost):
+    """A host on which thread 10 is where it says."""
+
+    def __init__(self, now: int | None) -> None:
+        self._now = now
+
+    def mount_ns(self, tid: int) -> int | None:
+        """Return the namespace."""
+        return self._now
+
+
+@pytest.mark.parametrize(
+    ("line", "now", "blind"),
+    [
+        (b"unshare(CLONE_NEWNS) = 0", 2, True),
+        (b"unshare(CLONE_NEWNS|CLONE_NEWUSER) = 0", None, True),
+        (b"unshare(CLONE_NEWNS) = 0", 1, True),  # it was elsewhere meanwhile
+        (b"unshare(CLONE_NEWNS) = -1 EPERM (Operation not permitted)", 1, False),
+        (b"unshare(CLONE_NEWPID) = 0", 1, False),
+        (b"setns(3</proc/7/ns/mnt>, CLONE_NEWNS) = 0", 2, True),
+        (b"setns(3</proc/7/ns/mnt>, 0) = 0", 2, True),
+        (b"setns(3</proc/7/ns/mnt>, CLONE_NEWNS) = 0", 1, False),  # back in ours
+        (b"setns(3</proc/7/ns/mnt>, 0) = 0", None, True),
+        (b"setns(3<net:[4026531840]>, 0) = 0", None, False),
+        (b"clone(child_stack=NULL, flags=CLONE_NEWNS|SIGCHLD) = 11", 2, True),
+    ],
+)
+def test_another_mount_namespace_is_a_blind_spot(line: bytes, now: int | None, blind: bool) -> None:
+    made = parser(host=Namespaces(now), own_mount_ns=1)
+    made.feed(b"10 6.000001 " + line + b" <0.000001>\n")
+    assert [spot.kind for spot in made.blind_spots] == ["namespace"] * blind
+    assert all(spot.incomplete for spot in made.blind_spots)
+
+
+def test_a_tracer_that_dies_first_is_a_blind_spot() -> None:
+    made = parser()
+    made.finish(ended=True)
+    assert [(spot.kind, spot.incomplete) for spot in made.blind_spots] == [("tracer", True)]
+    whole = parser()
+    whole.feed(b"10 6.000001 +++ exited with 0 +++\n")
+    whole.finish(ended=True)
+    assert whole.blind_spots == ()
+
+
+def test_the_command_that_strace_came_with_is_left_out() -> None:
+    made = TraceParser(10, cwd=b"/w")
+    got = made.feed(
+        b'77 4.000000 execve("/usr/bin/strace", ["strace", "-V"], 0x7f /* 2 vars */) = 0 <0.000100>\n'
+        + START
+        + b'77 6.000000 openat(AT_FDCWD</>, "x", O_WRONLY|O_CREAT, 0600) = 3</x> <0.000001>\n'
+        b"77 6.000001 +++ exited with 0 +++\n"
+    )
+    assert [type(record) for record in got] == [ProcessStart, ProcessExec]
+    assert made.alive == (10,)
+
+
+def test_asynchronous_writes() -> None:
+    event = only(
+        b"io_submit(0x7f, 2, [{aio_data=0, aio_lio_opcode=IOCB_CMD_PWRITE, aio_fildes=3</w/f>, "
+        b'aio_buf="x", aio_nbytes=12, aio_offset=0}, {aio_data=0, aio_lio_opcode=IOCB_CMD_PREAD, '
+        b"aio_fildes=3</w/f>, aio_buf=0x7f, aio_nbytes=9, aio_offset=0}]) = 2"
+    )
+    assert (event.op, event.path.base, event.bytes, event.calls) == (Op.WRITE, b"/w/f", 12, 1)
+    assert event.flags == ("aio",)
+
+
+def test_a_mapping_that_is_moved_before_it_becomes_writable() -> None:
+    event = only(
+        b"mmap(NULL, 4096, PROT_READ, MAP_SHARED, 4</w/f>, 0) = 0x1000",
+        b"mremap(0x1000, 4096, 8192, MREMAP_MAYMOVE) = 0x9000",
+        b"mprotect(0x1000, 4096, PROT_READ|PROT_WRITE) = 0",
+        b"mprotect(0xa000, 4096, PROT_READ|PROT_WRITE) = 0",
+    )
+    assert (event.op, event.path) == (Op.MMAP_WRITE, Operand(b"/w/f", None))
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_programs_that_lose_their_privileges_are_named(keeps: bool) -> None:
+    class Setuid(NoHost):
+        """Every program is set-user-ID."""
+
+        def gains_privileges(self, path: bytes, tid: int) -> bool:
+            """Return True."""
+            return True
+
+    made = TraceParser(10, cwd=b"/w", host=Setuid(), keeps_privileges=keeps)
+    made.feed(START)
+    assert [(spot.kind, spot.incomplete) for spot in made.blind_spots] == [("setuid", False)] * (not keeps)
 
 
 def test_io_uring_is_a_blind_spot() -> None:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from writeaudit.capture.bpf import Function
 from writeaudit.capture.btf import Field
+from writeaudit.capture.compiler import MAIN
 from writeaudit.errors import BackendUnavailable
 
-MAIN = "writeaudit.bpf.c"
 _FIRST_NUMBER = 1 << 20
 """Of the functions, and of the maps; the kernel's helpers have some hundreds of numbers."""
 _CALL, _LOAD_64 = 0x85, 0x18

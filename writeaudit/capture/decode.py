@@ -358,7 +358,8 @@ class Decoder:
             elif ret >= 0:
                 # Opened into io_uring's own table of files: no descriptor to look it up by.
                 event = event._replace(created=None)
-        elif event.path.name is None:
+        elif event.path.name is None or event.path.base is None:
+            # An open file, known by now at the latest (one of io_uring's own table is not before).
             event = event._replace(path=path)
             if path.fmt not in _STORED:
                 return

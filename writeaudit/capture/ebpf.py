@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import resource
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,19 +32,30 @@ class EbpfBackend:
     tier = "base"
     engine = "libbpf"
 
+    def __init__(self, probes: str | None = None) -> None:
+        self._probes = probes
+
     def check(self) -> None:
         """Raise `BackendUnavailable` if it cannot run here. Loads nothing into the kernel."""
         check_platform()
         Libbpf()
-        object_paths()
+        if self._probes is None:
+            object_paths()
 
     def capture(self, command: Command, sink: Sink, limits: Limits) -> Outcome:
         """See `writeaudit.capture.interface.Backend`."""
+        return capture(self._loaded(limits), command, sink, limits)
+
+    def _loaded(self, limits: Limits) -> _CoreSide:
+        if self._probes is not None:
+            self.check()
+            with tempfile.TemporaryDirectory(prefix="writeaudit-probes-") as directory:
+                return _load(limits, compiled_objects(Path(self._probes), Path(directory)))
         side = _loaded_ahead(limits)
         if side is None:
             self.check()
             side = _load(limits)
-        return capture(side, command, sink, limits)
+        return side
 
 
 class _Ahead:
@@ -116,6 +128,30 @@ def object_paths() -> tuple[str, ...]:
         return tuple(os.fspath(path) for path in resources.probe_objects())
     except resources.ResourceMissing as error:
         raise BackendUnavailable(error.message, hint=error.hint) from error
+
+
+def compiled_objects(sources: Path, directory: Path) -> tuple[str, ...]:
+    """Compile a copy of the probes; return the objects as `object_paths`.
+
+    Raises `BackendUnavailable` with the compiler's words.
+    """
+    from writeaudit.capture.compiler import (  # noqa: PLC0415 - start-up
+        MAIN,
+        OBJECTS,
+        BuildError,
+        compile_all,
+    )
+
+    if not (sources / MAIN).is_file():
+        raise BackendUnavailable(
+            f"there is no {MAIN} in {sources}",
+            hint="--probes takes a directory with a full copy of the probes",
+        )
+    try:
+        compile_all(sources.resolve(), directory)
+    except BuildError as error:
+        raise BackendUnavailable(f"cannot compile the probes in {sources}: {error}") from error
+    return tuple(os.fspath(directory / name) for name in sorted(OBJECTS, key=lambda name: not OBJECTS[name]))
 
 
 def _may_load() -> bool:

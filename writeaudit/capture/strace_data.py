@@ -24,10 +24,8 @@ def write_line(context: Context, thread: Thread, time_ns: int, line: bytes, pos:
     when the call began, not when it returned. Raises `UnparsedLine`.
     """
     match = _head(line, pos)
-    if match is None:
-        return  # no number that a descriptor can have: EBADF
-    if match[2] is not None and match[2][:1] != b"/":
-        return  # a pipe, a socket, …
+    if match is None or _no_file(match):
+        return  # or no number that a descriptor can have: EBADF
     result = read_result(line, line.rfind(b" = "))
     if result.value == 0:
         return
@@ -37,6 +35,11 @@ def write_line(context: Context, thread: Thread, time_ns: int, line: bytes, pos:
             context.lose("undecoded")  # it went somewhere, and strace could not look
         return
     _wrote(context, thread, time_ns + result.duration_ns if whole else time_ns, file, result)
+
+
+def _no_file(match: re.Match[bytes]) -> bool:
+    """Whether it is a pipe, a socket or the like. (A path may be written in hexadecimal from end to end.)"""
+    return match[2] is not None and match[2][:1] != b"/" and unescape(match[2])[:1] != b"/"
 
 
 def _target(context: Context, thread: Thread, match: re.Match[bytes]) -> OpenFile | None:
@@ -50,9 +53,7 @@ def _target(context: Context, thread: Thread, match: re.Match[bytes]) -> OpenFil
 def writes_file(context: Context, thread: Thread | None, text: bytes) -> bool:
     """Whether a write that never ended, from its name on, was meant for a file."""
     match = _head(text, text.index(b"(") + 1)
-    if match is None or thread is None:
-        return False
-    if match[2] is not None and match[2][:1] != b"/":
+    if match is None or thread is None or _no_file(match):
         return False
     file = _target(context, thread, match)
     return file is None or context.holds_data(file)

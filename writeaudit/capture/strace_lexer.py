@@ -163,7 +163,8 @@ def _skip(line: bytes, pos: int) -> int:
 def _general(line: bytes, pos: int) -> tuple[Arg, int]:
     """Read one argument of any shape: the first value counts, what strace adds to it does not.
 
-    (``[0] => [3]``: what went in; ``{…} => {…}``: the fields of both; ``BTRFS_IOC_CLONE or FICLONE``: all of the words.)
+    (``[0] => [3]``: what went in; ``{…} => {…}``: the fields of both; ``BTRFS_IOC_CLONE or
+    FICLONE``: all of the words.)
     """
     first: Arg | None = None
     words: list[bytes] = []
