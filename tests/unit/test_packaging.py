@@ -95,7 +95,8 @@ def test_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
     }
     assert len(expected) > 3
     assert names >= expected
-    expected |= {f"writeaudit/_resources/{name}" for name in hatch_build.OBJECTS} if KNOWN_PROCESSOR else set()
+    objects = hatch_build.OBJECTS if KNOWN_PROCESSOR else {}
+    expected |= {f"writeaudit/_resources/{name}" for name in objects}
     assert {name for name in names if "/_resources/" in name} == expected
     tops = {name.split("/")[0] for name in names}
     assert tops == {"writeaudit", f"writeaudit-{__version__}.dist-info"}
