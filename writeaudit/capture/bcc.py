@@ -23,7 +23,8 @@ from types import ModuleType
 from writeaudit import resources
 from writeaudit.capture import bpf, btf
 from writeaudit.capture.bcc_source import RING, MapShape, Source, link, map_shape, map_symbol, read_source
-from writeaudit.capture.ebpf import check_platform, uring_programs
+from writeaudit.capture.compiler import gist
+from writeaudit.capture.ebpf import check_platform, lift_memory_limit, uring_programs
 from writeaudit.capture.interface import Command, Limits, Outcome, Sink
 from writeaudit.capture.kernel import PROGRAMS, capture, explain_refusal
 from writeaudit.capture.libbpf import Map
@@ -32,7 +33,6 @@ from writeaudit.errors import BackendUnavailable
 _HOMES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3.*/site-packages")
 """Where Debian and Fedora keep Python modules of the system; not on the path of other Pythons."""
 _INSTALL = "install it: apt-get install python3-bpfcc (Debian, Ubuntu), dnf install python3-bcc (Fedora)"
-_COMPLAINT_LINES = 5
 
 
 class BccBackend:
@@ -150,6 +150,7 @@ class _BccSide:
 
 
 def _load(directory: Path, limits: Limits) -> _BccSide:
+    lift_memory_limit()
     source = read_source(directory)
     offsets = _offsets(source)
     headers = (directory if (directory / "bcc").is_dir() else _packaged()) / "bcc"
@@ -226,7 +227,7 @@ def _compiled(source: Source, flags: list[str], headers: Path) -> Iterator[Calla
             reason = error
     if compiled is None:
         raise BackendUnavailable(
-            f"bcc cannot compile the probes: {_gist(complaints()) or reason}",
+            f"bcc cannot compile the probes: {gist(complaints()) or reason}",
             hint="with --probes: mend that copy of the sources; else use --backend ebpf",
         ) from reason
 
@@ -244,25 +245,21 @@ def _compiled(source: Source, flags: list[str], headers: Path) -> Iterator[Calla
         atexit.unregister(compiled.cleanup)
 
 
-def _gist(output: str) -> str:
-    """Return the errors in a compiler's output, or the end of it."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return "; ".join(errors[:_COMPLAINT_LINES] or lines[-_COMPLAINT_LINES:])
-
-
 @contextlib.contextmanager
 def _captured_output() -> Iterator[Callable[[], str]]:
     """Keep what the compiler prints to file descriptors 1 and 2; yield how to get it afterwards."""
     printed = os.memfd_create("writeaudit-bcc")
-    kept = [os.dup(fd) for fd in (1, 2)]
+    kept: dict[int, int] = {}
+    for fd in (1, 2):
+        with contextlib.suppress(OSError):  # closed by whoever started writeaudit
+            kept[fd] = os.dup(fd)
     text = ""
     try:
-        for fd in (1, 2):
+        for fd in kept:
             os.dup2(printed, fd)
         yield lambda: text
     finally:
-        for fd, saved in zip((1, 2), kept, strict=True):
+        for fd, saved in kept.items():
             os.dup2(saved, fd)
             os.close(saved)
         text = os.pread(printed, 1 << 20, 0).decode("utf-8", "replace")

@@ -33,7 +33,6 @@ _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"[^\n]*$', re.MULTILI
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _FUNCTION = re.compile(r"^WA_FUNC\s+(\w+)\s+(\w+)\s*\(([^)]*)\)\s*\{", re.MULTILINE)
 _MAP = re.compile(r"^WA_MAP\(\w+, (\w+),", re.MULTILINE)
-_PROGRAM = re.compile(r"^WA_RAW_TP\((\w+)\)", re.MULTILINE)
 _READER = re.compile(r"#define\s+(\w+)\(type, field\b")
 _SIZES = {"__u32": 4, "__s32": 4, "int": 4, "__u64": 8, "__s64": 8}
 
@@ -43,8 +42,6 @@ class Source:
     """The probes, ready for bcc."""
 
     text: str
-    programs: tuple[str, ...]
-    """The raw tracepoints that there are programs for."""
     functions: tuple[Function, ...]
     """What programs call, by number; ``instruction`` is 0."""
     maps: tuple[str, ...]
@@ -106,9 +103,7 @@ def read_source(directory: Path) -> Source:
 
     text = _FUNCTION.sub(declare, text)
     plain = _COMMENT.sub(" ", text)
-    return Source(
-        text, tuple(_PROGRAM.findall(plain)), tuple(functions), (*_MAP.findall(plain), RING), _fields(plain)
-    )
+    return Source(text, tuple(functions), (*_MAP.findall(plain), RING), _fields(plain))
 
 
 def _flatten(directory: Path, name: str, seen: set[str]) -> str:

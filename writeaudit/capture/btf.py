@@ -39,16 +39,19 @@ def offsets(data: bytes, fields: Iterable[Field]) -> dict[Field, int]:
     wanted = tuple(fields)
     words, strings = _sections(data)
     names = {structure: _name_offset(strings, structure) for structure, _field in wanted}
-    starts, found = _index(words, {offset: name for name, offset in names.items() if offset is not None})
     result = {}
-    for structure, field in wanted:
-        name = _name_offset(strings, field)
-        start = found.get(structure)
-        if name is None or start is None:
-            continue
-        bits = _member(words, starts, start, name)
-        if bits is not None:
-            result[structure, field] = bits // 8
+    try:
+        starts, found = _index(words, {offset: name for name, offset in names.items() if offset is not None})
+        for structure, field in wanted:
+            name = _name_offset(strings, field)
+            start = found.get(structure)
+            if name is None or start is None:
+                continue
+            bits = _member(words, starts, start, name)
+            if bits is not None:
+                result[structure, field] = bits // 8
+    except IndexError:
+        raise BtfError("BTF holds a kind of type that is not known here, or is cut off") from None
     return result
 
 
@@ -84,16 +87,13 @@ def _index(words: memoryview, wanted: dict[int, str]) -> tuple[list[int], dict[s
     found: dict[str, int] = {}
     fixed, each = _FIXED_WORDS, _WORDS_EACH
     at, end = 0, len(words)
-    try:
-        while at < end:
-            add(at)
-            info = words[at + 1]
-            kind = info >> 24 & 0x1F
-            if kind == _STRUCT and words[at] in wanted:
-                found.setdefault(wanted[words[at]], at)
-            at += 3 + fixed[kind] + each[kind] * (info & 0xFFFF)
-    except IndexError:
-        raise BtfError("BTF holds a kind of type that is not known here, or is cut off") from None
+    while at < end:
+        add(at)
+        info = words[at + 1]
+        kind = info >> 24 & 0x1F
+        if kind == _STRUCT and words[at] in wanted:
+            found.setdefault(wanted[words[at]], at)
+        at += 3 + fixed[kind] + each[kind] * (info & 0xFFFF)
     return starts, found
 
 

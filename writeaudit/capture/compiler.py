@@ -49,6 +49,9 @@ _CLANG_TARGET = ("-target", "bpfel", "-mcpu=v2")
 _ZIG_TARGET = ("-target", "bpfel-freestanding-none", "-mcpu=v2")
 
 
+_SHOWN = 3
+
+
 class BuildError(Exception):
     """The object cannot be made; the message says why and what to do."""
 
@@ -118,3 +121,10 @@ def compile_all(sources: Path, directory: Path, *, extra: Sequence[str] = ()) ->
     return "".join(
         compile_object(sources, directory / name, extra=[*flags, *extra]) for name, flags in OBJECTS.items()
     )
+
+
+def gist(output: str) -> str:
+    """Return on one line what a compiler complains of first, or else the end of what it printed."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if "error:" in line]
+    return "; ".join(errors[:_SHOWN] or lines[-_SHOWN:])

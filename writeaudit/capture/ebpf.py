@@ -140,6 +140,7 @@ def compiled_objects(sources: Path, directory: Path) -> tuple[str, ...]:
         OBJECTS,
         BuildError,
         compile_all,
+        gist,
     )
 
     if not (sources / MAIN).is_file():
@@ -150,7 +151,7 @@ def compiled_objects(sources: Path, directory: Path) -> tuple[str, ...]:
     try:
         compile_all(sources.resolve(), directory)
     except BuildError as error:
-        raise BackendUnavailable(f"cannot compile the probes in {sources}: {error}") from error
+        raise BackendUnavailable(f"cannot compile the probes in {sources}: {gist(str(error))}") from error
     return tuple(os.fspath(directory / name) for name in sorted(OBJECTS, key=lambda name: not OBJECTS[name]))
 
 
@@ -196,11 +197,15 @@ class _CoreSide:
         self._object.close()
 
 
-def _load(limits: Limits, paths: Sequence[str] | None = None) -> _CoreSide:
-    library = Libbpf()
-    # Before Linux 5.11 maps count against this limit; where it cannot be raised it is harmless.
+def lift_memory_limit() -> None:
+    """Before Linux 5.11 maps count against this limit; where it cannot be raised it is harmless."""
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def _load(limits: Limits, paths: Sequence[str] | None = None) -> _CoreSide:
+    library = Libbpf()
+    lift_memory_limit()
     refusal: OSError | None = None
     for path in paths if paths is not None else object_paths():
         loaded = library.open(path)

@@ -333,7 +333,11 @@ class Resolver:
             return True
         if known is not Kind.UNKNOWN:
             return False
-        born = born_ns(self._names.moved_to(place.path))
+        where = self._names.moved_to(place.path)
+        if not os.path.lexists(where):
+            # Gone by now, and nobody spoke of it before: most such files are temporary ones.
+            return True
+        born = born_ns(where)
         return born is not None and born >= self._started_ns
 
     def _identify(self, raw: RawEvent, target: _Place, source: _Place | None) -> None:
