@@ -82,6 +82,14 @@ TABLE: tuple[Difference, ...] = (
         "strace prints names as they were passed; what they stood for is looked up a little later.",
     ),
     Difference(
+        "made-and-gone",
+        _STRACE,
+        "Whether an open with O_CREAT and without O_EXCL made the file, if the file is gone within moments: "
+        "it is then taken for a new one unless something earlier spoke of it.",
+        "strace shows the flags that were passed; when the file was made is asked of the disk, a bit later.",
+        fields=frozenset({"created"}),
+    ),
+    Difference(
         "younger-calls",
         _STRACE,
         "File names of system calls that are younger than the strace: fchmodat2 before strace 6.6, "

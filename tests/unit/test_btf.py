@@ -130,10 +130,9 @@ def test_types_of_every_kind_are_stepped_over() -> None:
         (b"\x7fELF" + bytes(40), "not BTF"),
         (struct.pack("=HBBIIIII", 0x9FEB, 1, 0, 24, 0, 0, 0, 0), "byte order"),
         (struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, 12, 12, 1), "cut off"),
-        (struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, 12, 12, 1) + struct.pack("=III", 0, 31 << 24, 0) + b"\0",
-         "not known"),
+        (struct.pack("=HBBIIIIIIII", 0xEB9F, 1, 0, 24, 0, 12, 12, 1, 0, 31 << 24, 0) + b"\0", "not known"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_btf_is_refused(data: bytes, why: str) -> None:
     with pytest.raises(btf.BtfError, match=why):
         btf.offsets(data, [("file", "f_path")])

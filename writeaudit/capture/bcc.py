@@ -222,7 +222,7 @@ def _compiled(source: Source, flags: list[str], headers: Path) -> Iterator[Calla
     compiled, reason = None, None
     with _captured_output() as complaints, _as_kernel_source(headers):
         try:
-            compiled = module.BPF(text=source.text, cflags=flags)
+            compiled = module.BPF(text=source.text.encode(), cflags=flags)
         except Exception as error:  # noqa: BLE001 - bcc raises bare Exception for whatever it is
             reason = error
     if compiled is None:
