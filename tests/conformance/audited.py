@@ -39,10 +39,10 @@ class Audited:
     mounts: Mapping[int, Mount]
     processes: tuple[Process, ...]
 
-    def disk_complaints(self) -> list[str]:
-        """Return every way in which the recording and the disk disagree."""
+    def disk_complaints(self, *, created_known: bool = True) -> list[str]:
+        """Return every way in which the recording and the disk disagree (see `oracle.check`)."""
         foreign = {mount.id for mount in self.mounts.values() if not mount.own}
-        return oracle.check(self.before, self.everywhere, self.after, foreign)
+        return oracle.check(self.before, self.everywhere, self.after, foreign, created_known=created_known)
 
 
 def run(

@@ -58,12 +58,15 @@ def _new(event: FsEvent) -> Node:
 class Oracle:
     """Replays events on a tree. ``complaints`` says what does not fit."""
 
-    def __init__(self, before: Tree, foreign: AbstractSet[int] = frozenset()) -> None:
+    def __init__(
+        self, before: Tree, foreign: AbstractSet[int] = frozenset(), *, created_known: bool = True
+    ) -> None:
         """Begin with a tree. ``foreign`` are mounts that only the audited processes see: what lies
         in them has no name in the tree.
         """
         self._root_path = before.root
         self._foreign = foreign
+        self._created_known = created_known
         self._nodes: dict[tuple[int, int], Node] = {}
         self._mounted: dict[bytes, Node] = {}
         self._nameless: dict[bytes, Node] = {}
@@ -162,7 +165,10 @@ class Oracle:
             self._nameless[event.path] = Node(stat.S_IFREG)
             return
         node = self._existing(event)
-        if event.created:
+        created = event.created
+        if not self._created_known and "creat" in event.flags:
+            created = node is None
+        if created:
             if "deleted" in event.flags:
                 return
             if node is not None:
@@ -378,9 +384,17 @@ def _changes(old: Entry | None, new: Entry) -> Iterator[tuple[str, frozenset[str
 
 
 def check(
-    before: Tree, events: Iterable[FsEvent], after: Tree, foreign: AbstractSet[int] = frozenset()
+    before: Tree,
+    events: Iterable[FsEvent],
+    after: Tree,
+    foreign: AbstractSet[int] = frozenset(),
+    *,
+    created_known: bool = True,
 ) -> list[str]:
-    """Return every way in which a recording and the disk disagree. See `Oracle`."""
-    oracle = Oracle(before, foreign)
+    """Return every way in which a recording and the disk disagree. See `Oracle`.
+
+    Unless ``created_known``, an open that may make a file is taken to have made it if there was none.
+    """
+    oracle = Oracle(before, foreign, created_known=created_known)
     oracle.replay(events)
     return oracle.judge(after)
