@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Cli
 from writeaudit import resources
 from writeaudit.audit import BackendInfo
 from writeaudit.capture import bcc, select
@@ -156,3 +158,28 @@ def test_the_verifiers_words_are_shown(copied: Path) -> None:
     header.write_text(text.replace(opening, opening + "\t*(volatile __u64 *)(ctx->args[0]) = 1;\n"))
     with pytest.raises(BackendUnavailable, match=r"sched_process_exit: .*invalid mem access"):
         bcc._load(copied, Limits())
+
+
+@pytest.mark.requires_root
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("ebpf", marks=pytest.mark.requires_ebpf),
+        pytest.param("bcc", marks=pytest.mark.requires_bcc),
+    ],
+)
+def test_a_changed_copy_is_what_runs(name: str, copied: Path, tmp_path: Path, cli: Cli) -> None:
+    header = copied / "syscalls.h"
+    text = header.read_text()
+    sending = "\treturn send_event(slot, op, ret);\n"
+    assert sending in text
+    header.write_text(text.replace(sending, "\treturn op == WA_OP_MKDIR ? send_event(slot, op, ret) : 0;\n"))
+    report = tmp_path / "report.json"
+    made = tmp_path / "made"
+    done = cli(
+        "run", "--backend", name, "--probes", copied, "-o", tmp_path / "run.wa", "--json", report,
+        "--", "mkdir", made,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    events = json.loads(report.read_text())["events"]
+    assert [(event["op"], event["path"]) for event in events] == [("mkdir", str(made))]

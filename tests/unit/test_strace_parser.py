@@ -60,13 +60,12 @@ def test_the_command_starts_when_it_is_executed() -> None:
     assert made.started_ns == 1_000_000_000
 
 
-def test_a_command_that_cannot_be_executed_is_told() -> None:
+def test_nothing_is_told_of_a_program_that_was_looked_for_in_vain() -> None:
     made = TraceParser(10, cwd=b"/w")
-    assert made.feed(b'10 5.0 execve("./x", ["x"], 0x1 /* 1 var */) = -1 ENOEXEC (Exec format error)\n') == []
-    made = TraceParser(10, cwd=b"/w")
-    made.feed(b'10 5.000000 execve("./x", ["x"], 0x1 /* 1 var */) = -1 ENOEXEC (Exec format error)\n')
-    assert made.exec_error == "ENOEXEC"
+    line = b'10 4.000000 execve("/a/x", ["x"], 0x1 /* 1 var */) = -1 ENOENT (No such file or directory)\n'
+    assert made.feed(line) == []
     assert made.started_ns is None
+    assert [type(record) for record in made.feed(START)] == [ProcessStart, ProcessExec]
 
 
 def test_an_open_that_succeeds_is_the_file_itself() -> None:

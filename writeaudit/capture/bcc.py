@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -93,7 +94,9 @@ def _import_bcc() -> ModuleType:
         # First: another module of this name may be installed beside writeaudit.
         sys.path.insert(0, os.fspath(home))
     try:
-        return importlib.import_module("bcc")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer Pythons dislike how some of it is written
+            return importlib.import_module("bcc")
     except Exception as error:
         raise BackendUnavailable(
             f"Python {sys.version.split()[0]} cannot use the system's bcc: {error}",

@@ -240,60 +240,6 @@ def result(line: bytes, pos: int) -> Result:
     return Result(None, None if restart is None else restart.decode(), None, False, None, took)
 
 
-_PIECES = {
-    "d": rb"(-?\d++|AT_FDCWD)" + _ANGLED,
-    "s": _QUOTED,
-    "w": rb"([\w|.+*-]++)",
-}
-_END = (
-    rb"\) *= (?:-1 ([A-Z]\w*) \([^()]*\)|(\d++)(?:" + _ANGLED + rb")?+) <(\d++)\.(\d{6})>$"
-)  # fmt: skip
-
-
-class Quick:
-    """Reads a whole call of a usual shape in one go: a third of the time that the general way takes.
-
-    ``shape`` has a letter for each argument: ``d`` a decoded descriptor, ``s`` a string, ``w`` a word;
-    the last one may be missing if it is in capitals.
-    """
-
-    __slots__ = ("_letters", "_match")
-
-    def __init__(self, shape: str) -> None:
-        self._letters = shape.lower()
-        pieces = [_PIECES[letter] for letter in self._letters]
-        *must, last = pieces
-        body = rb", ".join(pieces) if shape[-1].islower() else rb", ".join(must) + rb"(?:, " + last + rb")?+"
-        self._match = re.compile(body + _END, re.DOTALL).match
-
-    def read(self, line: bytes, pos: int) -> tuple[list[Arg], Result] | None:
-        """Return the arguments that begin at ``pos`` and the result; None for a line of another shape."""
-        match = self._match(line, pos)
-        if match is None:
-            return None
-        groups = match.groups()
-        args: list[Arg] = []
-        at = 0
-        for letter in self._letters:
-            text = groups[at]
-            if letter == "d":
-                args.append(_make_descriptor(text, groups[at + 1], groups[at + 2]))
-                at += 3
-                continue
-            at += 1
-            if text is not None:
-                if letter == "s":
-                    args.append(Text(unescape(text) if b"\\" in text else text, False))
-                else:
-                    args.append(text)
-        error, value, path, deleted, seconds, micros = groups[at:]
-        took = (int(seconds) * 1_000_000 + int(micros)) * 1000
-        if error is not None:
-            return args, Result(-1, error.decode(), None, False, None, took)
-        shown = None if path is None else unescape(path)
-        return args, Result(int(value), None, shown, deleted is not None, None, took)
-
-
 def duration_ns(line: bytes) -> int:
     """Return the time that -T put at the end of ``line``, 0 if there is none."""
     if line[-10:-7] == b"<0.":  # as nearly always: less than a second

@@ -12,7 +12,6 @@ result gives the order in which the calls were finished.
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,16 +21,13 @@ from writeaudit.capture.interface import ProcessExec, ProcessExit, ProcessStart,
 from writeaudit.capture.strace_context import Call, Context, Handlers, merged
 from writeaudit.capture.strace_data import WRITES, irrelevant, write_line, writes_file
 from writeaudit.capture.strace_lexer import (
-    Descriptor,
-    Group,
-    Quick,
-    Text,
     UnparsedLine,
     arguments,
     result,
 )
+from writeaudit.capture.strace_life import argv_of, clone_flags, program_of, signal_status
 from writeaudit.capture.strace_newer import unknown_call
-from writeaudit.capture.strace_state import Files, Host, NoHost, Place, Process, Thread, joined
+from writeaudit.capture.strace_state import Files, Host, NoHost, Place, Process, Thread
 
 _head = re.compile(rb"(\d+) +(\d+)\.(\d{6}) (?:([a-z_]\w*)\(|<\.\.\. (\w+) resumed>|(\+\+\+ )|(--- ))").match
 _changed = re.compile(rb" <pid changed to (\d+) \.\.\.>$").search
@@ -52,26 +48,6 @@ _HARMLESS = (
 """Calls whose result may stay unknown (the thread died in them): they change no file."""
 
 _HANDLERS: Handlers = merged(strace_names.HANDLERS, strace_data.HANDLERS, strace_tree.HANDLERS)
-
-_QUICK = {
-    name: Quick(shape)
-    for shape, names in {
-        "sW": (b"open", b"mkdir", b"chmod", b"creat"),
-        "s": (b"unlink", b"rmdir", b"chdir"),
-        "ss": (b"link", b"symlink", b"rename"),
-        "dswW": (b"openat",),
-        "dsw": (b"unlinkat", b"mkdirat", b"fchmodat"),
-        "dsds": (b"renameat",),
-        "dsdsw": (b"linkat", b"renameat2"),
-        "sds": (b"symlinkat",),
-        "dwdwww": (b"copy_file_range", b"splice"),
-        "dw": (b"fchmod", b"ftruncate"),
-        "dww": (b"fchown",),
-        "dswww": (b"fchownat",),
-    }.items()
-    for name in names
-}
-"""How the calls that come by the thousand usually look."""
 
 _SAMPLES = 5
 """How many unreadable lines are kept for the message."""
@@ -133,8 +109,6 @@ class TraceParser:
         self._last_ns = 0
         self.started_ns: int | None = None
         """When the command's own program was executed; None before that."""
-        self.exec_error: str | None = None
-        """The errno's name with which that failed."""
         self.lines = 0
         self.samples: list[bytes] = []
         """The first lines that could not be read."""
@@ -267,13 +241,8 @@ class TraceParser:
             return
         if name in _MANY and irrelevant(name, line, thread.process.mappings):
             return
-        quick = _QUICK.get(name)
-        read = None if quick is None else quick.read(line, pos)
-        if read is not None:
-            args, outcome = read
-        else:
-            args, end = arguments(line, pos)
-            outcome = result(line, end)
+        args, end = arguments(line, pos)
+        outcome = result(line, end)
         call = Call(time_ns + outcome.duration_ns if whole else time_ns, thread, name, args, outcome)
         if name in _EXECS:
             self._exec(call, time_ns)
@@ -299,7 +268,7 @@ class TraceParser:
             return
         tid = call.result.pid or value
         if tid not in self._threads:
-            self._create(tid, call.thread, _clone_flags(call), call.time_ns)
+            self._create(tid, call.thread, clone_flags(call), call.time_ns)
 
     def _adopt(self, tid: int, time_ns: int) -> Thread:
         """Find the parent of a thread that is seen before the call that made it returned."""
@@ -321,7 +290,7 @@ class TraceParser:
         thread = self._threads[parent]
         args, _end = arguments(pending.text + b")", len(pending.name) + 1)
         begun = Call(time_ns, thread, pending.name, args, result(b" = 0", 0))
-        return self._create(tid, thread, _clone_flags(begun), time_ns)
+        return self._create(tid, thread, clone_flags(begun), time_ns)
 
     def _create(self, tid: int, parent: Thread | None, flags: frozenset[bytes], time_ns: int) -> Thread:
         if parent is None:
@@ -349,12 +318,9 @@ class TraceParser:
         return thread
 
     def _exec(self, call: Call, began_ns: int) -> None:
-        thread, args = call.thread, call.args
         if not call.ok or call.result.value is None:
-            if self.started_ns is None and call.result.error is not None:
-                self.exec_error = call.outcome
             return
-        process = thread.process
+        thread, process = call.thread, call.thread.process
         if self.started_ns is None:
             self.started_ns = began_ns
             self._context.out.append(ProcessStart(began_ns, process.pid, process.ppid))
@@ -362,15 +328,7 @@ class TraceParser:
             thread.files.users -= 1
             thread.files = thread.files.copy()
         process.mappings = []
-        at = 1 if call.name == b"execveat" else 0
-        program, argv = args[at], args[at + 1]
-        exe = joined(thread.place, program.value) if isinstance(program, Text) else b""
-        if at and isinstance(program, Text) and program.value[:1] != b"/":
-            base = args[0]
-            if isinstance(base, Descriptor):
-                exe = base.path
-                if program.value:
-                    exe = joined(Place(base.path), program.value)
+        exe, argv = program_of(call)
         if not self._keeps_privileges and self._context.host.gains_privileges(exe, thread.tid):
             self._context.blind(
                 "setuid",
@@ -378,7 +336,7 @@ class TraceParser:
                 "when nobody traces it; the ebpf backend leaves it alone, and so does strace run by root",
                 incomplete=False,
             )
-        words, whole = _argv(argv)
+        words, whole = argv_of(argv)
         if not whole:
             # strace cut it short; the process itself still knows, if it is still the same one.
             known = self._context.host.cmdline(process.pid)
@@ -394,7 +352,7 @@ class TraceParser:
         if match := _exited(line, pos):
             status: int | None = int(match[1])
         elif match := _killed(line, pos):
-            status = _signal_status(match[1].decode())
+            status = signal_status(match[1].decode())
             if match[2] is not None:
                 self._context.blind(
                     "core_dump",
@@ -428,33 +386,3 @@ class TraceParser:
         if thread is not None:
             leader.files.users -= 1
             leader.place, leader.files, leader.mount_ns = thread.place, thread.files, thread.mount_ns
-
-
-def _clone_flags(call: Call) -> frozenset[bytes]:
-    if call.name == b"vfork":
-        return frozenset({b"CLONE_VM", b"CLONE_VFORK"})
-    for arg in call.args:
-        if isinstance(arg, Group):
-            flags = arg.get(b"flags")
-            if isinstance(flags, bytes):
-                return frozenset(flags.split(b"|"))
-        elif isinstance(arg, bytes) and arg.startswith(b"flags "):
-            return frozenset(arg[6:].split(b"|"))
-    return frozenset()
-
-
-def _argv(arg: object) -> tuple[tuple[bytes, ...], bool]:
-    """Return the arguments of an exec, and whether they are complete."""
-    if not isinstance(arg, Group):
-        return (), False
-    words = tuple(item.value for item in arg.items if isinstance(item, Text))
-    whole = len(words) == len(arg.items) and not any(i.truncated for i in arg.items if isinstance(i, Text))
-    return words, whole
-
-
-def _signal_status(name: str) -> int | None:
-    try:
-        return 128 + signal.Signals[name]
-    except KeyError:
-        number = name.removeprefix("SIGRT_")
-        return 128 + 32 + int(number) if number.isdigit() else None
