@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from writeaudit.capture import dispositions
 from writeaudit.capture.interface import Command, Credentials
 from writeaudit.errors import CaptureError, CommandNotExecutable, CommandNotFound
 
@@ -37,9 +38,6 @@ _FORWARDED = (
     signal.SIGCONT,
     signal.SIGALRM,
 )
-_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
-"""CPython starts with these ignored; the command must not inherit that."""
-
 _ERRNO = struct.Struct("=ii")
 _STAGE_USER, _STAGE_EXEC, _STAGE_ENTER = 1, 2, 3
 
@@ -161,9 +159,7 @@ def _child(
         stage = _STAGE_EXEC
         for fd in pass_fds:
             os.set_inheritable(fd, True)
-        for number in _IGNORED_BY_PYTHON:
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        dispositions.restore()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if announce is not None:
             announce()

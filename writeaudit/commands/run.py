@@ -90,8 +90,10 @@ def command(
     # Nothing here makes cycles that matter, and every event makes objects: looking for cycles
     # among them would take a quarter of the time.
     gc.disable()
+    from writeaudit.capture import dispositions
     from writeaudit.capture.interface import Limits
 
+    dispositions.remember()
     limits = Limits(buffer_bytes=parse_size(buffer), linger_s=linger)
     if backend in (AUTO, "ebpf") and probes is None:
         from writeaudit.capture import ebpf

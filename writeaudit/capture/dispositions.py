@@ -1,0 +1,47 @@
+"""Signals that were ignored when writeaudit started, and that the command has to ignore as well.
+
+exec(2) hands on what is ignored. Two things get in the way: CPython ignores SIGPIPE and SIGXFSZ for
+itself; and with the first thread of a process, the C library installs handlers for the two real-time
+signals that it keeps to itself and that signal(2) and sigaction(2) refuse to touch (nptl(7)).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import signal
+import struct
+from pathlib import Path
+
+_OF_THE_C_LIBRARY = (32, 33)
+_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+_RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134}
+_IGNORE = struct.pack("=QQQQ", signal.SIG_IGN, 0, 0, 0)
+"""The kernel's struct sigaction: handler, flags, restorer, mask."""
+_SIGNAL_SET_BYTES = 8
+
+_ignored: tuple[int, ...] = ()
+
+
+def remember() -> None:
+    """Note what is ignored; to be called before the first thread is started."""
+    global _ignored
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("SigIgn:"):
+            mask = int(line.split()[1], 16)
+            _ignored = tuple(number for number in _OF_THE_C_LIBRARY if mask >> number - 1 & 1)
+
+
+def restore() -> None:
+    """Make this process, a child about to exec, ignore what was ignored when writeaudit started."""
+    for number in _BY_PYTHON:
+        signal.signal(number, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    call = _RT_SIGACTION.get(platform.machine())
+    if _ignored and call is not None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for number in _ignored:
+            if libc.syscall(call, number, _IGNORE, None, _SIGNAL_SET_BYTES) != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
