@@ -159,7 +159,7 @@ def test_signal_sent_to_writeaudit_reaches_the_command(
         stderr=subprocess.PIPE,
         text=True,
         # A shell cannot trap what it found ignored, as under nohup.
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     ) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"

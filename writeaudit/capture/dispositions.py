@@ -21,16 +21,15 @@ _IGNORE = struct.pack("=QQQQ", signal.SIG_IGN, 0, 0, 0)
 """The kernel's struct sigaction: handler, flags, restorer, mask."""
 _SIGNAL_SET_BYTES = 8
 
-_ignored: tuple[int, ...] = ()
+_ignored: list[int] = []
 
 
 def remember() -> None:
     """Note what is ignored; to be called before the first thread is started."""
-    global _ignored
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("SigIgn:"):
             mask = int(line.split()[1], 16)
-            _ignored = tuple(number for number in _OF_THE_C_LIBRARY if mask >> number - 1 & 1)
+            _ignored[:] = (number for number in _OF_THE_C_LIBRARY if mask >> number - 1 & 1)
 
 
 def restore() -> None:
