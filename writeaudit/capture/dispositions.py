@@ -41,6 +41,6 @@ def restore() -> None:
     call = _RT_SIGACTION.get(platform.machine())
     if _ignored and call is not None:
         libc = ctypes.CDLL(None, use_errno=True)
-        for number in _ignored:
-            if libc.syscall(call, number, _IGNORE, None, _SIGNAL_SET_BYTES) != 0:
+        for ignored in _ignored:
+            if libc.syscall(call, ignored, _IGNORE, None, _SIGNAL_SET_BYTES) != 0:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
