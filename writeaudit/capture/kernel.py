@@ -7,7 +7,6 @@ in its process tree is recorded, the first system call included.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import struct
@@ -16,11 +15,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from writeaudit.audit import BlindSpot
+from writeaudit.capture.background import Background
 from writeaudit.capture.decode import Decoder
 from writeaudit.capture.interface import Command, Limits, Outcome, Record, Sink
 from writeaudit.capture.launcher import Exit, spawn, supervise
 from writeaudit.capture.libbpf import Map
-from writeaudit.capture.ring import Backlog, Ring, records
+from writeaudit.capture.ring import Ring, records
 from writeaudit.capture.syscalls import table
 from writeaudit.capture.wire import Kind
 from writeaudit.errors import BackendUnavailable, CaptureError
@@ -41,10 +41,8 @@ PROGRAMS = ("sys_exit", "sched_process_fork", "sched_process_exec", "sched_proce
 
 _TICK_S = 0.01
 """How often the buffer is emptied at least."""
-_NICE = 10
-"""How much our priority is lowered while the command runs (nice(2))."""
-_SLICE_S = 0.004
-"""How long decoding may keep the buffer waiting."""
+_BATCH = 512
+"""How many records are resolved with knowledge of one another, and written down at once."""
 
 
 class KernelSide(Protocol):
@@ -84,14 +82,14 @@ class _Session:
         self._sink = sink
         self._decoder = Decoder(os.stat("/proc/self/ns/mnt").st_ino, sees_uring=side.sees_uring)
         self._ring = Ring(side.ring_fd, side.ring_bytes)
-        self._backlog = Backlog()
+        self._background = Background(self._work)
         self._dropped = 0
         self._alive: set[int] = set()
         side.map("table").update(_ZERO, table()[0])
 
     def close(self) -> None:
+        self._background.close()
         self._ring.close()
-        self._backlog.close()
         self._side.close()
 
     def run(self, command: Command, limits: Limits) -> Outcome:
@@ -112,53 +110,43 @@ class _Session:
         if config is None or CONFIG.unpack(config)[4]:
             raise CaptureError("the command started without being noticed by the kernel side")
         self._alive.add(child.pid)
-        _stand_back()
-        ended = supervise(child, {self._side.ring_fd: self._step}, tick_s=_TICK_S, on_tick=self._step)
+        self._background.start()
+        ended = supervise(child, {self._side.ring_fd: self._drain}, tick_s=_TICK_S, on_tick=self._drain)
         ended_ns = time.monotonic_ns()
+        self._background.hurry()
         self._linger(limits.linger_s)
         self._side.detach()
         self._drain()
-        while self._backlog:
-            self._decode()
+        self._background.wait()
         left: list[Record] = []
         self._decoder.finish(left)
         self._sink(left)
         self._final_totals()
         return self._outcome(ended, started_ns, ended_ns)
 
-    def _step(self) -> None:
-        """Empty the buffer, then decode for a moment; what is left waits for the next time."""
-        self._drain()
-        deadline = time.monotonic() + _SLICE_S
-        while self._backlog:
-            self._decode()
-            self._drain()
-            if time.monotonic() >= deadline:
-                return
-
     def _drain(self) -> None:
+        """Empty the kernel's buffer."""
         while chunk := self._ring.take():
             try:
-                self._backlog.push(chunk)
+                self._background.push(chunk)
             except OSError:
                 # No room to keep it, in memory or on the disk: lost, and counted as such.
                 self._dropped += sum(1 for _ in records(chunk))
 
-    def _decode(self) -> None:
-        """Decode one chunk, and hand it on in pieces between which the buffer is emptied."""
+    def _work(self, chunk: bytes) -> None:
+        """Decode one chunk and hand it on; in the background."""
         decode = self._decoder.decode
         batch: list[Record] = []
-        for number, payload in enumerate(records(self._backlog.pop()), 1):
+        for payload in records(chunk):
             kind = payload[16]
             if kind == Kind.FORK:
                 self._alive.add(struct.unpack_from("=I", payload, 24)[0])
             elif kind == Kind.EXIT:
                 self._alive.discard(struct.unpack_from("=I", payload, 8)[0])
             decode(payload, batch)
-            if not number % 512:
+            if len(batch) >= _BATCH:
                 self._sink(batch)
                 batch = []
-                self._drain()
         if batch:
             self._sink(batch)
 
@@ -167,11 +155,11 @@ class _Session:
         deadline = time.monotonic() + limit_s
         while True:
             self._drain()
-            while self._backlog:
-                self._decode()
-            if not self._alive or time.monotonic() >= deadline:
+            # Once all is decoded nobody is missing from `_alive`: a fork is told before an exit.
+            if (self._background.wait(_TICK_S) and not self._alive) or time.monotonic() >= deadline:
                 return
-            time.sleep(0.005)
+            if self._alive:
+                time.sleep(_TICK_S / 2)
 
     def _final_totals(self) -> None:
         totals = [
@@ -226,16 +214,6 @@ class _Session:
                 )
             )
         return tuple(spots)
-
-
-def _stand_back() -> None:
-    """Leave the processors to the command: decode in its pauses, and the rest after its end.
-
-    The buffer is emptied in time all the same, which takes next to nothing; only the decoding
-    waits. (Our own priority is of no use to anybody after the run, so it is not restored.)
-    """
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICE))
 
 
 def explain_refusal(error: OSError) -> BackendUnavailable:

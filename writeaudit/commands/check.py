@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-
 import click
 
-from writeaudit.commands.options import audit_status, policy_options, recording_path, show_summary
+from writeaudit.commands.options import audit_status, judged_again, policy_options, show_summary
 
 
 @click.command(
@@ -32,21 +30,8 @@ def command(
     The exit status is 0 (nothing found), 100 (findings at or above --fail-on), or 101 (the
     audit is incomplete).
     """
-    from writeaudit import pipeline
-    from writeaudit.analysis.fail_on import parse_fail_on
-    from writeaudit.recording import Recording
-
-    gc.disable()  # as in run.py
-    failing = parse_fail_on(fail_on)
-    with Recording(recording_path(recording)) as opened:
-        examined = pipeline.examine(
-            opened,
-            fail_on=failing,
-            fail_on_words=fail_on or ("error",),
-            policy_file=policy_file,
-            profile=profile,
-            zones=zones,
-        )
+    judged = judged_again(recording, fail_on=fail_on, policy_file=policy_file, profile=profile, zones=zones)
+    with judged as (opened, examined):
         if not quiet:
             show_summary(examined, {"recording": opened.path})
         return audit_status(examined)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from writeaudit.pipeline import Examined
+    from writeaudit.recording import Recording
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -114,3 +117,34 @@ def recording_path(name: str) -> str:
     from writeaudit.recording import last, runs_directory
 
     return last(runs_directory(os.path.expanduser("~"), os.environ))
+
+
+@contextmanager
+def judged_again(
+    name: str,
+    *,
+    fail_on: tuple[str, ...],
+    policy_file: str | None,
+    profile: str | None,
+    zones: tuple[str, ...],
+) -> Iterator[tuple[Recording, Examined]]:
+    """Open a recording (see `recording_path`) and judge it by what the options of `policy_options` say.
+
+    Raises `UsageError`, `PolicyError` and `RecordingError`.
+    """
+    from writeaudit import pipeline
+    from writeaudit.analysis.fail_on import parse_fail_on
+    from writeaudit.recording import Recording
+
+    gc.disable()  # as in run.py
+    failing = parse_fail_on(fail_on)
+    with Recording(recording_path(name)) as opened:
+        examined = pipeline.examine(
+            opened,
+            fail_on=failing,
+            fail_on_words=fail_on or ("error",),
+            policy_file=policy_file,
+            profile=profile,
+            zones=zones,
+        )
+        yield opened, examined

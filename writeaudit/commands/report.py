@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-
 import click
 
 from writeaudit.commands.options import (
+    judged_again,
     output_options,
     policy_options,
-    recording_path,
     show_summary,
     write_reports,
 )
@@ -36,21 +34,8 @@ def command(
     recording: str,
 ) -> int:
     """Render RECORDING (a file, or "last") again: as a summary, or as the reports asked for."""
-    from writeaudit import pipeline
-    from writeaudit.analysis.fail_on import parse_fail_on
-    from writeaudit.recording import Recording
-
-    gc.disable()  # as in run.py
-    failing = parse_fail_on(fail_on)
-    with Recording(recording_path(recording)) as opened:
-        examined = pipeline.examine(
-            opened,
-            fail_on=failing,
-            fail_on_words=fail_on or ("error",),
-            policy_file=policy_file,
-            profile=profile,
-            zones=zones,
-        )
+    judged = judged_again(recording, fail_on=fail_on, policy_file=policy_file, profile=profile, zones=zones)
+    with judged as (opened, examined):
         written = write_reports(examined, {"html": html, "json": json})
         if html is None and json is None:
             show_summary(examined, {"recording": opened.path})

@@ -1,0 +1,103 @@
+"""Work beside the command: in order, reporting its errors, stopping when told."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from writeaudit.capture.background import Background
+
+
+class _Work:
+    """Notes what it was given, and where; can be made to wait or to fail."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+        self.nice: int | None = None
+        self.go = threading.Event()
+        self.go.set()
+
+    def __call__(self, chunk: bytes) -> None:
+        assert self.go.wait(10)
+        if chunk == b"bad":
+            raise ValueError("bad chunk")
+        self.nice = os.getpriority(os.PRIO_PROCESS, 0)
+        self.chunks.append(chunk)
+
+
+@pytest.fixture
+def work() -> _Work:
+    return _Work()
+
+
+@pytest.fixture
+def background(work: _Work) -> Iterator[Background]:
+    made = Background(work)
+    made.start()
+    yield made
+    work.go.set()
+    made.close()
+
+
+def test_chunks_are_worked_on_in_order_at_a_lower_priority(background: Background, work: _Work) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    chunks = [b"%d" % number for number in range(100)]
+    for chunk in chunks:
+        background.push(chunk)
+    assert background.wait(10)
+    assert work.chunks == chunks
+    assert work.nice == min(19, before + 10)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_nothing_to_do_is_done(background: Background) -> None:
+    assert background.wait(0)
+
+
+def test_pushing_never_waits_for_the_work(background: Background, work: _Work) -> None:
+    work.go.clear()
+    for number in range(10):
+        background.push(b"%d" % number)
+    assert not background.wait(0.01)
+    work.go.set()
+    assert background.wait(10)
+    assert len(work.chunks) == 10
+
+
+def test_error_reaches_whoever_waits(background: Background, work: _Work) -> None:
+    background.push(b"good")
+    background.push(b"bad")
+    with pytest.raises(ValueError, match="bad chunk"):
+        background.wait(10)
+    assert work.chunks == [b"good"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="raising a priority takes a privilege")
+def test_hurry_gives_the_usual_priority_back(background: Background, work: _Work) -> None:
+    background.push(b"slow")
+    assert background.wait(10)
+    background.hurry()
+    background.push(b"fast")
+    assert background.wait(10)
+    assert work.nice == os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def test_close_forgets_what_was_not_begun(work: _Work) -> None:
+    made = Background(work)
+    work.go.clear()
+    made.start()
+    for number in range(5):
+        made.push(b"%d" % number)
+    threading.Timer(0.05, work.go.set).start()
+    made.close()
+    assert len(work.chunks) < 5
+
+
+def test_close_without_a_start(work: _Work) -> None:
+    made = Background(work)
+    made.push(b"never")
+    made.close()
+    assert work.chunks == []

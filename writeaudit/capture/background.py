@@ -1,0 +1,97 @@
+"""Work on chunks of records beside the command, out of its way, in a thread of its own.
+
+The thread that watches the command empties the kernel's buffer, which takes next to nothing
+and cannot wait. Decoding, resolving and writing down take much longer, may have to wait for the
+disk, and can wait: they happen here, at a lower priority while the command runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+
+from writeaudit.capture.ring import Backlog
+
+_NICE = 10
+"""How much the priority is lowered while the command runs (nice(2))."""
+
+
+class Background:
+    """Calls ``work`` with one chunk after the other, in their order."""
+
+    def __init__(self, work: Callable[[bytes], None]) -> None:
+        self._work = work
+        self._backlog = Backlog()
+        self._changed = threading.Condition()
+        self._busy = False
+        self._over = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="writeaudit", daemon=True)
+        self._nice = 0
+
+    def start(self) -> None:
+        """Begin, at a low priority. Signals are blocked there as they are in the calling thread."""
+        self._thread.start()
+
+    def push(self, chunk: bytes) -> None:
+        """Add a chunk. Raises OSError if there is no room for it, in memory or on the disk."""
+        with self._changed:
+            self._backlog.push(chunk)
+            self._changed.notify_all()
+
+    def hurry(self) -> None:
+        """Go on at the usual priority, if that is permitted: nobody has to be spared any more."""
+        thread = self._thread.native_id
+        if thread is not None:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, thread, self._nice)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until all chunks are done with; returns whether they are. Raises what ``work`` raised."""
+        with self._changed:
+            done = self._changed.wait_for(lambda: self._error or not self._pending, timeout_s)
+        if self._error is not None:
+            raise self._error
+        return bool(done)
+
+    def close(self) -> None:
+        """Stop after the chunk at hand, and forget the rest."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._backlog.close()
+
+    @property
+    def _pending(self) -> bool:
+        return self._busy or bool(self._backlog)
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            # Linux: of this thread alone.
+            self._nice = os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, 0, min(19, self._nice + _NICE))
+        while chunk := self._next():
+            try:
+                self._work(chunk)
+            except BaseException as error:  # handed to whoever waits
+                self._end(error)
+                return
+            self._end(None)
+
+    def _next(self) -> bytes:
+        with self._changed:
+            self._changed.wait_for(lambda: self._over or self._backlog)
+            if self._over:
+                return b""
+            self._busy = True
+            return self._backlog.pop()
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._changed:
+            self._busy = False
+            self._error = error
+            self._changed.notify_all()
