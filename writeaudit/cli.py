@@ -1,51 +1,32 @@
-"""The command line: a group that loads a subcommand only when it is asked for."""
+"""The entry point: starts what takes longest first, and turns the end of everything into a status."""
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import errno
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
-import click
-
-from writeaudit import __version__
 from writeaudit.errors import WriteauditError
 
-COMMANDS = ("run", "report", "check", "explain", "doctor")
-"""In the order of `--help`; each is the `command` of its module in `writeaudit.commands`."""
+_LATER = ("-h", "--help", "--backend", "--buffer", "--probes")
+"""Options of `run` that may mean that other programs, or none, are to be loaded."""
 
-
-class _Lazy(click.Group):
-    """Imports ``writeaudit.commands.NAME`` when NAME is used: `run` should not wait for the others."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
-        if name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"writeaudit.commands.{name}").command
-        return command
-
-
-@click.group(
-    cls=_Lazy,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="""\b
-Examples:
-  writeaudit run -- uv sync --frozen
-  writeaudit run --html report.html -- pip install -r requirements.txt
-  writeaudit explain WA101""",
-)
-@click.version_option(__version__, prog_name="writeaudit")
-def cli() -> None:
-    """Run an installer, and learn what it wrote, where, whether it was allowed to, and why it had to copy."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+_UNWRITTEN = 125
+"""Exit status where the output itself found no room."""
 
 
 def main() -> NoReturn:
     """Run the command line; the exit statuses are those of docs/cli.md."""
     _open_missing_streams()
+    _begin(sys.argv[1:])
+    import click  # noqa: PLC0415 - start-up: while the kernel is busy
+
+    from writeaudit.commands.group import cli  # noqa: PLC0415 - start-up
+
     try:
         status = cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -61,12 +42,27 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         _leave(141)
     except Exception as error:  # the last resort: say it in one line, with a way to learn more
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            complain(WriteauditError(f"cannot write: {error.strerror}"))
+            _leave(_UNWRITTEN)
         if os.environ.get("WRITEAUDIT_DEBUG"):
             raise
         message = f"internal error: {type(error).__name__}: {error}"
         complain(WriteauditError(message, hint="please report it, with the output of WRITEAUDIT_DEBUG=1"))
         _leave(125)
     _leave(status if isinstance(status, int) else 0)
+
+
+def _begin(words: Sequence[str]) -> None:
+    """For `writeaudit run` have the BPF programs loaded while all the rest is being imported."""
+    if words[:1] != ["run"]:
+        return
+    from writeaudit.capture import dispositions, loading  # noqa: PLC0415 - start-up
+
+    dispositions.remember()
+    end = words.index("--") if "--" in words else len(words)
+    if not any(word.startswith(_LATER) for word in words[1:end]):
+        loading.load_ahead(loading.RING_BYTES)
 
 
 def _open_missing_streams() -> None:
@@ -81,10 +77,17 @@ def complain(error: WriteauditError) -> None:
     if error.hint:
         lines.append(f"  hint: {error.hint}")
     for line in lines:
-        click.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), err=True)
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+        sys.stderr.write(f"{text}\n")
 
 
 def _leave(status: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    sys.exit(status)
+    """End the process, without taking apart all that it made: that would take its time for nothing."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError as error:
+        status = status or _UNWRITTEN
+        with contextlib.suppress(OSError):
+            os.write(2, f"writeaudit: cannot write: {error.strerror}\n".encode())
+    os._exit(status)

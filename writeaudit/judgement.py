@@ -102,7 +102,9 @@ class FileSummary:
     zone: str | None
     verdict: Verdict
     net: Net
-    ops: dict[str, int] = field(default_factory=dict)
+    ops: Mapping[str, int] = field(default_factory=dict)
+    """Times that each operation was tried, in order of appearance. Files with equal counts may
+    share one mapping: it is not to be changed."""
     bytes_written: int = 0
 
 

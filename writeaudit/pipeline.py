@@ -6,7 +6,6 @@ The one module that knows them all. `record` makes a recording, `examine` judges
 from __future__ import annotations
 
 import os
-import platform
 import pwd
 import re
 import time
@@ -231,7 +230,7 @@ def _run_info(command: Command) -> RunInfo:
         signal=None,
         backend=BackendInfo("", "", ""),
         kernel=system.release,
-        arch=platform.machine(),
+        arch=system.machine,
         env=placing_variables(command.env),
         tool_version=__version__,
         host=_settings(),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from writeaudit.errors import UsageError
 from writeaudit.judgement import Severity
 from writeaudit.resources import rule_pages
+from writeaudit.text import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ def rule(rule_id: str) -> Rule:
     found = _BY_ID.get(rule_id.upper())
     if found is not None:
         return found
-    near = difflib.get_close_matches(rule_id.upper(), _BY_ID, n=1, cutoff=0.6)
-    guess = f"Did you mean {near[0]}? " if near else ""
+    near = nearest(rule_id.upper(), _BY_ID)
+    guess = f"Did you mean {near}? " if near else ""
     raise UsageError(f"There is no rule {rule_id!r}.", hint=f"{guess}Rules: {', '.join(_BY_ID)}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _PLAIN = re.compile(rb"[ -\[\]-~]*")
 _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
@@ -37,6 +38,14 @@ def show(raw: bytes) -> str:
         else:
             out.append(char)
     return "".join(out)
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known word that a mistyped one is most like, None if none is (cutoff: 0 to 1)."""
+    import difflib  # noqa: PLC0415 - start-up: only mistakes need it
+
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return found[0] if found else None
 
 
 def unshow(text: str) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from writeaudit.capture import ebpf, kernel, syscalls, wire
+from writeaudit.capture import kernel, loading, syscalls, wire
 
 PROBES = Path(__file__).resolve().parents[2] / "probes"
 
@@ -233,7 +233,7 @@ def test_counters(types: Types) -> None:
 
 
 def test_slots(types: Types) -> None:
-    assert types.enums["wa_slot"]["WA_SLOTS"] == ebpf._SLOTS
+    assert types.enums["wa_slot"]["WA_SLOTS"] == loading._SLOTS
 
 
 def test_flags_of_operands(macros: dict[str, int]) -> None:

@@ -8,13 +8,13 @@ status of their own, 101, so a level never counts them; their ids do.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from writeaudit.errors import UsageError
 from writeaudit.judgement import Finding, Severity
 from writeaudit.rules import RULES
+from writeaudit.text import nearest
 
 ALIASES = {
     "link-fallback": ("WA101", "WA102", "WA103", "WA104"),
@@ -72,8 +72,8 @@ def parse_fail_on(values: Iterable[str]) -> FailOn:
         elif lower in set(Severity):
             levels.append(Severity(lower))
         else:
-            near = difflib.get_close_matches(lower, [each.lower() for each in choices()], n=1)
-            guess = f"Did you mean {_spelled(near[0])}? " if near else ""
+            near = nearest(lower, [each.lower() for each in choices()])
+            guess = f"Did you mean {_spelled(near)}? " if near else ""
             raise UsageError(
                 f"--fail-on does not know {value!r}.", hint=f"{guess}Choices: {', '.join(choices())}"
             )

@@ -32,8 +32,8 @@ class Ledger:
     """Files made, and files read."""
 
     def __init__(self) -> None:
-        self.reads: set[bytes] = set()
-        """Names under which a file was opened for reading only."""
+        self.reads: dict[bytes, None] = {}
+        """Names under which a file was opened for reading only, in the order of the first time."""
         self._made: dict[bytes, MadeFile] = {}
         # Renamed directories, new name to old: files below keep the name under which they were made.
         self._moved: dict[bytes, bytes] = {}
@@ -48,7 +48,7 @@ class Ledger:
             return
         access = event.access
         if access is None or not access.writes:
-            self.reads.add(event.path)
+            self.reads[event.path] = None
             return
         flags = event.flags
         if event.created:

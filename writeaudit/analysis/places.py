@@ -85,8 +85,14 @@ def in_words(ops: dict[str, int]) -> str:
 
 
 def common_directory(places: Sequence[Place]) -> bytes:
-    """Return the longest directory that all places lie in; a single place's own directory."""
-    return os.path.commonpath([os.path.dirname(place.path) or b"/" for place in places])
+    """Return the longest directory that all places lie in; a single place's own directory.
+
+    b"/" where nothing joins them: names that could not be made absolute lie in no directory.
+    """
+    directories = {os.path.dirname(place.path) or b"/" for place in places}
+    if len(directories) > 1 and not all(directory.startswith(b"/") for directory in directories):
+        return b"/"
+    return os.path.commonpath(directories)
 
 
 def by_directory(places: Iterable[Place], home: bytes | None, most: int) -> list[list[Place]]:

@@ -77,7 +77,7 @@ class Background:
         while chunk := self._next():
             try:
                 self._work(chunk)
-            except BaseException as error:  # handed to whoever waits
+            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
                 self._end(error)
                 return
             self._end(None)

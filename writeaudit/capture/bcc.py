@@ -25,10 +25,16 @@ from writeaudit import resources
 from writeaudit.capture import bpf, btf
 from writeaudit.capture.bcc_source import RING, MapShape, Source, link, map_shape, map_symbol, read_source
 from writeaudit.capture.compiler import gist
-from writeaudit.capture.ebpf import check_platform, lift_memory_limit, uring_programs
 from writeaudit.capture.interface import Command, Limits, Outcome, Sink
-from writeaudit.capture.kernel import PROGRAMS, capture, explain_refusal
+from writeaudit.capture.kernel import capture
 from writeaudit.capture.libbpf import Map
+from writeaudit.capture.loading import (
+    PROGRAMS,
+    check_platform,
+    explain_refusal,
+    lift_memory_limit,
+    uring_programs,
+)
 from writeaudit.errors import BackendUnavailable
 
 _HOMES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3.*/site-packages")

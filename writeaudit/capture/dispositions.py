@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import signal
 import struct
 from pathlib import Path
@@ -38,7 +37,7 @@ def restore() -> None:
         signal.signal(number, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    call = _RT_SIGACTION.get(platform.machine())
+    call = _RT_SIGACTION.get(os.uname().machine)
     if _ignored and call is not None:
         libc = ctypes.CDLL(None, use_errno=True)
         for ignored in _ignored:

@@ -23,7 +23,7 @@ from writeaudit.capture.libbpf import Map
 from writeaudit.capture.ring import Ring, records
 from writeaudit.capture.syscalls import table
 from writeaudit.capture.wire import Kind
-from writeaudit.errors import BackendUnavailable, CaptureError
+from writeaudit.errors import CaptureError
 from writeaudit.events import WriteTotal
 
 CONFIG = struct.Struct("=QQQQIIIIII")
@@ -36,9 +36,6 @@ _COUNTERS = 24
 _EMITTED, _LOST, _FAULT, _UNTRACKED, _NO_ROOM = 0, 8, 16, 17, 18
 _ZERO = struct.pack("=I", 0)
 
-PROGRAMS = ("sys_exit", "sched_process_fork", "sched_process_exec", "sched_process_exit")
-"""Raw tracepoints that the kernel side cannot do without; each program is named after its own."""
-
 _TICK_S = 0.01
 """How often the buffer is emptied at least."""
 _BATCH = 512
@@ -50,7 +47,6 @@ class KernelSide(Protocol):
 
     ring_fd: int
     ring_bytes: int
-    cpus: int
     sees_uring: bool
     """Whether the programs for io_uring are attached."""
 
@@ -214,17 +210,3 @@ class _Session:
                 )
             )
         return tuple(spots)
-
-
-def explain_refusal(error: OSError) -> BackendUnavailable:
-    """Turn the kernel's refusal to load or attach into a reason and a remedy."""
-    if error.errno in (1, 13):
-        return BackendUnavailable(
-            f"the kernel refuses BPF programs to this user: {error}",
-            hint="run as root (sudo writeaudit run …), or in a container with "
-            "CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE; kernel lockdown must not be 'confidentiality'",
-        )
-    return BackendUnavailable(
-        f"the kernel did not take the BPF programs: {error}",
-        hint="Linux 5.8 or later with BTF (CONFIG_DEBUG_INFO_BTF) is needed",
-    )

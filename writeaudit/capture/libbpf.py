@@ -1,7 +1,7 @@
 """libbpf through ctypes: just what loading one object and reading its maps takes.
 
-Works with libbpf 0.5 to 1.x (libbpf.so.0, libbpf.so.1). Errors carry what libbpf itself
-printed, for it knows best why the kernel refused.
+Works with libbpf 0.5 to 1.x (libbpf.so.0, libbpf.so.1). After `Libbpf.listen` errors carry what
+libbpf itself printed, for it knows best why the kernel refused.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from writeaudit.errors import BackendUnavailable, CaptureError
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _LIBRARIES = ("libbpf.so.1", "libbpf.so.0")
 _LOG_LIMIT = 4096
+_PERCPU_ARRAY = 6
+"""BPF_MAP_TYPE_PERCPU_ARRAY, whose values are one for each processor."""
 _INSTALL = "install libbpf (Debian, Ubuntu: apt-get install libbpf1; Fedora: dnf install libbpf)"
 
 _P, _I, _U32, _U64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_uint64
@@ -31,6 +33,9 @@ _FUNCTIONS: tuple[tuple[str, type, tuple[type, ...]], ...] = (
     ("bpf_program__set_autoload", _I, (_P, ctypes.c_bool)),
     ("bpf_link__destroy", _I, (_P,)),
     ("bpf_map__fd", _I, (_P,)),
+    ("bpf_map__type", _I, (_P,)),
+    ("bpf_map__key_size", _U32, (_P,)),
+    ("bpf_map__value_size", _U32, (_P,)),
     ("bpf_map__set_max_entries", _I, (_P, _U32)),
     ("bpf_map_update_elem", _I, (_I, _P, _P, _U64)),
     ("bpf_map_lookup_elem", _I, (_I, _P, _P)),
@@ -66,6 +71,14 @@ class Libbpf:
             found.restype = result
             found.argtypes = arguments
         self._log: list[bytes] = []
+        self._lib.libbpf_set_print(_PRINT())
+
+    def listen(self) -> None:
+        """Keep what libbpf has to say from now on.
+
+        It says much, warnings among details: as long as all goes well, that takes as much time as
+        the work itself.
+        """
         # Kept in self: libbpf calls it for as long as the library lives.
         self._print = _PRINT(self._on_print)
         # Its va_list is x86-64's and aarch64's own; libc knows how to print through it.
@@ -155,9 +168,14 @@ class Object:
             self._lib.bpf_object__close(self._handle)
             self._handle = None
 
-    def map_fd(self, name: str) -> int:
-        """Return the file descriptor of a map."""
-        return int(self._lib.bpf_map__fd(self._map(name)))
+    def map(self, name: str) -> Map:
+        """Return a map, once it is loaded."""
+        found = self._map(name)
+        value_size = int(self._lib.bpf_map__value_size(found))
+        if self._lib.bpf_map__type(found) == _PERCPU_ARRAY:
+            value_size = (value_size + 7 & ~7) * self._bpf.cpus()
+        fd, key_size = int(self._lib.bpf_map__fd(found)), int(self._lib.bpf_map__key_size(found))
+        return Map(self._bpf, fd, key_size, value_size)
 
     def misses(self, program: str) -> int:
         """Return how often the kernel skipped a program because it was running already.

@@ -13,7 +13,6 @@ import io
 import mmap
 import os
 import struct
-import tempfile
 from collections import deque
 from collections.abc import Iterator
 
@@ -95,6 +94,8 @@ class Backlog:
             self._held += len(chunk)
             return
         if self._file is None:
+            import tempfile  # noqa: PLC0415 - start-up: hardly any run comes to this
+
             # Unbuffered: what finds no room must be refused here, not when it is read back.
             self._file = tempfile.TemporaryFile(buffering=0, dir=self._directory)  # noqa: SIM115 - see `close`
         offset = self._file.seek(0, 2)

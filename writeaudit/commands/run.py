@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from writeaudit.capture.interface import Command, Limits
+from writeaudit.capture.loading import load_ahead
 from writeaudit.capture.select import AUTO, names
 from writeaudit.commands.options import (
     audit_status,
@@ -90,18 +92,11 @@ def command(
     # Nothing here makes cycles that matter, and every event makes objects: looking for cycles
     # among them would take a quarter of the time.
     gc.disable()
-    from writeaudit.capture import dispositions
-    from writeaudit.capture.interface import Limits
-
-    dispositions.remember()
     limits = Limits(buffer_bytes=parse_size(buffer), linger_s=linger)
     if backend in (AUTO, "ebpf") and probes is None:
-        from writeaudit.capture import ebpf
-
-        ebpf.load_ahead(limits)  # takes as long as the imports that follow
+        load_ahead(limits.buffer_bytes)  # the kernel is busy with it while the rest is imported
     from writeaudit import pipeline
     from writeaudit.analysis.fail_on import parse_fail_on
-    from writeaudit.capture.interface import Command
     from writeaudit.recording import Recording
 
     failing = parse_fail_on(fail_on)

@@ -87,79 +87,93 @@ def has_no_name(event: FsEvent) -> bool:
     return event.path[:1] != b"/" or "deleted" in event.flags
 
 
-class _Answers(dict[str, Judged]):
-    """The verdicts on one demand in one zone (or None, outside every zone), by the call's result.
+class _Answers(NamedTuple):
+    """The verdicts on all events that are made in one manner (`_manner`), by number of zone."""
 
-    A dictionary that fills itself: a run has some millions of events and some dozens of verdicts.
+    on_path: tuple[Judged, ...]
+    on_source: tuple[Judged, ...] | None
+    """None where the source side is not judged."""
+    needs_way: bool
+    """Whether what lies outside every zone may be on the way to one: mkdir."""
+
+
+def _judge(zone: Zone | None, demand: _Demand, result: str, *, on_source: bool) -> Judged:
+    name = zone.name if zone is not None else None
+    reason = _forbids(zone.access if zone is not None else None, demand)
+    if reason is Reason.NONE:
+        harmless = demand is _Demand.READ or demand is _Demand.HANDLE
+        verdict = Verdict.READ if harmless else Verdict.ALLOWED
+        return Judged(name, verdict if result == OK else Verdict.FAILED, on_source=on_source)
+    if result == OK:
+        return Judged(name, Verdict.VIOLATION, reason, on_source)
+    if result in REFUSALS:
+        return Judged(name, Verdict.ATTEMPT, reason, on_source)
+    return Judged(name, Verdict.FAILED, Reason.NONE, on_source)
+
+
+def _forbids(access: ZoneAccess | None, demand: _Demand) -> Reason:
+    match demand:
+        case _Demand.WRITE:
+            if access is None:
+                return Reason.OUTSIDE
+            return Reason.NONE if access is ZoneAccess.READ_WRITE else Reason.READ_ONLY
+        case _Demand.READ:
+            return Reason.FORBIDDEN_READ if access is ZoneAccess.NONE else Reason.NONE
+        case _Demand.LINK:
+            # Outside every zone there is nothing to protect.
+            protected = access is ZoneAccess.READ_ONLY or access is ZoneAccess.NONE
+            return Reason.LINK_COUNT if protected else Reason.NONE
+        case _Demand.HANDLE | _Demand.NO_FILE:
+            return Reason.NONE
+        case _:
+            assert_never(demand)
+
+
+_Manner = tuple[Op, int | None, tuple[object, ...]]
+
+
+def _manner(event: FsEvent) -> _Manner:
+    """Return all of an event that its verdicts depend on, beside where its sides lie.
+
+    A run has some millions of events and some dozens of manners.
     """
+    return event.op, event.fmt, event[_ACCESS_TO_RESULT]
 
-    __slots__ = ("_access", "_demand", "_name", "_on_source")
 
-    def __init__(self, zone: Zone | None, demand: _Demand, *, on_source: bool) -> None:
-        super().__init__()
-        self._name = zone.name if zone is not None else None
-        self._access = zone.access if zone is not None else None
-        self._demand = demand
-        self._on_source = on_source
+_ACCESS_TO_RESULT = slice(FsEvent._fields.index("access"), FsEvent._fields.index("result") + 1)
+"""access, flags, created, mode, result"""
 
-    def __missing__(self, result: str) -> Judged:
-        judged = self[result] = self._judge(result)
-        return judged
-
-    def _judge(self, result: str) -> Judged:
-        demand, on_source = self._demand, self._on_source
-        reason = self._forbids(demand)
-        if reason is Reason.NONE:
-            harmless = demand is _Demand.READ or demand is _Demand.HANDLE
-            verdict = Verdict.READ if harmless else Verdict.ALLOWED
-            return Judged(self._name, verdict if result == OK else Verdict.FAILED, on_source=on_source)
-        if result == OK:
-            return Judged(self._name, Verdict.VIOLATION, reason, on_source)
-        if result in REFUSALS:
-            return Judged(self._name, Verdict.ATTEMPT, reason, on_source)
-        return Judged(self._name, Verdict.FAILED, Reason.NONE, on_source)
-
-    def _forbids(self, demand: _Demand) -> Reason:
-        access = self._access
-        match demand:
-            case _Demand.WRITE:
-                if access is None:
-                    return Reason.OUTSIDE
-                return Reason.NONE if access is ZoneAccess.READ_WRITE else Reason.READ_ONLY
-            case _Demand.READ:
-                return Reason.FORBIDDEN_READ if access is ZoneAccess.NONE else Reason.NONE
-            case _Demand.LINK:
-                # Outside every zone there is nothing to protect.
-                protected = access is ZoneAccess.READ_ONLY or access is ZoneAccess.NONE
-                return Reason.LINK_COUNT if protected else Reason.NONE
-            case _Demand.HANDLE | _Demand.NO_FILE:
-                return Reason.NONE
-            case _:
-                assert_never(demand)
+_KEPT_MANNERS = 1 << 14
+_KEPT_DIRECTORIES = 1 << 17
+"""Beyond so many the memory is let go and built anew: a hostile program should not fill it with
+made-up names (of extended attributes, of directories)."""
 
 
 class Classifier:
     """Judges events by one policy. The zone ``devices`` is added where the policy has none."""
 
-    __slots__ = ("_find", "_on_path", "_on_source", "_ways", "policy")
+    __slots__ = ("_answers", "_matcher", "_names", "_numbers", "_places", "_ways", "_zones", "policy")
 
     def __init__(self, policy: Policy) -> None:
         self.policy = with_devices(policy)
-        self._find = ZoneMatcher(self.policy.zones).find
+        self._matcher = ZoneMatcher(self.policy.zones)
+        # Zones by number; 0 is what lies outside every zone.
+        self._zones: tuple[Zone | None, ...] = (None, *self.policy.zones)
         # By identity: the zones live as long as the policy, and hashing one costs more than the rest.
-        zones = (None, *self.policy.zones)
-        self._on_path = [
-            {id(zone): _Answers(zone, demand, on_source=False) for zone in zones} for demand in _Demand
-        ]
-        self._on_source = [
-            {id(zone): _Answers(zone, demand, on_source=True) for zone in zones} for demand in _Demand
-        ]
-
+        self._names = tuple(None if zone is None else zone.name for zone in self._zones)
+        self._numbers = {id(zone): number for number, zone in enumerate(self._zones)}
+        self._answers: dict[_Manner, _Answers] = {}
+        # Directories below which all names lie in one zone and are names of files.
+        self._places: dict[bytes, int] = {}
         self._ways = _ways_to_writable_zones(self.policy.zones)
 
     def zone_of(self, path: bytes) -> Zone | None:
         """Return the zone that covers `path`, None outside every zone."""
-        return self._find(path)
+        return self._matcher.find(path)
+
+    def zone_name(self, path: bytes) -> str | None:
+        """Return the name of the zone that covers `path`, None outside every zone."""
+        return self._names[self._number(path)]
 
     def judge(self, event: FsEvent) -> Judged:
         """Return the verdict on `event`: that of its worse side.
@@ -168,46 +182,92 @@ class Classifier:
         absolute lies outside every zone, so a change there is a violation: nobody can
         say that it was allowed.
         """
-        path = self._path_side(event)
-        op = event.op
-        if op not in _TWO_SIDED or event.source is None:
-            return path
-        return _worse(path, self._source_side(event.source, event))
+        # As `sides` does, written out for the commonest case: this runs once for each event.
+        answers = self._answers.get((event.op, event.fmt, event[_ACCESS_TO_RESULT]))
+        path = event.path
+        number = self._places.get(path[: path.rfind(b"/")])
+        if answers is None or number is None or answers.needs_way:
+            on_path, on_source = self.sides(event)
+            return on_path if on_source is None else _worse(on_path, on_source)
+        judged = answers.on_path[number]
+        if answers.on_source is None or event.source is None:
+            return judged
+        return _worse(judged, answers.on_source[self._number(event.source)])
 
     def sides(self, event: FsEvent) -> Sides:
         """Return the verdict on each side of `event`, the source's with ``on_source`` set."""
-        path = self._path_side(event)
-        if event.op not in _TWO_SIDED or event.source is None:
-            return Sides(path, None)
-        return Sides(path, self._source_side(event.source, event))
-
-    def _source_side(self, source: bytes, event: FsEvent) -> Judged:
-        demand = _TWO_SIDED[event.op]
-        if demand is _Demand.LINK and "deleted" in event.flags:
-            demand = _Demand.HANDLE  # made by O_TMPFILE: it had no name that could be protected
-        return self._on_source[demand][id(self._find(source))][event.result]
-
-    def _path_side(self, event: FsEvent) -> Judged:
-        op = event.op
-        if op in NAMESPACE_OPS:
-            return _NAMESPACE if event.result == OK else _NAMESPACE_FAILED
-        demand = _Demand.WRITE
-        if op is Op.OPEN:
-            access = event.access
-            if access is Access.PATH:
-                demand = _Demand.HANDLE
-            elif not wants_change(event):
-                demand = _Demand.READ
+        answers = self._answers.get(_manner(event)) or self._learn(event)
+        on_source: Judged | None = None
+        if answers.on_source is not None and event.source is not None:
+            on_source = answers.on_source[self._number(event.source)]
         path = event.path
-        fmt = event.fmt
-        if (fmt is not None and fmt in NOT_ON_DISK and op in _DATA_OPS and not event.created) or (
-            path.startswith(_SPECIAL_OBJECTS) and has_no_name(event)
+        if path.startswith(_SPECIAL_OBJECTS) and has_no_name(event):
+            return Sides(self._nameless(event), on_source)
+        number = self._number(path)
+        if number == 0 and answers.needs_way and path in self._ways:
+            number = self._numbers[id(self._ways[path])]
+        return Sides(answers.on_path[number], on_source)
+
+    def _number(self, path: bytes) -> int:
+        """Return the number of the zone that covers `path`, and remember its directory."""
+        directory = path[: path.rfind(b"/")]
+        number = self._places.get(directory)
+        if number is not None:
+            return number
+        number = self._numbers[id(self._matcher.find(path))]
+        if (
+            directory[:1] == b"/"
+            and not directory.startswith(_SPECIAL_OBJECTS)
+            and self._matcher.settles(directory)
         ):
-            demand = _Demand.NO_FILE if demand is _Demand.WRITE else _Demand.HANDLE
-        zone = self._find(path)
-        if zone is None and op is Op.MKDIR:
-            zone = self._ways.get(path)
-        return self._on_path[demand][id(zone)][event.result]
+            if len(self._places) >= _KEPT_DIRECTORIES:
+                self._places.clear()
+            self._places[directory] = number
+        return number
+
+    def _learn(self, event: FsEvent) -> _Answers:
+        """Work out the verdicts on events that are made in the manner of `event`, in every zone."""
+        op, result = event.op, event.result
+        if op in NAMESPACE_OPS:
+            only = Judged(None, Verdict.ALLOWED if result == OK else Verdict.FAILED)
+            on_path: tuple[Judged, ...] = (only,) * len(self._zones)
+        else:
+            demand = _demand(event)
+            if event.fmt in NOT_ON_DISK and op in _DATA_OPS and not event.created:
+                demand = _without_file(demand)
+            on_path = tuple(_judge(zone, demand, result, on_source=False) for zone in self._zones)
+        on_source: tuple[Judged, ...] | None = None
+        wanted = _TWO_SIDED.get(op)
+        if wanted is not None:
+            if wanted is _Demand.LINK and "deleted" in event.flags:
+                wanted = _Demand.HANDLE  # made by O_TMPFILE: it had no name that could be protected
+            on_source = tuple(_judge(zone, wanted, result, on_source=True) for zone in self._zones)
+        if len(self._answers) >= _KEPT_MANNERS:
+            self._answers.clear()
+        answers = _Answers(on_path, on_source, op is Op.MKDIR and bool(self._ways))
+        self._answers[_manner(event)] = answers
+        return answers
+
+    def _nameless(self, event: FsEvent) -> Judged:
+        """Return the verdict on the path side of an event that is about a pipe, a socket, a memfd."""
+        if event.op in NAMESPACE_OPS:
+            return self._learn(event).on_path[0]
+        zone = self._matcher.find(event.path)
+        return _judge(zone, _without_file(_demand(event)), event.result, on_source=False)
+
+
+def _demand(event: FsEvent) -> _Demand:
+    """Return what an event needs of the place where its path lies, if a file is there."""
+    if event.op is Op.OPEN:
+        if event.access is Access.PATH:
+            return _Demand.HANDLE
+        if not wants_change(event):
+            return _Demand.READ
+    return _Demand.WRITE
+
+
+def _without_file(demand: _Demand) -> _Demand:
+    return _Demand.NO_FILE if demand is _Demand.WRITE else _Demand.HANDLE
 
 
 def _ways_to_writable_zones(zones: tuple[Zone, ...]) -> dict[bytes, Zone]:
@@ -230,9 +290,6 @@ def _ways_to_writable_zones(zones: tuple[Zone, ...]) -> dict[bytes, Zone]:
                 ways.setdefault(way, zone)
     return ways
 
-
-_NAMESPACE = Judged(None, Verdict.ALLOWED)
-_NAMESPACE_FAILED = Judged(None, Verdict.FAILED)
 
 _GRAVITY = {
     Verdict.VIOLATION: 4,

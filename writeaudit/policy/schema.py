@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -15,7 +14,7 @@ from writeaudit.policy.expand import Surroundings, expand
 from writeaudit.policy.profiles import check_profile, discover
 from writeaudit.policy.toml_lines import Lines
 from writeaudit.policy.zones import with_devices
-from writeaudit.text import show, unshow
+from writeaudit.text import nearest, show, unshow
 
 _TOP_KEYS = ("name", "profile", "zones")
 _ZONE_KEYS = ("name", "access", "patterns")
@@ -36,8 +35,8 @@ _LARGEST = 1 << 20
 
 
 def _nearest(word: str, allowed: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word.lower(), list(allowed), n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}? " if close else ""
+    close = nearest(word.lower(), allowed, cutoff=0.5)
+    return f"Did you mean {close!r}? " if close else ""
 
 
 class _File:

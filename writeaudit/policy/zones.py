@@ -232,6 +232,10 @@ class ZoneMatcher:
         self._places[directory] = place
         return place
 
+    def settles(self, directory: bytes) -> bool:
+        """Whether all that lies below `directory` (absolute) is in one zone, or outside every zone."""
+        return not self._place(directory).states
+
     def find(self, path: bytes) -> Zone | None:
         """Return the zone of an absolute, normalised path; None outside every zone.
 

@@ -7,7 +7,6 @@ there: ``install`` (cache, environment and temporary files are writable, nothing
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from writeaudit.judgement import Policy
 from writeaudit.policy.profiles.command import recognise
 from writeaudit.policy.profiles.context import Context, Mode
 from writeaudit.policy.zones import with_devices
+from writeaudit.text import nearest
 
 _TOOLS = ("uv", "pip", "poetry", "pdm", "pipenv", "conda", "npm", "pnpm", "bun", "cargo", "generic")
 """Each is a module of this package with a function ``gather``, imported when it is needed."""
@@ -46,10 +46,10 @@ def check_profile(name: str) -> tuple[str | None, Mode]:
     if tool in _TOOLS and (mode in _MODES or not slash):
         return tool, Mode(mode or Mode.INSTALL)
     wrong, allowed = (mode, list(_MODES)) if tool in _TOOLS else (tool, list(known_profiles()))
-    close = difflib.get_close_matches(wrong, allowed, n=1)
+    close = nearest(wrong, allowed)
     raise PolicyError(
         f"unknown profile {name!r}",
-        hint=(f"Did you mean {close[0]!r}? " if close else "")
+        hint=(f"Did you mean {close!r}? " if close else "")
         + f"Known are {' and '.join(_MODES)}, a tool ({', '.join(_TOOLS)}), or both, such as uv/frozen.",
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import enum
 import os
 import pwd
@@ -10,10 +9,14 @@ import shutil
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from writeaudit.judgement import Zone, ZoneAccess
 from writeaudit.policy.expand import of_path
 from writeaudit.policy.profiles.command import Invocation
+
+if TYPE_CHECKING:
+    import configparser
 
 _FALSE = frozenset({"", "0", "n", "no", "f", "false", "off"})
 
@@ -152,6 +155,8 @@ class Context:
 
     def ini(self, *paths: str) -> configparser.RawConfigParser:
         """Return what INI files say, later ones over earlier ones; unreadable ones say nothing."""
+        import configparser  # noqa: PLC0415 - start-up: few tools have such files
+
         parser = configparser.RawConfigParser(strict=False, default_section="\0")
         for path in paths:
             try:

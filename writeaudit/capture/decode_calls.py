@@ -1,0 +1,311 @@
+"""What each kind of system call means: from a `Call` as recorded to the fields of an event. Pure."""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+from collections.abc import Callable
+from typing import NamedTuple
+
+from writeaudit.capture.syscalls import NOFOLLOW_CALLS, WireOp
+from writeaudit.capture.wire import decode_open_flags
+from writeaudit.events import Access, Op, Operand, RawEvent
+
+FMODE_CREATED = 0x100000
+"""The kernel's FMODE_CREATED: this open made the file (Linux 4.19)."""
+STORED = frozenset({stat.S_IFREG, stat.S_IFBLK})
+"""Types of files whose content lies on a disk."""
+
+_AT_SYMLINK_NOFOLLOW, _AT_REMOVEDIR, _AT_SYMLINK_FOLLOW = 0x100, 0x200, 0x400
+_RENAME_NOREPLACE, _RENAME_EXCHANGE, _RENAME_WHITEOUT = 1, 2, 4
+_CLONE_NEWNS = 0x00020000
+_MS_REMOUNT, _MS_BIND, _MS_MOVE = 32, 4096, 8192
+_MS_BITS = {1: "ro", _MS_REMOUNT: "remount", _MS_BIND: "bind", _MS_MOVE: "move", 16384: "rec"}
+_FALLOCATE = (
+    (0x01, "keep_size"),
+    (0x02, "punch_hole"),
+    (0x08, "collapse_range"),
+    (0x10, "zero_range"),
+    (0x20, "insert_range"),
+    (0x40, "unshare_range"),
+)
+
+_new = tuple.__new__
+"""See `decode_operands`."""
+
+
+class Call:
+    """One system call while it is decoded: what the record says, and the event that is made of it."""
+
+    __slots__ = (
+        "access", "arg0", "arg1", "arg2", "calls", "created", "f_mode", "file_key", "flags", "follow",
+        "follow_source", "key", "mode", "name", "op", "path", "path_name", "pid", "result", "ret", "size",
+        "source", "source_name", "spelled", "target_text", "tid", "time_ns", "xattr",
+    )  # fmt: skip
+
+    name: str
+    """Of the system call."""
+    ret: int
+    key: int
+    """Of the open file (`RawEvent.file_key`), or of an io_uring request; 0: none."""
+    arg0: int
+    arg1: int
+    arg2: int
+    """The arguments that the table asks for (`syscalls.Call.args`)."""
+    path_name: bytes
+    source_name: bytes
+    """The bytes that were passed."""
+    f_mode: int
+    """Of the open file that ``path`` is."""
+
+    # The fields of RawEvent of these names.
+    time_ns: int
+    pid: int
+    tid: int
+    op: Op | None
+    """None: there is nothing to report."""
+    result: str
+    path: Operand
+    source: Operand | None
+    target_text: bytes | None
+    access: Access | None
+    flags: tuple[str, ...]
+    created: bool | None
+    follow: bool
+    follow_source: bool
+    mode: int | None
+    spelled: bytes | None
+    xattr: bytes | None
+    size: int | None
+    """`RawEvent.bytes`."""
+    calls: int | None
+    file_key: int | None
+
+    def event(self) -> RawEvent:
+        """Return the event, if there is one to report."""
+        return _new(
+            RawEvent,
+            (
+                self.time_ns,
+                self.pid,
+                self.tid,
+                self.op,
+                self.result,
+                self.path,
+                self.source,
+                self.target_text,
+                self.access,
+                self.flags,
+                self.created,
+                self.follow,
+                self.follow_source,
+                self.mode,
+                self.spelled,
+                self.xattr,
+                self.size,
+                self.calls,
+                self.file_key,
+            ),
+        )
+
+
+class _How(NamedTuple):
+    """What the flags of an open say."""
+
+    access: Access
+    names: tuple[str, ...]
+    makes: bool
+    """Whether it may make a file."""
+    unnamed: bool
+    """Whether that file has no name."""
+    follow: bool
+
+
+@functools.lru_cache(maxsize=1024)
+def _how(flags: int) -> _How:
+    access, names = decode_open_flags(flags)
+    unnamed = "tmpfile" in names
+    stays = flags & os.O_NOFOLLOW or (flags & os.O_CREAT and flags & os.O_EXCL)
+    return _How(access, names, bool(flags & os.O_CREAT) or unnamed, unnamed, not stays)
+
+
+def _open(call: Call) -> None:
+    call.access, call.flags, makes, unnamed, call.follow = _how(call.arg0)
+    call.created = makes and call.ret >= 0 and (unnamed or call.f_mode & FMODE_CREATED != 0)
+    if makes:
+        call.mode = call.arg1 & 0o7777
+    if call.path.name is None:
+        call.spelled = call.path_name
+
+
+def _creat(call: Call) -> None:
+    call.arg0 = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+    _open(call)
+
+
+def _name(call: Call) -> None:
+    call.follow = False
+
+
+def _mkdir(call: Call) -> None:
+    call.mode = call.arg1 & 0o7777
+    call.follow = False
+
+
+def _mknod(call: Call) -> None:
+    call.mode = call.arg1 & 0o177777
+    call.follow = False
+
+
+def _symlink(call: Call) -> None:
+    call.target_text = call.source_name
+    call.source = None
+    call.follow = False
+
+
+def _link(call: Call) -> None:
+    call.follow = False
+    call.follow_source = call.arg0 & _AT_SYMLINK_FOLLOW != 0
+
+
+def _rename(call: Call) -> None:
+    call.follow = False
+    flags = call.arg0
+    if flags:
+        call.flags = tuple(
+            name
+            for bit, name in ((_RENAME_NOREPLACE, "noreplace"), (_RENAME_WHITEOUT, "whiteout"))
+            if flags & bit
+        )
+        if flags & _RENAME_EXCHANGE:
+            call.op = Op.EXCHANGE
+
+
+def _unlink(call: Call) -> None:
+    call.follow = False
+    if call.arg0 & _AT_REMOVEDIR:
+        call.op = Op.RMDIR
+
+
+def _write(call: Call) -> None:
+    call.size = max(call.ret, 0)
+    call.calls = 1
+    call.file_key = call.key or None
+
+
+def _aio(call: Call) -> None:
+    call.size = call.arg0
+    call.calls = 1
+    call.flags = ("aio",)
+
+
+def _copy(call: Call) -> None:
+    if call.source is not None and call.source.fmt not in STORED:
+        call.source = None  # a pipe, a socket: no place on any disk
+    call.size = max(call.ret, 0)
+    call.calls = 1
+
+
+def _dedupe(call: Call) -> None:
+    call.flags = ("dedupe",)
+    call.size = max(call.ret, 0)
+
+
+def _fallocate(call: Call) -> None:
+    call.flags = tuple(name for bit, name in _FALLOCATE if call.arg0 & bit)
+
+
+def _metadata(call: Call) -> None:
+    call.follow = not call.arg0 & _AT_SYMLINK_NOFOLLOW and call.name not in NOFOLLOW_CALLS
+
+
+def _chmod(call: Call) -> None:
+    call.mode = call.arg1 & 0o7777
+    _metadata(call)
+
+
+def _xattr(call: Call) -> None:
+    call.xattr = call.source_name
+    call.source = None
+    _metadata(call)
+
+
+def _mount(call: Call) -> None:
+    flags = call.arg0
+    call.flags = tuple(name for bit, name in _MS_BITS.items() if flags & bit)
+    call.follow_source = True
+    if flags & _MS_REMOUNT or not flags & (_MS_BIND | _MS_MOVE):
+        call.source = None  # of a new file system: a device's name or any text at all
+
+
+def _move_mount(call: Call) -> None:
+    call.flags = ("move",)
+
+
+def _mount_setattr(call: Call) -> None:
+    call.flags = ("setattr",)
+
+
+def _pivot(call: Call) -> None:
+    call.follow_source = True
+
+
+def _as_it_is(_call: Call) -> None:
+    pass
+
+
+CALLS: dict[int, tuple[Op, Callable[[Call], None]]] = {
+    WireOp.OPEN: (Op.OPEN, _open),
+    WireOp.OPENAT2: (Op.OPEN, _open),
+    WireOp.CREAT: (Op.OPEN, _creat),
+    WireOp.HANDLE: (Op.OPEN, _open),
+    WireOp.MKDIR: (Op.MKDIR, _mkdir),
+    WireOp.MKNOD: (Op.MKNOD, _mknod),
+    WireOp.BIND: (Op.BIND, _name),
+    WireOp.SYMLINK: (Op.SYMLINK, _symlink),
+    WireOp.LINK: (Op.LINK, _link),
+    WireOp.RENAME: (Op.RENAME, _rename),
+    WireOp.UNLINK: (Op.UNLINK, _unlink),
+    WireOp.RMDIR: (Op.RMDIR, _name),
+    WireOp.WRITE: (Op.WRITE, _write),
+    WireOp.AIO_WRITE: (Op.WRITE, _aio),
+    WireOp.COPY: (Op.COPY, _copy),
+    WireOp.CLONE: (Op.CLONE, _as_it_is),
+    WireOp.DEDUPE: (Op.CLONE, _dedupe),
+    WireOp.SETFLAGS: (Op.SETFLAGS, _as_it_is),
+    WireOp.TRUNCATE: (Op.TRUNCATE, _as_it_is),
+    WireOp.FALLOCATE: (Op.FALLOCATE, _fallocate),
+    WireOp.CHMOD: (Op.CHMOD, _chmod),
+    WireOp.CHOWN: (Op.CHOWN, _metadata),
+    WireOp.UTIME: (Op.UTIME, _metadata),
+    WireOp.SETXATTR: (Op.SETXATTR, _xattr),
+    WireOp.REMOVEXATTR: (Op.REMOVEXATTR, _xattr),
+    WireOp.MOUNT: (Op.MOUNT, _mount),
+    WireOp.MOVE_MOUNT: (Op.MOUNT, _move_mount),
+    WireOp.MOUNT_SETATTR: (Op.MOUNT, _mount_setattr),
+    WireOp.UMOUNT: (Op.UMOUNT, _as_it_is),
+    WireOp.CHROOT: (Op.CHROOT, _as_it_is),
+    WireOp.PIVOT_ROOT: (Op.PIVOT_ROOT, _pivot),
+}
+"""What is done, and what fills in the rest of the event, by `WireOp`. Those that take more than the
+record itself are in `decode.Decoder`."""
+
+MOVES_MOUNTS = frozenset(
+    int(wire_op)
+    for wire_op in (
+        WireOp.MOUNT,
+        WireOp.MOVE_MOUNT,
+        WireOp.MOUNT_SETATTR,
+        WireOp.UMOUNT,
+        WireOp.PIVOT_ROOT,
+        WireOp.CHROOT,
+        WireOp.UNSHARE,
+    )
+)
+"""Calls that change the meaning of later paths when they succeed; of unshare see `enters_namespace`."""
+
+
+def enters_namespace(call: Call) -> bool:
+    """Whether an unshare(2) or setns(2) can have changed the mount namespace."""
+    return call.name == "setns" or call.arg0 & _CLONE_NEWNS != 0
