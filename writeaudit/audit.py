@@ -20,6 +20,8 @@ class BackendInfo:
     """One sentence; names the better backends that could not run, with their reasons."""
     engine: str = ""
     """What does the work, with its version: ``libbpf 1.5``, ``strace 6.1``; empty if unknown."""
+    preferred: bool = True
+    """Whether no better one was tried in vain."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def capture_with(
                 f"{tried} could not run: {error.message}"
                 for tried, error in zip(candidates, refused, strict=False)
             )
-        info = BackendInfo(name, candidate.tier, why, candidate.engine)
+        info = BackendInfo(name, candidate.tier, why, candidate.engine, preferred=not refused)
         chosen(info)
         try:
             return Captured(attempt(candidate), info)

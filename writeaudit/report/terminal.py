@@ -78,7 +78,7 @@ class _Summary:
         self._wrapped(verdict(report), style=f"bold {_COLOURS[report.status]}", first="writeaudit: ", rest=0)
         self._wrapped(_run_line(report), style="dim")
         why = report.audit.run.backend.why
-        if report.status is Status.INCOMPLETE and why:
+        if why and (report.status is Status.INCOMPLETE or not report.audit.run.backend.preferred):
             self._wrapped(f"Backend {report.audit.run.backend.name}: {show(why.encode())}", style="dim")
         for finding in report.findings[:_FINDINGS]:
             self._finding(finding)
