@@ -79,6 +79,14 @@ class Session:
         columns = ([getattr(sample, of) for sample in self.samples[name]] for name in names)
         return Spread.of([ratio(*values) for values in zip(*columns, strict=True)])
 
+    def beside(self, ratio: Callable[..., float], fact: str, *names: str) -> Spread:
+        """Apply ``ratio`` to a fact of each round and to the variants' wall times. Raises `CannotRun`."""
+        for name in names:
+            self._must_have(name)
+        self.fact(fact)
+        columns = ([sample.wall_s for sample in self.samples[name]] for name in names)
+        return Spread.of([ratio(*values) for values in zip(self.facts[fact], *columns, strict=True)])
+
     def spread(self, name: str, of: str = "wall_s") -> Spread:
         """Return one variant's own figures. Raises `CannotRun`."""
         self._must_have(name)

@@ -59,29 +59,28 @@ def _startup(sessions: Sessions) -> Iterator[Line]:
 
 def _sync_lines(row: str, where: str, sessions: Sessions) -> Iterator[Line]:
     limit = 1.03 if where == "disk" else 1.20
+    goal = f"at most {limit:.2f} times untraced"
     for mode in ("hardlink", "copy"):
         session = sessions[f"sync-{where}-{mode}"]
         files = f"{session.facts['files'][0]:,.0f} files"
-        what = f"warm `uv sync` of {files}, {where}, {mode}, ebpf, start-up apart"
-        # The time from its start to its end is the command's own; the rest is what its user waits for.
+        what = f"warm `uv sync` of {files}, {where}, {mode}, ebpf"
         yield _line(
-            row, f"{what}: wall of the command itself", "(guide)", None, partial(_command, session), " times"
-        )
+            row, f"{what}: wall of the command", goal, limit,
+            partial(session.beside, lambda command, bare: command / bare, _COMMAND, "untraced"), " times",
+        )  # fmt: skip
+        # All that its user waits for: resolving and judging the events, too.
         kinds = [("wall", "wall_s")]
         if where == "tmpfs":
             kinds.append(("processor time", "cpu_s"))
         for kind, of in kinds:
             yield _line(
-                row, f"{what}: {kind}", f"at most {limit:.2f} times untraced", limit,
+                row, f"{what}, start-up apart: {kind} to the end of writeaudit", goal, limit,
                 partial(session.paired, _audited_ratio, "untraced", "ebpf", "ebpf start-up", of=of), " times",
             )  # fmt: skip
 
 
-def _command(session: Session) -> Spread:
-    """Compare what writeaudit says that the command took with the untraced one."""
-    untraced = session.paired(lambda wall: wall, "untraced").median
-    command = session.fact("command wall_s")
-    return Spread(command.median / untraced, command.low / untraced, command.high / untraced)
+_COMMAND = "command wall_s"
+"""What the recording says that the command took: from its exec to its end."""
 
 
 def _sync_disk(sessions: Sessions) -> Iterator[Line]:
@@ -101,15 +100,27 @@ def _added_share(untraced: float, audited: float, start: float, rival: float) ->
     return (audited - start - untraced) / max(rival - untraced, 1e-3)
 
 
+def _added(session: Session, row: str, what: str, rival: str, goal: str, limit: float) -> Iterator[Line]:
+    """Compare what the audit adds with what a rival adds: to the command, and until all is said."""
+    yield _line(
+        row, f"{what}: time that ebpf adds to the command, of that which {rival} adds", goal, limit,
+        partial(session.beside, _share, _COMMAND, "untraced", rival), "",
+    )  # fmt: skip
+    yield _line(
+        row, f"{what}: the same to the end of writeaudit, start-up apart", goal, limit,
+        partial(session.paired, _added_share, "untraced", "ebpf", "ebpf start-up", rival), "",
+    )  # fmt: skip
+
+
+def _share(command: float, untraced: float, rival: float) -> float:
+    return (command - untraced) / max(rival - untraced, 1e-3)
+
+
 def _strace(sessions: Sessions) -> Iterator[Line]:
     for where, mode in _SYNCS:
         session = sessions[f"sync-{where}-{mode}"]
         what = f"`uv sync`, {where}, {mode}"
-        yield _line(
-            "strace", f"{what}: time added by ebpf, of that added by `strace -f --seccomp-bpf`",
-            "at most 0.05", 0.05,
-            partial(session.paired, _added_share, "untraced", "ebpf", "ebpf start-up", "bare strace"), "",
-        )  # fmt: skip
+        yield from _added(session, "strace", what, "bare strace", "at most 0.05", 0.05)
         yield _line(
             "strace", f"{what}: strace backend, start-up apart, against bare strace with the same filter",
             "at most 1.05 times", 1.05,
@@ -121,12 +132,8 @@ def _beside(rival: str) -> Callable[[Sessions], Iterator[Line]]:
     def judge(sessions: Sessions) -> Iterator[Line]:
         for where, mode in _SYNCS:
             session = sessions[f"sync-{where}-{mode}"]
-            yield _line(
-                rival.removesuffix(".bt"),
-                f"`uv sync`, {where}, {mode}: time added by ebpf, of that added by {rival}",
-                "less than 1", 0.999,
-                partial(session.paired, _added_share, "untraced", "ebpf", "ebpf start-up", rival), "",
-            )  # fmt: skip
+            what = f"`uv sync`, {where}, {mode}"
+            yield from _added(session, rival.removesuffix(".bt"), what, rival, "less than 1", 0.999)
 
     return judge
 

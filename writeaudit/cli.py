@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -11,8 +12,11 @@ from typing import NoReturn
 
 from writeaudit.errors import WriteauditError
 
-_LATER = ("-h", "--help", "--backend", "--buffer", "--probes")
+_LATER = ("-h", "--help", "--buffer", "--probes")
 """Options of `run` that may mean that other programs, or none, are to be loaded."""
+_BACKEND = "--backend"
+_LOADING = ("auto", "ebpf")
+"""What may follow it, for the same programs."""
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _UNWRITTEN = 125
@@ -61,7 +65,10 @@ def _begin(words: Sequence[str]) -> None:
 
     dispositions.remember()
     end = words.index("--") if "--" in words else len(words)
-    if not any(word.startswith(_LATER) for word in words[1:end]):
+    options = words[1:end]
+    backends = [after for word, after in itertools.pairwise(options) if word == _BACKEND]
+    backends += [word.partition("=")[2] for word in options if word.startswith(f"{_BACKEND}=")]
+    if all(name in _LOADING for name in backends) and not any(word.startswith(_LATER) for word in options):
         loading.load_ahead(loading.RING_BYTES)
 
 
