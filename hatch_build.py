@@ -36,30 +36,10 @@ ROOT = Path(__file__).resolve().parent
 # What is built is beside this script; a build environment has only the dependencies in its path.
 sys.path.insert(0, str(ROOT))
 try:
-    from writeaudit.capture import compiler as how
-    from writeaudit.capture.compiler import (
-        OBJECT_NAME,
-        OBJECTS,
-        BuildError,
-        compile_all,
-        compile_object,
-        compiler,
-        system_clang,
-        target_arch,
-    )
+    from writeaudit.capture import compiler
+    from writeaudit.capture.compiler import OBJECTS, BuildError, compile_all, system_clang, target_arch
 finally:
     sys.path.remove(str(ROOT))
-
-# The tests take these from here.
-__all__ = [
-    "OBJECTS",
-    "OBJECT_NAME",
-    "BuildError",
-    "compile_object",
-    "compiler",
-    "system_clang",
-    "target_arch",
-]
 
 BUILD = ROOT / "build"
 """Where a checkout keeps the objects; git ignores it."""
@@ -81,7 +61,7 @@ def up_to_date(sources: Path, target: Path) -> bool:
         built = target.stat().st_mtime_ns
     except FileNotFoundError:
         return False
-    inputs = [Path(__file__), Path(how.__file__), sources, *sources.rglob("*")]
+    inputs = [Path(__file__), Path(compiler.__file__), sources, *sources.rglob("*")]
     return all(path.stat().st_mtime_ns <= built for path in inputs)
 
 

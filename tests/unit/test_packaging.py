@@ -17,9 +17,10 @@ from elftools.elf.elffile import ELFFile
 
 import hatch_build
 from writeaudit import __version__
+from writeaudit.capture.compiler import OBJECTS, target_arch
 
 ROOT = hatch_build.ROOT
-KNOWN_PROCESSOR = hatch_build.target_arch() is not None
+KNOWN_PROCESSOR = target_arch() is not None
 
 
 def _run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -95,7 +96,7 @@ def test_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
     }
     assert len(expected) > 3
     assert names >= expected
-    objects = hatch_build.OBJECTS if KNOWN_PROCESSOR else {}
+    objects = OBJECTS if KNOWN_PROCESSOR else {}
     expected |= {f"writeaudit/_resources/{name}" for name in objects}
     assert {name for name in names if "/_resources/" in name} == expected
     tops = {name.split("/")[0] for name in names}
@@ -105,7 +106,7 @@ def test_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
 
 
 @pytest.mark.skipif(not KNOWN_PROCESSOR, reason="the probes do not know this processor")
-@pytest.mark.parametrize("name", hatch_build.OBJECTS)
+@pytest.mark.parametrize("name", OBJECTS)
 def test_object_can_be_loaded_by_libbpf(wheel: Path, tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         path = Path(archive.extract(f"writeaudit/_resources/{name}", tmp_path))

@@ -25,7 +25,7 @@ from writeaudit.recording import (
 
 RUN = RunInfo(
     command=(b"uv", b"sync", b"--odd=\xff\n\\x41"),
-    cwd=b"/work/\xc3\xa9\xff",
+    cwd=b"/srv/\xc3\xa9\xff",
     user="somebody",
     uid=1000,
     started=1_700_000_000.25,
