@@ -58,16 +58,23 @@ def test_mapping_that_moves_and_then_becomes_writable() -> None:
     assert len(_protect(decoder, 0x21000)) == 1
 
 
-def test_mapping_that_takes_the_place_of_another() -> None:
-    """munmap(2) is not recorded."""
+def test_mapping_that_is_replaced_in_part_keeps_the_rest() -> None:
+    """munmap(2) is not recorded; a mapping takes the place of what was there."""
     decoder = Decoder(OWN)
-    _map(decoder)
-    other = open_file(b"/w/other")
-    assert decoded(packed(WireOp.MMAP, "mmap", other, ret=0x8000, args=(4096, 1, 1)), decoder) == []
-    assert _protect(decoder, 0x7000) == []
-    [event] = _protect(decoder, 0x8000)
-    assert isinstance(event, RawEvent)
-    assert event.path.base == b"/w/other"
+    decoded(packed(WireOp.MMAP, "mmap", open_file(b"/w/f"), ret=0x7000, args=(12288, 1, 1)), decoder)
+    decoded(packed(WireOp.MMAP, "mmap", open_file(b"/w/other"), ret=0x8000, args=(4096, 1, 1)), decoder)
+    for start, path in ((0x7000, b"/w/f"), (0x8000, b"/w/other"), (0x9000, b"/w/f")):
+        [event] = _protect(decoder, start)
+        assert isinstance(event, RawEvent)
+        assert event.path.base == path
+
+
+def test_one_mprotect_over_several_mappings_names_each_file_once() -> None:
+    decoder = Decoder(OWN)
+    decoded(packed(WireOp.MMAP, "mmap", open_file(b"/w/f"), ret=0x7000, args=(12288, 1, 1)), decoder)
+    decoded(packed(WireOp.MMAP, "mmap", open_file(b"/w/other"), ret=0x8000, args=(4096, 1, 1)), decoder)
+    events = _protect(decoder, 0x7000, 0x3000)
+    assert [event.path.base for event in events if isinstance(event, RawEvent)] == [b"/w/f", b"/w/other"]
 
 
 def test_mapping_is_inherited_by_a_fork_and_gone_after_an_exec() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from writeaudit import __version__, cli, doctor, errors
+from writeaudit import __version__, doctor, errors
+from writeaudit.commands.group import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,12 +19,8 @@ DOCS = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs"
 PAGES = {ROOT / "README.md": README, ROOT / "CHANGELOG.md": (ROOT / "CHANGELOG.md").read_text(), **DOCS}
 
 
-def _group() -> click.Group:
-    return next(value for value in vars(cli).values() if isinstance(value, click.Group))
-
-
 def _commands() -> Iterator[tuple[str, click.Command]]:
-    group = _group()
+    group = cli
     context = click.Context(group, info_name="writeaudit")
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -40,7 +37,7 @@ def test_the_promised_commands_are_there() -> None:
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_every_command_and_option_has_help(name: str) -> None:
-    command = COMMANDS[name] if name else _group()
+    command = COMMANDS[name] if name else cli
     assert command.help, "no help text"
     assert command.get_short_help_str(limit=100), "no summary for the list of commands"
     for parameter in command.params:

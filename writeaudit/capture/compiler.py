@@ -81,9 +81,9 @@ def compiler() -> list[str]:
     )
 
 
-def target_arch(machine: str | None = None) -> str | None:
-    """Return libbpf's name for the machine, or None if the probes do not know it."""
-    return TARGET_ARCH.get(machine or platform.machine())
+def target_arch() -> str | None:
+    """Return libbpf's name for this machine, or None if the probes do not know it."""
+    return TARGET_ARCH.get(platform.machine())
 
 
 def compile_object(sources: Path, target: Path, *, extra: Sequence[str] = ()) -> str:

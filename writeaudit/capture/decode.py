@@ -47,6 +47,7 @@ _MNT_READONLY, _SB_RDONLY = 0x40, 1
 
 # Looking up a member of an enum takes as long as half an operand.
 _EVENT, _EVENT_SIZE = int(Kind.EVENT), EVENT.size
+_NONE: tuple[Operand, ...] = ()
 _NO_OPERAND = Operand(None, None, truncated=True)
 
 
@@ -114,6 +115,7 @@ class Decoder:
         call.source = call.target_text = call.access = call.created = call.mode = call.spelled = None
         call.xattr = call.size = call.calls = call.file_key = None
         call.flags, call.source_name = (), b""
+        call.more = _NONE
         call.follow = True
         call.follow_source = False
         if operands:
@@ -136,6 +138,7 @@ class Decoder:
             event = call.event()
             if not flags & H_IO_URING:
                 out.append(event)
+                out.extend(event._replace(path=path) for path in call.more)
             elif (earlier := self._requests.hold(call.key, event)) is not None:
                 out.append(earlier)
         if ret >= 0 and wire_op in MOVES_MOUNTS and (wire_op != WireOp.UNSHARE or enters_namespace(call)):
@@ -224,11 +227,11 @@ class Decoder:
             call.op = None
 
     def _mprotect(self, call: Call) -> None:
-        file = self._mappings.find(call.pid, call.arg0, call.arg1)
-        if file is None:
+        files = self._mappings.find(call.pid, call.arg0, call.arg1)
+        if not files:
             call.op = None
-        else:
-            call.path = file
+            return
+        call.path, *call.more = files
 
     def _mremap(self, call: Call) -> None:
         self._mappings.move(call.pid, call.arg0, call.ret, call.arg2)

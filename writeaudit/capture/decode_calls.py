@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from writeaudit.capture.syscalls import NOFOLLOW_CALLS, WireOp
@@ -40,8 +40,8 @@ class Call:
 
     __slots__ = (
         "access", "arg0", "arg1", "arg2", "calls", "created", "f_mode", "file_key", "flags", "follow",
-        "follow_source", "key", "mode", "name", "op", "path", "path_name", "pid", "result", "ret", "size",
-        "source", "source_name", "spelled", "target_text", "tid", "time_ns", "xattr",
+        "follow_source", "key", "mode", "more", "name", "op", "path", "path_name", "pid", "result", "ret",
+        "size", "source", "source_name", "spelled", "target_text", "tid", "time_ns", "xattr",
     )  # fmt: skip
 
     name: str
@@ -67,6 +67,8 @@ class Call:
     """None: there is nothing to report."""
     result: str
     path: Operand
+    more: Sequence[Operand]
+    """Other files that the call changes in the same way."""
     source: Operand | None
     target_text: bytes | None
     access: Access | None

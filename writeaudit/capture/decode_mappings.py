@@ -18,15 +18,22 @@ class Mappings:
     def add(self, pid: int, start: int, length: int, file: Operand) -> None:
         """Remember a mapping. What it lies upon is gone (munmap(2) is not recorded)."""
         end = start + length
-        others = [each for each in self._of.get(pid, ()) if each[1] <= start or end <= each[0]]
-        self._of[pid] = [*others, (start, end, file)]
+        left: list[tuple[int, int, Operand]] = []
+        for low, high, other in self._of.get(pid, ()):
+            left += [
+                (first, last, other)
+                for first, last in ((low, min(high, start)), (max(low, end), high))
+                if first < last
+            ]
+        self._of[pid] = [*left, (start, end, file)]
 
-    def find(self, pid: int, start: int, length: int) -> Operand | None:
-        """Return the file of the first mapping with an address in a range."""
-        for low, high, file in self._of.get(pid, ()):
-            if low < start + length and start < high:
-                return file
-        return None
+    def find(self, pid: int, start: int, length: int) -> list[Operand]:
+        """Return the files that have an address in a range mapped, each once."""
+        return list(
+            dict.fromkeys(
+                file for low, high, file in self._of.get(pid, ()) if low < start + length and start < high
+            )
+        )
 
     def move(self, pid: int, start: int, to: int, length: int) -> None:
         """Take note of an mremap(2) of the mapping in which ``start`` lies."""

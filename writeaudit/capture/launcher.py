@@ -14,7 +14,7 @@ import selectors
 import signal
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -107,19 +107,17 @@ def _launch_error(stage: int, number: int, argv0: bytes) -> Exception:
 def spawn(
     command: Command,
     *,
-    argv: Sequence[bytes] | None = None,
-    pass_fds: Sequence[int] = (),
     prepare: Callable[[], object] | None = None,
     enter: Callable[[], object] | None = None,
     announce: Callable[[], object] | None = None,
 ) -> Child:
-    """Fork a child that waits to be released, then execs ``argv`` (default: the command's).
+    """Fork a child that waits to be released, then execs the command.
 
     In the child ``prepare`` runs before it waits, ``enter`` when it was released and before it
     becomes the wanted user, ``announce`` right before the exec; they must do nothing but make
-    system calls. ``pass_fds`` stay open in the child.
+    system calls.
     """
-    args = list(argv if argv is not None else command.argv)
+    args = list(command.argv)
     go_read, go_write = os.pipe()
     fail_read, fail_write = os.pipe()
     # Blocked here and read through signalfd in `supervise`; the child gets the old mask back.
@@ -129,7 +127,7 @@ def spawn(
         # Our ends: with them the child would wait for itself if we went away before `release`.
         os.close(go_write)
         os.close(fail_read)
-        _child(command, args, go_read, fail_write, pass_fds, (prepare, enter, announce), mask)
+        _child(command, args, go_read, fail_write, (prepare, enter, announce), mask)
     os.close(go_read)
     os.close(fail_write)
     return Child(pid, os.pidfd_open(pid), go_write, fail_read, args[0], mask)
@@ -140,7 +138,6 @@ def _child(
     args: list[bytes],
     go: int,
     failure: int,
-    pass_fds: Sequence[int],
     steps: tuple[Callable[[], object] | None, Callable[[], object] | None, Callable[[], object] | None],
     mask: set[signal.Signals],
 ) -> NoReturn:
@@ -157,8 +154,6 @@ def _child(
         if command.credentials is not None:
             become(command.credentials)
         stage = _STAGE_EXEC
-        for fd in pass_fds:
-            os.set_inheritable(fd, True)
         dispositions.restore()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if announce is not None:

@@ -138,7 +138,11 @@ class StraceBackend:
         try:
             child = launcher.spawn(command, prepare=line.allow, enter=line.cross)
             options = _options(version, write_end, filtered=code is not None)
-            line.attach(os.fsencode(strace), options, child.pid, write_end)
+            try:
+                line.attach(os.fsencode(strace), options, child.pid, write_end)
+            except BaseException:
+                child.abandon()
+                raise
             os.close(write_end)
             write_end = -1
             released_ns = _release(child, line)
