@@ -22,6 +22,7 @@ from writeaudit.recording import (
     last,
     runs_directory,
 )
+from writeaudit.recording.schema import SCHEMA
 
 RUN = RunInfo(
     command=(b"uv", b"sync", b"--odd=\xff\n\\x41"),
@@ -343,9 +344,7 @@ def test_last_is_the_newest_by_name(tmp_path: Path) -> None:
 def test_documentation_has_every_table_and_column() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs/recording.md").read_text()
     with sqlite3.connect(":memory:") as database:
-        from writeaudit import recording
-
-        database.executescript(recording._SCHEMA)
+        database.executescript(SCHEMA)
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         columns = {row[1] for table in tables for row in database.execute(f"PRAGMA table_info({table})")}
     assert len(tables) >= 5
