@@ -96,7 +96,6 @@ def environment() -> dict[str, str]:
         env.pop(name, None)
     scripts = sysconfig.get_path("scripts")
     env["PATH"] = os.pathsep.join([scripts, env.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    env["PYTHONDONTWRITEBYTECODE"] = "1"
     return env
 
 
