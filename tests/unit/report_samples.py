@@ -109,7 +109,7 @@ def summaries(events: Sequence[FsEvent]) -> list[FileSummary]:
         file = files.setdefault(
             item.path, FileSummary(item.path, item.mount, judged.zone, judged.verdict, Net.READ)
         )
-        file.ops[item.op.value] = file.ops.get(item.op.value, 0) + 1
+        file.ops = {**file.ops, item.op.value: file.ops.get(item.op.value, 0) + 1}
         if item.created:
             file.net, file.verdict = Net.CREATED, judged.verdict
         file.bytes_written += item.bytes or 0

@@ -118,7 +118,7 @@ class LinkAdviser:
         return (
             f"Let one mount hold both sides: keep {setting} on the mount of the environment; or mount one "
             f"common parent directory instead of {both} (docker: one volume or bind mount, `-v "
-            "/srv/work:/work`, with cache and environment below it, not one `-v` for each; "
+            "/srv/build:/build`, with cache and environment below it, not one `-v` for each; "
             "kubernetes: one volumeMount without subPath)."
         )
 

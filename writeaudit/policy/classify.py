@@ -129,7 +129,7 @@ def _forbids(access: ZoneAccess | None, demand: _Demand) -> Reason:
             assert_never(demand)
 
 
-_Manner = tuple[Op, int | None, tuple[object, ...]]
+_Manner = tuple[Op, int | None, object]
 
 
 def _manner(event: FsEvent) -> _Manner:
