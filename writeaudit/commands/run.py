@@ -114,6 +114,15 @@ def command(
         from writeaudit.report.progress import Progress
 
         progress = Progress()
+
+    def advance(events: int, changes: int) -> None:
+        if not quiet:
+            from writeaudit.report.terminal import prepare
+
+            prepare()
+        if progress is not None:
+            progress.update(events, changes)
+
     recorded = pipeline.record(
         Command(argv, env, who),
         path,
@@ -122,7 +131,7 @@ def command(
         policy=pipeline.kept_policy(policy),
         owner=owner,
         limits=limits,
-        progress=progress.update if progress is not None else lambda _events, _changes: None,
+        progress=advance,
     )
     if progress is not None:
         progress.clear()
