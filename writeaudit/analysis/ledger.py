@@ -15,7 +15,7 @@ class MadeFile:
     __slots__ = ("mount", "names", "pid", "seq", "size", "source", "source_mount")
 
     def __init__(self, name: bytes, event: FsEvent) -> None:
-        self.names = [name]
+        self.names: tuple[bytes, ...] = (name,)
         """Every name that it had, the present one last."""
         self.seq = event.seq
         """The event that fills it: its first copy, until then the open that made it."""
@@ -95,7 +95,7 @@ class Ledger:
             before = self._moved.pop(old, None)
             self._moved[new] = self._name(old) if before is None else before
             return
-        found.names.append(new)
+        found.names = (*found.names, new)
         self._moved.pop(new, None)
         self._made[new] = found
 
@@ -107,7 +107,7 @@ class Ledger:
         first, second = self._made.pop(one, None), self._made.pop(two, None)
         for found, name in ((first, two), (second, one)):
             if found is not None:
-                found.names.append(name)
+                found.names = (*found.names, name)
                 self._made[name] = found
 
     def unlinked(self, event: FsEvent) -> None:
