@@ -135,6 +135,7 @@ class _Recorder:
             self._writer.events(events)
             self._writer.totals(totals)
             self._writer.doubtful(self.resolver.doubtful())
+            self._writer.unidentified(self.resolver.unidentified())
             self._uncommitted += len(events)
             now = time.monotonic()
             if now >= self._next_commit or self._uncommitted >= _COMMIT_EVENTS:

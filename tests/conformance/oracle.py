@@ -18,14 +18,10 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from tests.conformance.causes import changes
 from tests.conformance.disk import Entry, Tree
 from tests.conformance.wording import describe
 from writeaudit.events import Certainty, FsEvent, Op
-
-_DATA = frozenset({Op.WRITE, Op.COPY, Op.CLONE, Op.MMAP_WRITE, Op.TRUNCATE, Op.FALLOCATE})
-_METADATA = frozenset({Op.CHMOD, Op.CHOWN, Op.UTIME, Op.SETXATTR, Op.REMOVEXATTR, Op.SETFLAGS})
-_NAMES = frozenset({Op.LINK, Op.RENAME, Op.EXCHANGE, Op.UNLINK, Op.RMDIR})
-_SET_ID = stat.S_ISUID | stat.S_ISGID
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +38,8 @@ class Node:
     """Words for what events did to it: an op's name, ``trunc``, ``names`` (of a directory)."""
     opaque: bool = False
     """It came from outside the tree: nothing is known of what lies below it."""
+    identity: tuple[int, int] | None = None
+    """Device and inode: as they were before, or else as the first event says that knows them."""
 
 
 def _new(event: FsEvent) -> Node:
@@ -53,6 +51,15 @@ def _new(event: FsEvent) -> Node:
     if event.op is Op.SYMLINK:
         return Node(stat.S_IFLNK, text=event.source)
     return Node(stat.S_IFMT(event.mode or 0) or stat.S_IFREG)
+
+
+def _identity(event: FsEvent) -> tuple[int, int] | None:
+    return None if event.ino is None or event.dev is None else (event.dev, event.ino)
+
+
+def _source_identity(event: FsEvent) -> tuple[int, int] | None:
+    known = event.source_ino is not None and event.source_dev is not None
+    return (event.source_dev or 0, event.source_ino or 0) if known else None
 
 
 class Oracle:
@@ -69,12 +76,14 @@ class Oracle:
         self._created_known = created_known
         self._nodes: dict[tuple[int, int], Node] = {}
         self._mounted: dict[bytes, Node] = {}
-        self._nameless: dict[bytes, Node] = {}
+        self._nameless: dict[bytes, list[Node]] = {}
         self.complaints: list[str] = []
         for path, entry in before.entries.items():
             node = self._nodes.get(entry.identity)
             if node is None:
-                node = self._nodes[entry.identity] = Node(entry.fmt, entry, entry.text)
+                node = self._nodes[entry.identity] = Node(
+                    entry.fmt, entry, entry.text, identity=entry.identity
+                )
             if not path:
                 self._root = node
                 continue
@@ -157,14 +166,15 @@ class Oracle:
         if name in parent.children:
             self._complain(event, "it made a name that is there already")
         parent.children[name] = node
+        self._same_file(event, node)
 
     def _open(self, event: FsEvent) -> None:
         if "tmpfile" in event.flags:
             # The kernel's stand-in for a name ("#" and the inode number) is as good as one. A
             # file that lost its name is still called by the last one.
-            self._nameless[event.path] = Node(stat.S_IFREG)
+            self._lose_name(event.path, Node(stat.S_IFREG, identity=_identity(event)))
             return
-        node = self._existing(event)
+        node = next(iter(self._existing(event)), None)
         created = event.created
         if not self._created_known and "creat" in event.flags:
             created = node is None
@@ -183,27 +193,43 @@ class Oracle:
         if "trunc" in event.flags:
             node.causes.add("trunc")
 
-    def _existing(self, event: FsEvent) -> Node | None:
-        """Return the node that an event's path means; a file without a name goes by its identity."""
-        if "deleted" in event.flags:
-            return self._nameless.get(event.path) or self._nodes.get((event.dev or 0, event.ino or 0))
-        return self._find(event.path)
+    def _lose_name(self, path: bytes, node: Node) -> None:
+        self._nameless.setdefault(path, []).append(node)
 
-    def _same_file(self, event: FsEvent, node: Node) -> None:
-        if event.certainty is not Certainty.KERNEL or event.ino is None or node.entry is None:
+    def _existing(self, event: FsEvent) -> list[Node]:
+        """Return the nodes that an event's path may mean: several only for a file without a name."""
+        if "deleted" not in event.flags:
+            node = self._find(event.path)
+            return [] if node is None else [node]
+        identity = _identity(event)
+        lost = self._nameless.get(event.path, [])
+        if identity is None:
+            return lost
+        same = [node for node in lost if node.identity == identity]
+        if not same and identity in self._nodes:
+            same = [self._nodes[identity]]
+        return same[-1:] or [node for node in lost if node.identity is None][-1:]
+
+    def _same_file(self, event: FsEvent, node: Node, *, of_source: bool = False) -> None:
+        """Whether an event says the right device and inode of a file, if it says them for certain."""
+        identity = _source_identity(event) if of_source else _identity(event)
+        if event.certainty is Certainty.LEXICAL or identity is None:
             return
-        if (event.dev, event.ino) != node.entry.identity:
-            self._complain(event, f"its file is not the one of that name (inode {node.entry.ino})")
+        if node.identity is None:
+            node.identity = identity
+        elif identity != node.identity:
+            self._complain(event, f"its file is not the one of that name {node.identity}")
 
     def _link(self, event: FsEvent, *, source_inside: bool) -> None:
         source = self._find(event.source) if source_inside and event.source else None
         if source is None and event.source is not None:
-            source = self._nameless.get(event.source)
+            source = next(reversed(self._nameless.get(event.source, [])), None)
         if source is None:
             if source_inside:
                 self._complain(event, "its source is not in the replayed tree")
             source = Node(None)
         source.causes.add("link")
+        self._same_file(event, source, of_source=True)
         if self._inside(event.path):
             self._make(event, source)
 
@@ -220,6 +246,7 @@ class Oracle:
                 if node is None:
                     self._complain(event, "its old name is not in the replayed tree")
                 elif inside and node is self._find(event.path):
+                    self._same_file(event, node)
                     return  # two links to one file: rename(2) does nothing
                 else:
                     del parent.children[name]
@@ -228,6 +255,7 @@ class Oracle:
         if node is None:
             node = Node(None, opaque=True)
         node.causes.add("rename")
+        self._same_file(event, node)
         if inside:
             target = self._parent(event, event.path)
             if target is not None:
@@ -235,7 +263,7 @@ class Oracle:
                 replaced = parent.children.get(name)
                 if replaced is not None:
                     replaced.causes.add("unlink")
-                    self._nameless[event.path] = replaced
+                    self._lose_name(event.path, replaced)
                     if "noreplace" in event.flags:
                         self._complain(event, "it replaced a name although told not to")
                 parent.children[name] = node
@@ -252,6 +280,8 @@ class Oracle:
         a.children[a_name], b.children[b_name] = b.children[b_name], a.children[a_name]
         a.children[a_name].causes.add("rename")
         b.children[b_name].causes.add("rename")
+        self._same_file(event, a.children[a_name])
+        self._same_file(event, b.children[b_name], of_source=True)
 
     def _remove(self, event: FsEvent) -> None:
         place = self._parent(event, event.path)
@@ -263,7 +293,7 @@ class Oracle:
             self._complain(event, "it removed what is not in the replayed tree")
         else:
             node.causes.add("unlink")
-            self._nameless[event.path] = node
+            self._lose_name(event.path, node)
             if (node.fmt == stat.S_IFDIR) is not (event.op is Op.RMDIR) and node.fmt is not None:
                 self._complain(event, "it removed a file of another type")
 
@@ -271,13 +301,13 @@ class Oracle:
         """A change of data or metadata."""
         if not self._inside(event.path):
             return
-        node = self._existing(event)
-        if node is None:
-            if "deleted" not in event.flags:
-                self._complain(event, "it changed what is not in the replayed tree")
-            return
-        self._same_file(event, node)
-        node.causes.add(event.op.value)
+        nodes = self._existing(event)
+        if not nodes and "deleted" not in event.flags:
+            self._complain(event, "it changed what is not in the replayed tree")
+        for node in nodes:
+            if len(nodes) == 1:
+                self._same_file(event, node)
+            node.causes.add(event.op.value)
 
     # Judgement.
 
@@ -322,8 +352,8 @@ def _compare(path: bytes, node: Node, entry: Entry, seen: dict[int, tuple[int, i
         yield f"{path!r} is of type {entry.fmt:o}, the replay says {node.fmt:o}"
     if node.text is not None and node.text != entry.text:
         yield f"{path!r} is a symlink to {entry.text!r}, the replay says {node.text!r}"
-    if node.entry is not None and node.entry.identity != entry.identity:
-        yield f"{path!r} is another file ({entry.identity}) than in the replay ({node.entry.identity})"
+    if node.identity is not None and node.identity != entry.identity:
+        yield f"{path!r} is another file ({entry.identity}) than in the replay ({node.identity})"
     known = seen.setdefault(id(node), entry.identity)
     if known != entry.identity:
         yield f"{path!r} is a file of its own, the replay says it is a hard link of {known}"
@@ -336,51 +366,10 @@ def _unexplained(names: dict[bytes, Node], after: Tree) -> Iterator[str]:
         if entry is None or id(node) in judged:
             continue
         judged.add(id(node))
-        for what, causes in _changes(node.entry, entry):
+        for what, causes in changes(node.entry, entry):
             if not causes & node.causes:
                 known = ", ".join(sorted(node.causes)) or "nothing"
                 yield f"{what} of {path!r} changed, and no event explains it (it has: {known})"
-
-
-_DATA_WORDS = frozenset({op.value for op in _DATA} | {"trunc"})
-_ANY_WORDS = frozenset(_DATA_WORDS | {op.value for op in _METADATA} | {op.value for op in _NAMES} | {"names"})
-
-
-def _changes(old: Entry | None, new: Entry) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yield each thing that changed about a file, with the words of which one must be its cause."""
-    if old is None:
-        # Made in the run: it was empty, and had one name.
-        if stat.S_ISREG(new.mode):
-            if new.size:
-                yield "the data", _DATA_WORDS
-            if new.nlink > 1:
-                yield "the link count", frozenset({"link"})
-        return
-    if old.digest != new.digest or old.size != new.size:
-        yield "the data", _DATA_WORDS
-    if old.mode != new.mode:
-        dropped = old.mode ^ new.mode == old.mode & ~new.mode & _SET_ID
-        # Writing to a file, and giving it away, take its set-user-ID bits (chown(2), write(2)).
-        extra = _DATA_WORDS | {Op.CHOWN.value} if dropped else frozenset()
-        yield "the mode", frozenset({Op.CHMOD.value, Op.SETXATTR.value, Op.REMOVEXATTR.value}) | extra
-    if (old.uid, old.gid) != (new.uid, new.gid):
-        yield "the owner", frozenset({Op.CHOWN.value})
-    if old.xattrs != new.xattrs:
-        yield (
-            "an extended attribute",
-            frozenset({Op.SETXATTR.value, Op.REMOVEXATTR.value, Op.CHMOD.value, Op.CHOWN.value})
-            | _DATA_WORDS,
-        )
-    directory = stat.S_ISDIR(new.mode)
-    if old.nlink != new.nlink:
-        yield "the link count", frozenset({"names"} if directory else {"link", "unlink", "rename"})
-    if old.mtime_ns != new.mtime_ns:
-        yield (
-            "the modification time",
-            frozenset({"names", "utime"}) if directory else _DATA_WORDS | {"utime"},
-        )
-    if old.ctime_ns != new.ctime_ns:
-        yield "the status time", _ANY_WORDS
 
 
 def check(

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.disk import Tree, read_tree
+from tests.conformance.honesty import lies, pairs, vague
 from tests.conformance.oracle import check
-from writeaudit.events import Access, FsEvent, Op
+from tests.conformance.story import Step
+from writeaudit.events import Access, Certainty, FsEvent, Op
 
 
 class Diary:
@@ -114,3 +116,48 @@ def test_a_hard_link_is_told_from_a_copy(told: tuple[Tree, list[FsEvent], Tree])
         event._replace(source=before.root + b"/kept") if event.op is Op.LINK else event for event in events
     ]
     assert any("another file" in line for line in check(before, wrong, after))
+
+
+def test_the_wrong_file_is_noticed(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+    before, events, after = told
+    for event in events:
+        entry = after.entries.get(event.path[len(after.root) + 1 :])
+        if entry is None:
+            continue
+        right = event._replace(dev=entry.dev, ino=entry.ino)
+        wrong = event._replace(dev=entry.dev, ino=entry.ino + 1)
+        for claim, sound in ((right, True), (wrong, False)):
+            said = [claim if other is event else other for other in events]
+            assert (check(before, said, after) == []) is sound, event.op
+
+
+def test_what_a_doubtful_event_says_of_its_file_is_no_claim(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+    before, events, after = told
+    doubtful = [event._replace(dev=1, ino=2, certainty=Certainty.LEXICAL) for event in events]
+    assert check(before, doubtful, after) == []
+
+
+def test_lies_and_what_is_left_out_are_told_apart() -> None:
+    step = Step("mkdir", b"/w/a", None, "ok", (("dev", 1), ("ino", 2), ("tid", 5)))
+    event = FsEvent(1, 1, 5, 5, Op.MKDIR, b"/w/a", dev=1, ino=2)
+    assert pairs([step], [event]) == ([(step, event)], [])
+    assert pairs([step], [])[1]
+    assert pairs([step], [event._replace(result="EROFS")])[1]
+    for said, lie, left_out in (
+        (event, False, False),
+        (event._replace(ino=3), True, False),
+        (event._replace(dev=3), True, False),
+        (event._replace(ino=None), False, True),
+        (event._replace(path=b"/w/b"), True, False),
+        (event._replace(path=b"/w/b", certainty=Certainty.LEXICAL), False, True),
+    ):
+        assert bool(list(lies((step, said), created_known=True))) is lie, said
+        assert bool(list(vague((step, said)))) is left_out, said
+
+
+def test_whether_an_open_made_its_file_is_judged_where_it_is_known() -> None:
+    step = Step("open", b"/w/a", None, "ok", (("created", True),))
+    event = FsEvent(1, 1, 5, 5, Op.OPEN, b"/w/a", access=Access.WRITE, flags=("creat",))
+    assert list(lies((step, event), created_known=True))
+    assert not list(lies((step, event), created_known=False))
+    assert not list(lies((step, event._replace(created=True)), created_known=True))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from writeaudit.events import Certainty
-from writeaudit.resolve.names import Kind, Names
+from writeaudit.resolve.names import Names
+from writeaudit.resolve.tree import Basis, Kind, Tree
 
 RESOLVED, LEXICAL = Certainty.RESOLVED, Certainty.LEXICAL
 
@@ -45,9 +47,20 @@ def disk() -> Disk:
     return Disk(TREE)
 
 
+_LATER = 1 << 62
+"""A time at which everything that was ever read from the disk has long been so."""
+
+
+def _names(disk: Disk, time_ns: int = _LATER) -> Names:
+    """Return names at the time of an event."""
+    made = Names(disk.read_link)
+    made.tree.begin(1, time_ns)
+    return made
+
+
 @pytest.fixture
 def names(disk: Disk) -> Names:
-    return Names(disk.read_link)
+    return _names(disk)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +126,6 @@ def test_absent_directory_on_the_way_makes_it_text(names: Names) -> None:
     assert names.resolve(b"/w", b"gone/../file", follow=False) == (b"/w/file", LEXICAL)
 
 
-def test_directory_that_is_removed_later_was_one(names: Names) -> None:
-    names.look_ahead(frozenset({b"/w/gone"}), {})
-    assert names.resolve(b"/w", b"gone/file", follow=False) == (b"/w/gone/file", RESOLVED)
-
-
 def test_root_of_a_chroot_cannot_be_left(names: Names) -> None:
     def inside(name: bytes) -> bytes:
         return names.resolve(b"/jail", name, follow=False, root=b"/jail")[0]
@@ -139,96 +147,96 @@ def test_disk_is_asked_once_a_name(names: Names, disk: Disk) -> None:
 
 
 def test_symlink_that_was_made_is_followed_though_it_is_gone(names: Names) -> None:
-    names.made(b"/w/fresh", Kind.SYMLINK, b"dir")
+    names.tree.made(b"/w/fresh", Kind.SYMLINK, b"dir")
     assert names.resolve(b"/w", b"fresh/x", follow=False) == (b"/w/dir/x", RESOLVED)
-    names.removed(b"/w/fresh")
+    names.tree.removed(b"/w/fresh", directory=True)
     assert names.resolve(b"/w", b"fresh/x", follow=False) == (b"/w/fresh/x", LEXICAL)
-    names.made(b"/w/fresh", Kind.DIRECTORY)
+    names.tree.made(b"/w/fresh", Kind.DIRECTORY)
     assert names.resolve(b"/w", b"fresh/x", follow=False) == (b"/w/fresh/x", RESOLVED)
 
 
 def test_directory_becomes_a_symlink(names: Names) -> None:
     assert names.resolve(b"/w", b"dir/sub/x", follow=False)[0] == b"/w/dir/sub/x"
-    names.removed(b"/w/dir/sub")
-    names.made(b"/w/dir/sub", Kind.SYMLINK, b"/etc")
+    names.tree.removed(b"/w/dir/sub", directory=True)
+    names.tree.made(b"/w/dir/sub", Kind.SYMLINK, b"/etc")
     assert names.resolve(b"/w", b"dir/sub/x", follow=False)[0] == b"/etc/x"
 
 
 def test_renamed_symlink(names: Names) -> None:
     assert names.resolve(b"/w", b"rel/x", follow=False)[0] == b"/w/dir/x"
-    names.renamed(b"/w/rel", b"/w/other")
+    names.tree.renamed(b"/w/rel", b"/w/other", gone=True)
     assert names.resolve(b"/w", b"other/x", follow=False)[0] == b"/w/dir/x"
 
 
 def test_renamed_directory_takes_what_is_known_below_it(names: Names, disk: Disk) -> None:
-    names.made(b"/w/dir/link", Kind.SYMLINK, b"/etc")
+    names.tree.made(b"/w/dir/link", Kind.SYMLINK, b"/etc")
     disk.tree[b"/w/moved"] = None
-    names.renamed(b"/w/dir", b"/w/moved")
+    names.tree.renamed(b"/w/dir", b"/w/moved", gone=True)
     assert names.resolve(b"/w", b"moved/link/x", follow=False) == (b"/etc/x", RESOLVED)
     assert names.kind(b"/w/dir") is Kind.ABSENT
-    names.made(b"/w/dir", Kind.DIRECTORY)
-    names.made(b"/w/dir/link", Kind.DIRECTORY)
+    names.tree.made(b"/w/dir", Kind.DIRECTORY)
+    names.tree.made(b"/w/dir/link", Kind.DIRECTORY)
     assert names.resolve(b"/w", b"dir/link/x", follow=False) == (b"/w/dir/link/x", RESOLVED)
 
 
 def test_directory_of_the_disk_is_renamed_away_with_its_symlinks(disk: Disk) -> None:
     disk.tree[b"/w/dir/link"] = b"/etc"
-    names = Names(disk.read_link)
+    names = _names(disk)
     assert names.resolve(b"/w", b"dir/link/x", follow=False)[0] == b"/etc/x"
-    names.renamed(b"/w/dir", b"/w/moved")
-    names.made(b"/w/dir", Kind.DIRECTORY)
-    names.made(b"/w/dir/link", Kind.DIRECTORY)
+    names.tree.renamed(b"/w/dir", b"/w/moved", gone=True)
+    names.tree.made(b"/w/dir", Kind.DIRECTORY)
+    names.tree.made(b"/w/dir/link", Kind.DIRECTORY)
     assert names.resolve(b"/w", b"dir/link/x", follow=False)[0] == b"/w/dir/link/x"
 
 
 def test_name_renamed_onto_a_symlink_replaces_it(names: Names) -> None:
-    names.made(b"/w/new", Kind.DIRECTORY)
+    names.tree.made(b"/w/new", Kind.DIRECTORY)
     assert names.resolve(b"/w", b"rel/x", follow=False)[0] == b"/w/dir/x"
-    names.made(b"/w/link2", Kind.SYMLINK, b"/etc")
-    names.renamed(b"/w/link2", b"/w/rel")
+    names.tree.made(b"/w/link2", Kind.SYMLINK, b"/etc")
+    names.tree.renamed(b"/w/link2", b"/w/rel", gone=True)
     assert names.resolve(b"/w", b"rel/x", follow=False)[0] == b"/etc/x"
 
 
 def test_file_renamed_onto_a_symlink_replaces_it(names: Names) -> None:
     assert names.resolve(b"/w", b"tofile", follow=True)[0] == b"/w/file"
-    names.made(b"/w/plain", Kind.OTHER)
-    names.renamed(b"/w/plain", b"/w/tofile")
+    names.tree.made(b"/w/plain", Kind.OTHER)
+    names.tree.renamed(b"/w/plain", b"/w/tofile", gone=True)
     assert names.resolve(b"/w", b"tofile", follow=True)[0] == b"/w/tofile"
 
 
 def test_exchanged_names_change_what_they_lead_to(names: Names) -> None:
-    names.made(b"/w/a", Kind.SYMLINK, b"/etc")
-    names.made(b"/w/b", Kind.DIRECTORY)
-    names.exchanged(b"/w/a", b"/w/b")
+    names.tree.made(b"/w/a", Kind.SYMLINK, b"/etc")
+    names.tree.made(b"/w/b", Kind.DIRECTORY)
+    names.tree.exchanged(b"/w/a", b"/w/b")
     assert names.resolve(b"/w", b"a/x", follow=False)[0] == b"/w/a/x"
     assert names.resolve(b"/w", b"b/x", follow=False)[0] == b"/etc/x"
 
 
 def test_exchanged_name_that_was_never_looked_at(names: Names) -> None:
     # /w/rel is a symlink on the disk before the exchange; afterwards the disk shows it as /w/b.
-    names.made(b"/w/b", Kind.DIRECTORY)
-    names.exchanged(b"/w/rel", b"/w/b")
+    names.tree.made(b"/w/b", Kind.DIRECTORY)
+    names.tree.exchanged(b"/w/rel", b"/w/b")
     assert names.kind(b"/w/rel") is Kind.DIRECTORY
     assert names.kind(b"/w/b") is Kind.UNKNOWN
 
 
 def test_rename_onto_itself_changes_nothing(names: Names) -> None:
-    names.made(b"/w/a", Kind.SYMLINK, b"/etc")
-    names.renamed(b"/w/a", b"/w/a")
+    names.tree.made(b"/w/a", Kind.SYMLINK, b"/etc")
+    names.tree.renamed(b"/w/a", b"/w/a", gone=True)
     assert names.resolve(b"/w", b"a/x", follow=False)[0] == b"/etc/x"
 
 
 def test_mounts_that_changed_make_it_look_again(names: Names, disk: Disk) -> None:
     assert names.resolve(b"/w", b"rel/x", follow=False)[0] == b"/w/dir/x"
     disk.tree[b"/w/rel"] = None
-    names.forget_disk()
+    names.tree.forget_all()
     assert names.resolve(b"/w", b"rel/x", follow=False)[0] == b"/w/rel/x"
 
 
 def test_more_than_forty_symlinks_are_too_many() -> None:
     tree: dict[bytes, bytes | None] = {b"/l%d" % number: b"l%d" % (number + 1) for number in range(50)}
     tree[b"/l50"] = None
-    names = Names(Disk(tree).read_link)
+    names = _names(Disk(tree))
     assert names.resolve(b"/", b"l11", follow=True) == (b"/l50", RESOLVED)
     assert names.resolve(b"/", b"l5", follow=True)[1] is LEXICAL
 
@@ -248,3 +256,106 @@ def test_agrees_with_the_system(tmp_path: Path) -> None:
     ):
         expected = os.fsencode(os.path.realpath(tmp_path / name))
         assert Names().resolve(start, name.encode(), follow=True) == (expected, RESOLVED), name
+
+
+# What was read from the disk too late.
+
+
+def _uses(names: Names, name: bytes) -> Basis:
+    """Resolve a name for the event at hand."""
+    names.resolve(b"/w", name, follow=False)
+    return names.tree.basis
+
+
+def test_symlink_that_was_read_after_it_changed_is_a_failed_claim(disk: Disk) -> None:
+    names = _names(disk, 1000)
+    basis = _uses(names, b"rel/x")
+    names.tree.begin(2, 2000)
+    names.tree.removed(b"/w/rel", directory=False)
+    assert names.tree.failed() == [basis]
+    assert names.tree.failed() == []
+
+
+def test_cached_directory_bears_every_event_that_used_it(disk: Disk) -> None:
+    names = _names(disk, 1000)
+    uses = [_uses(names, b"rel/x")]
+    for seq in (2, 3):
+        names.tree.begin(seq, 1000 + seq)
+        uses.append(_uses(names, b"rel/y"))
+    names.tree.begin(4, 2000)
+    names.tree.renamed(b"/w/file", b"/w/dir", gone=True)
+    assert names.tree.failed() == uses
+
+
+@pytest.mark.parametrize(
+    ("change", "fails"),
+    [
+        (lambda tree: tree.removed(b"/w/dir", directory=True), False),
+        (lambda tree: tree.made(b"/w/dir", Kind.DIRECTORY), False),
+        (lambda tree: tree.renamed(b"/w/dir", b"/w/new", gone=True, directory=True), False),
+        (lambda tree: tree.removed(b"/w/dir", directory=False), True),
+        (lambda tree: tree.renamed(b"/w/new", b"/w/dir", gone=True), True),
+        (lambda tree: tree.exchanged(b"/w/dir", b"/w/new"), True),
+        (lambda tree: tree.removed(b"/w/file", directory=False), False),
+    ],
+    ids=["rmdir", "mkdir", "moved", "unlink", "replaced", "exchanged", "another"],
+)
+def test_directory_may_prove_to_have_been_one(
+    disk: Disk, change: Callable[[Tree], None], fails: bool
+) -> None:
+    names = _names(disk, 1000)
+    _uses(names, b"dir/x")
+    names.tree.begin(2, 2000)
+    change(names.tree)
+    assert bool(names.tree.failed()) is fails
+
+
+def test_change_of_a_directory_above_speaks_against_what_was_read(disk: Disk) -> None:
+    names = _names(disk, 1000)
+    basis = _uses(names, b"dir/sub/x")
+    names.tree.begin(2, 2000)
+    names.tree.exchanged(b"/w/dir", b"/w/new")
+    assert names.tree.failed() == [basis]
+
+
+def test_what_was_read_long_before_a_change_was_right(disk: Disk) -> None:
+    names = _names(disk, 1000)
+    _uses(names, b"rel/x")
+    names.tree.begin(2, _LATER)
+    names.tree.removed(b"/w/rel", directory=False)
+    assert names.tree.failed() == []
+
+
+def test_what_was_read_too_late_does_not_move_with_a_name(disk: Disk) -> None:
+    names = _names(disk, 1000)
+    _uses(names, b"rel/x")
+    names.tree.begin(2, 2000)
+    disk.tree[b"/w/moved"] = None
+    names.tree.renamed(b"/w/rel", b"/w/moved", gone=True)
+    assert names.resolve(b"/w", b"moved/x", follow=False) == (b"/w/moved/x", RESOLVED)
+
+
+def test_old_name_stays_if_both_were_one_file(names: Names) -> None:
+    names.tree.made(b"/w/a", Kind.SYMLINK, b"/etc")
+    names.tree.made(b"/w/b", Kind.SYMLINK, b"/etc")
+    names.tree.renamed(b"/w/a", b"/w/b", gone=False)
+    assert names.resolve(b"/w", b"a/x", follow=False) == (b"/etc/x", RESOLVED)
+
+
+def test_nothing_is_known_of_an_old_name_that_may_be_there_still(names: Names) -> None:
+    names.tree.made(b"/w/a", Kind.SYMLINK, b"/etc")
+    names.tree.renamed(b"/w/a", b"/w/b", gone=None)
+    assert names.kind(b"/w/a") is Kind.UNKNOWN
+    assert names.kind(b"/w/b") is Kind.SYMLINK
+
+
+@pytest.mark.parametrize("way", ["down", "up", "exchange"])
+def test_directory_cannot_move_into_itself(names: Names, way: str) -> None:
+    names.tree.made(b"/w/a/b/c", Kind.OTHER)
+    if way == "exchange":
+        names.tree.exchanged(b"/w/a", b"/w/a/b")
+    else:
+        old, new = (b"/w/a", b"/w/a/b") if way == "down" else (b"/w/a/b", b"/w/a")
+        names.tree.renamed(old, new, gone=True)
+    assert names.tree.failed() == [names.tree.basis]
+    assert names.kind(b"/w/a/b/c") is Kind.UNKNOWN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ def resolver() -> Iterator[Resolver]:
 def here(tmp_path: Path) -> bytes:
     """An existing directory, free of symlinks."""
     return os.fsencode(os.path.realpath(tmp_path))
+
+
+_LATER = 1 << 62
+"""A time at which everything that was ever read from the disk has long been so."""
 
 
 def _raw(op: Op, path: Operand, **more: Any) -> RawEvent:
@@ -224,15 +229,98 @@ def test_name_that_only_another_namespace_has_stays_as_seen(resolver: Resolver) 
 def test_backend_that_cannot_tell_whether_a_file_was_made(
     resolver: Resolver, here: bytes, known: bool
 ) -> None:
-    resolver.start(1 << 62)  # everything on the disk is older than the run
     if known:
         resolver.resolve(_raw(Op.UNLINK, _at(here, b"f")))
     with open(here + b"/f", "wb"):
         pass
     event = resolver.resolve(
-        _raw(Op.OPEN, _at(here, b"f"), access=Access.WRITE, flags=("creat",), follow=True)
+        _raw(Op.OPEN, _at(here, b"f"), access=Access.WRITE, flags=("creat",), follow=True, time_ns=_LATER)
     )
     assert event.created is known
+
+
+def test_file_made_at_the_time_of_the_call_was_made_by_it(resolver: Resolver, here: bytes) -> None:
+    with open(here + b"/f", "wb"):
+        pass
+    event = resolver.resolve(
+        _raw(
+            Op.OPEN, Operand(here + b"/f", None), access=Access.WRITE, flags=("creat",), follow=True,
+            time_ns=time.monotonic_ns(),
+        )
+    )  # fmt: skip
+    assert event.created
+
+
+# What later events show to be wrong.
+
+
+def test_file_of_a_name_that_was_moved_is_taken_back(resolver: Resolver, here: bytes) -> None:
+    os.mkdir(here + b"/a")
+    made = resolver.resolve(_raw(Op.MKDIR, _at(here, b"a")))
+    assert made.ino is not None
+    resolver.resolve(_raw(Op.MKDIR, _at(here, b"b"), time_ns=1600))
+    assert resolver.unidentified() == []
+    resolver.resolve(_raw(Op.EXCHANGE, _at(here, b"a"), source=_at(here, b"b"), time_ns=1700))
+    assert resolver.unidentified() == [made.seq]
+    assert resolver.doubtful() == []
+
+
+def test_file_of_a_name_that_is_left_alone_is_kept(resolver: Resolver, here: bytes) -> None:
+    os.mkdir(here + b"/a")
+    resolver.resolve(_raw(Op.MKDIR, _at(here, b"a")))
+    resolver.resolve(_raw(Op.RMDIR, _at(here, b"a"), time_ns=_LATER))
+    assert resolver.unidentified() == []
+
+
+def test_name_without_a_file_is_not_looked_up(resolver: Resolver, here: bytes) -> None:
+    with open(here + b"/f", "wb"):
+        pass
+    event = resolver.resolve(_raw(Op.TRUNCATE, Operand(here + b"/f", None, deleted=True)))
+    assert (event.ino, event.fmt) == (None, None)
+
+
+def test_doubtful_event_takes_with_it_what_it_taught(resolver: Resolver, here: bytes) -> None:
+    os.makedirs(here + b"/real")
+    os.symlink(b"real", here + b"/link")
+    first = resolver.resolve(_raw(Op.SYMLINK, _at(here, b"link/new"), target_text=b"/etc"))
+    second = resolver.resolve(_raw(Op.MKDIR, _at(here, b"real/new/x")))
+    assert (first.path, second.path) == (here + b"/real/new", b"/etc/x")
+    resolver.resolve(_raw(Op.RENAME, _at(here, b"link"), source=_at(here, b"other"), time_ns=1600))
+    assert sorted(resolver.doubtful()) == [first.seq, second.seq]
+    assert resolver.unresolved == 2
+
+
+def test_text_that_changed_a_name_makes_everything_unknown(resolver: Resolver, here: bytes) -> None:
+    os.mkdir(here + b"/d")
+    resolver.resolve(_raw(Op.SYMLINK, _at(here, b"l"), target_text=b"/etc"))
+    os.mkdir(here + b"/l")
+    # What that was, it may have been the link.
+    resolver.resolve(_raw(Op.UNLINK, _at(here, b"gone/l")))
+    assert resolver.resolve(_raw(Op.MKDIR, _at(here, b"l/x"))).path == here + b"/l/x"
+
+
+def test_rename_between_two_names_of_a_file_does_nothing(resolver: Resolver, here: bytes) -> None:
+    os.mkdir(here + b"/d")
+    os.symlink(b"d", here + b"/a")
+    os.link(here + b"/a", here + b"/b", follow_symlinks=False)
+    os.rename(here + b"/a", here + b"/b")
+    resolver.resolve(_raw(Op.RENAME, _at(here, b"b"), source=_at(here, b"a"), time_ns=_LATER))
+    event = resolver.resolve(_raw(Op.MKDIR, _at(here, b"a/x"), time_ns=_LATER))
+    assert (event.path, event.certainty) == (here + b"/d/x", Certainty.RESOLVED)
+
+
+def test_rename_of_the_directory_that_its_names_begin_at(resolver: Resolver, here: bytes) -> None:
+    # From /a/x to /b/x, by a process in it: the kernel side finds it in /b/x when all is over.
+    os.makedirs(here + b"/b/x")
+    place = here + b"/b/x"
+    event = resolver.resolve(
+        _raw(Op.RENAME, _at(place, b"../../b/x", inner=0), source=_at(place, b"../x", inner=0))
+    )
+    assert event.certainty is Certainty.LEXICAL
+    event = resolver.resolve(
+        _raw(Op.RENAME, _at(place, b"../new", inner=0), source=_at(place, b"../old", inner=0))
+    )
+    assert event.certainty is Certainty.RESOLVED
 
 
 def test_fields_that_need_no_resolving_pass_through(resolver: Resolver, here: bytes) -> None:

@@ -1,34 +1,36 @@
 """Carries out a list of operations, each by the process and thread that it names.
 
-    executor.py LIST settled|token|free
+    executor.py LIST token|free PAUSE_S
 
 LIST is a file with a JSON list a line: [actor, kind, arguments…]; what they mean is in `Actor`. With
-``token`` one operation is made at a time, in the order of the list, whoever makes it. ``settled`` is
-the same, with a pause before a name changes its meaning: what is resolved behind the run has then
+``token`` one operation is made at a time, in the order of the list, whoever makes it, with a pause
+before a name changes its meaning: if that is long enough, what is resolved behind the run has then
 caught up. With ``free`` every actor makes its own as fast as it can, all at once.
 
 An actor is a thread. Actors 0 and 1 are threads of one process, 2 and 3 of another; the odd ones
 have a working directory of their own, and actor 3 a table of open files of its own.
 
-Tells what was done, between an open of START and one of END: only what lies between them counts.
+Tells what was done, between an open of START and one of END: only what lies between them counts. Of
+what came of it, device and inode are told, and whether an open made its file.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from tests.workloads.calls import CWD, GROUND, NAMES, call, do, quiet, says, tell
 
 _FS, _FILES = 0x200, 0x400
 _PAIRS = 2
 _MOVES_NAMES = frozenset({"unlink", "rmdir", "rename", "symlink"})
-_PAUSE_S = 0.03
-"""Longer than any backend waits before it looks at what has come."""
+_PATIENCE_S = 30
 _OPEN = {"r": os.O_RDONLY, "w": os.O_WRONLY, "rw": os.O_RDWR, "path": os.O_PATH}
 
 
@@ -90,45 +92,50 @@ class Actor:
         return os.fsencode(f"{directory.rstrip('/')}/{last}")
 
     def _tell(
-        self, op: str, path: bytes | None, result: int, source: bytes | None = None, **more: object
+        self,
+        op: str,
+        path: bytes | None,
+        result: int,
+        source: bytes | None = None,
+        files: Mapping[str, int] | None = None,
     ) -> None:
         name = "ok" if result >= 0 else NAMES[-result]
-        tell(
-            says(
-                op,
-                path or b"/?",
-                source if op != "symlink" else None,
-                name,
-                text=source if op == "symlink" else None,
-            )
-        )
+        is_text = op == "symlink"
+        step = says(op, path or b"/?", None if is_text else source, name, text=source if is_text else None)
+        tell(replace(step, more={"tid": threading.get_native_id(), **(files or {})}))
 
     def _mkdir(self, slot: int | None, path: str) -> None:
         base = self._base(slot)
         where = self._where(base, path)
-        self._tell("mkdir", where, call("mkdirat", base, path.encode(), 0o755))
+        result = call("mkdirat", base, path.encode(), 0o755)
+        self._tell("mkdir", where, result, files=_file(where, result))
 
     def _mknod(self, slot: int | None, path: str) -> None:
         base = self._base(slot)
         where = self._where(base, path)
-        self._tell("mknod", where, call("mknodat", base, path.encode(), 0o10600, 0))
+        result = call("mknodat", base, path.encode(), 0o10600, 0)
+        self._tell("mknod", where, result, files=_file(where, result))
 
     def _symlink(self, slot: int | None, path: str, text: str) -> None:
         base = self._base(slot)
         where = self._where(base, path)
-        self._tell("symlink", where, call("symlinkat", text.encode(), base, path.encode()), text.encode())
+        result = call("symlinkat", text.encode(), base, path.encode())
+        self._tell("symlink", where, result, text.encode(), files=_file(where, result))
 
     def _link(self, slot: int | None, old: str, new: str, flags: int) -> None:
         base = self._base(slot)
         source, where = self._where(base, old, follow=bool(flags)), self._where(CWD, new)
         result = call("linkat", base, old.encode(), CWD, new.encode(), flags)
-        self._tell("link", where, result, source or b"/?")
+        files = _file(where, result) | _file(where, result, "source_")
+        self._tell("link", where, result, source or b"/?", files)
 
     def _rename(self, slot: int | None, old: str, new: str, flags: int) -> None:
         base = self._base(slot)
         source, where = self._where(CWD, old), self._where(base, new)
         result = call("renameat2", CWD, old.encode(), base, new.encode(), flags)
-        self._tell("exchange" if flags & 2 else "rename", where, result, source or b"/?")
+        files = _file(where, result) | _file(source if flags & 2 else where, result, "source_")
+        files["climbs"] = not {"..", "up"}.isdisjoint(f"{old}/{new}".split("/"))
+        self._tell("exchange" if flags & 2 else "rename", where, result, source or b"/?", files)
 
     def _unlink(self, slot: int | None, path: str) -> None:
         base = self._base(slot)
@@ -145,13 +152,23 @@ class Actor:
     def _open(self, slot: int | None, path: str, access: str, flags: int, into: int) -> None:
         base = self._base(slot)
         where = self._where(base, path, follow=not flags & (os.O_EXCL | os.O_NOFOLLOW))
+        absent = bool(flags & os.O_CREAT) and not self._is_there(base, path)
         fd = call("openat", base, path.encode(), _OPEN[access] | flags | os.O_NONBLOCK, 0o644)
-        if fd >= 0:
-            where = os.fsencode(os.readlink(f"/proc/thread-self/fd/{fd}"))
-        self._tell("open", where, fd)
-        if fd >= 0:
-            self._close(into)
-            self._slots[into] = fd
+        if fd < 0:
+            self._tell("open", where, fd)
+            return
+        where = os.fsencode(os.readlink(f"/proc/thread-self/fd/{fd}"))
+        file = os.fstat(fd)
+        self._tell("open", where, fd, files={"created": absent, **_numbers(file)})
+        self._close(into)
+        self._slots[into] = fd
+
+    def _is_there(self, base: int, path: str) -> bool:
+        try:
+            os.stat(path, dir_fd=None if base == CWD else base)
+        except OSError:
+            return False
+        return True
 
     def _close(self, slot: int) -> None:
         if slot in self._slots:
@@ -170,28 +187,45 @@ class Actor:
         if slot not in self._slots:
             return
         fd = self._slots[slot]
-        where = os.fsencode(os.readlink(f"/proc/thread-self/fd/{fd}"))
-        self._tell("truncate", where, call("ftruncate", fd, length))
+        where, file = os.fsencode(os.readlink(f"/proc/thread-self/fd/{fd}")), os.fstat(fd)
+        self._tell("truncate", where, call("ftruncate", fd, length), files=_numbers(file))
 
     def _truncate(self, path: str, length: int) -> None:
         where = self._where(CWD, path, follow=True)
-        self._tell("truncate", where, call("truncate", path.encode(), length))
+        result = call("truncate", path.encode(), length)
+        self._tell("truncate", where, result, files=_file(where, result))
 
     def _chmod(self, slot: int | None, path: str, mode: int) -> None:
         base = self._base(slot)
         where = self._where(base, path, follow=True)
-        self._tell("chmod", where, call("fchmodat", base, path.encode(), mode))
+        result = call("fchmodat", base, path.encode(), mode)
+        self._tell("chmod", where, result, files=_file(where, result))
 
     def _utime(self, slot: int | None, path: str) -> None:
         base = self._base(slot)
         where = self._where(base, path)
-        self._tell("utime", where, call("utimensat", base, path.encode(), None, 0x100))
+        result = call("utimensat", base, path.encode(), None, 0x100)
+        self._tell("utime", where, result, files=_file(where, result))
 
     def _chdir(self, path: str) -> None:
         call("chdir", path.encode())
 
     def _fchdir(self, slot: int) -> None:
         call("fchdir", self._slots.get(slot, -1))
+
+
+def _numbers(file: os.stat_result, prefix: str = "") -> dict[str, int]:
+    return {f"{prefix}ino": file.st_ino, f"{prefix}dev": file.st_dev}
+
+
+def _file(path: bytes | None, result: int, prefix: str = "") -> dict[str, int]:
+    """Return what to tell of the file that a call which succeeded left under a name."""
+    if result < 0 or path is None:
+        return {}
+    try:
+        return _numbers(os.lstat(path), prefix)
+    except OSError:
+        return {}  # the name leads through what the call itself moved
 
 
 def _walks(head: str) -> bool:
@@ -234,6 +268,12 @@ def _serve(actor: Actor, operations: Operations, orders: int, done: int) -> None
         os.write(done, b"d")
 
 
+def _die(args: threading.ExceptHookArgs) -> None:
+    """End the process with a thread that fails: nobody else would notice."""
+    threading.__excepthook__(args)
+    os._exit(1)
+
+
 def _process(first: int, work: Callable[[int], None]) -> int:
     pid = os.fork()
     if pid:
@@ -246,8 +286,17 @@ def _process(first: int, work: Callable[[int], None]) -> int:
     os._exit(0)
 
 
+def _await(done: int) -> None:
+    """Wait until an actor has done what it was told to."""
+    ready, _, _ = select.select([done], [], [], _PATIENCE_S)
+    if not ready or not os.read(done, 1):
+        sys.exit("an actor does not answer")
+
+
 def main() -> None:
     sys.setswitchinterval(1e-4)
+    threading.excepthook = _die
+    pause_s = float(sys.argv[3])
     with open(sys.argv[1], encoding="utf-8") as file:
         operations: Operations = [(line[0], line[1], line[2:]) for line in map(json.loads, file)]
     orders = [os.pipe() for _ in range(2 * _PAIRS)]
@@ -259,20 +308,21 @@ def main() -> None:
     quiet("chdir", GROUND + b"/w")
     for pair in range(_PAIRS):
         _process(2 * pair, work)
+    os.close(done_write)
     for _ in orders:
-        os.read(done_read, 1)
+        _await(done_read)
     quiet("close", do(says("open", b"START"), "openat", CWD, GROUND + b"/START", os.O_RDONLY))
     if sys.argv[2] != "free":
         for index, (number, kind, _args) in enumerate(operations):
-            if sys.argv[2] == "settled" and kind in _MOVES_NAMES:
-                time.sleep(_PAUSE_S)
+            if pause_s and kind in _MOVES_NAMES:
+                time.sleep(pause_s)
             os.write(orders[number][1], index.to_bytes(4, "little"))
-            os.read(done_read, 1)
+            _await(done_read)
     else:
         for _read, write in orders:
             os.write(write, b"\xff" * 4)
         for _ in orders:
-            os.read(done_read, 1)
+            _await(done_read)
     quiet("close", do(says("open", b"END"), "openat", CWD, GROUND + b"/END", os.O_RDONLY))
     for _read, write in orders:
         os.write(write, b"x")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from writeaudit.audit import Mount
 
@@ -71,12 +72,11 @@ class MountTable:
     def __init__(self, mounts: Iterable[Mount]) -> None:
         self.mounts = tuple(mounts)
         self._known: dict[bytes, Mount | None] = {}
+        self._keys: dict[bytes, bytes] = {}
         self._points: dict[bytes, Mount] = {}
         for mount in _parents_first(self.mounts):
             self._uncover(mount)
         self._known.clear()
-        devices = [mount.dev for mount in self._points.values()]
-        self._shared = {dev for dev in devices if devices.count(dev) > 1}
 
     def _uncover(self, mount: Mount) -> None:
         """Enter a mount, unless its mount point is hidden; hide what lies below that."""
@@ -97,23 +97,27 @@ class MountTable:
         """Return the mount that a path's own name lies in, were nothing mounted on that name."""
         return self._holder(path) or self.of(path)
 
-    def aliases(self, path: bytes) -> tuple[bytes, ...]:
-        """Return the other paths of the same name, by mounts of the same file system."""
-        mount = self.of(path)
-        if mount is None or mount.dev not in self._shared:
-            return ()
-        rest = below(path, mount.mountpoint)
-        if rest is None:
-            return ()
-        inside = mount.root.rstrip(b"/") + rest
-        found: list[bytes] = []
-        for other in self._points.values():
-            if other is mount or other.dev != mount.dev:
-                continue
-            there = below(inside or b"/", other.root)
-            if there is not None:
-                found.append((other.mountpoint.rstrip(b"/") + there) or b"/")
-        return tuple(found)
+    def key(self, path: bytes) -> bytes:
+        """Return what a name has but one of, however many mounts show it: device and path within.
+
+        Itself written as a path, below a first component that no name has.
+        """
+        mount = self._points.get(path)
+        if mount is not None:
+            return key_of(mount.dev, mount.root)
+        cut = path.rfind(b"/")
+        directory = path[:cut]
+        known = self._keys.get(directory)
+        if known is None:
+            known = self._keys[directory] = self._directory_key(directory or b"/")
+        return known + path[cut:]
+
+    def _directory_key(self, directory: bytes) -> bytes:
+        mount = self.of(directory)
+        inside = None if mount is None else below(directory, mount.mountpoint)
+        if mount is None or inside is None:
+            return b"\0" + directory.rstrip(b"/")
+        return key_of(mount.dev, mount.root.rstrip(b"/") + inside.rstrip(b"/"))
 
     def of(self, path: bytes) -> Mount | None:
         """Return the mount that an absolute path, free of symlinks, lies in."""
@@ -148,6 +152,11 @@ class MountTable:
         return min(names, key=len, default=None)
 
 
+def key_of(dev: int, inside: bytes) -> bytes:
+    """Return the key of a path within a file system (see `MountTable.key`)."""
+    return b"\0%d" % dev + inside
+
+
 def _parents_first(mounts: Sequence[Mount]) -> list[Mount]:
     """Return mounts so that each comes after the one that it is mounted on; /proc keeps no such order."""
     known = {mount.id & _KERNEL_ID for mount in mounts}
@@ -169,6 +178,15 @@ class _Key:
     mount_ns: int
 
 
+class Move(NamedTuple):
+    """The old and the new place of a directory: keys (see `MountTable.key`), and own paths."""
+
+    old_key: bytes
+    key: bytes
+    old: bytes
+    path: bytes
+
+
 class MountBook:
     """All mounts met in one run, and which one a mount id stands for at the moment.
 
@@ -188,6 +206,34 @@ class MountBook:
     def own(self) -> MountTable:
         """The table of writeaudit's own namespace."""
         return self.tables[self.own_ns]
+
+    def own_key(self, path: bytes) -> bytes:
+        """Return the key of a path in writeaudit's own namespace (see `MountTable.key`)."""
+        return self.own.key(path)
+
+    def renamed(self, moves: Sequence[Move]) -> None:
+        """Directories moved, at the same time.
+
+        What is mounted from below them has another root then, and what is mounted below them another
+        mount point; nobody mounts anything for that.
+        """
+        moved: dict[int, Mount] = {}
+        for mount in self._all.values():
+            root, point = mount.root, mount.mountpoint
+            for move in moves:
+                rest = below(key_of(mount.dev, mount.root), move.old_key)
+                if rest is not None:
+                    root = move.key[move.key.index(b"/") :] + rest
+                rest = below(mount.mountpoint, move.old) if mount.own else None
+                if rest is not None:
+                    point = move.path + rest
+            if (root, point) != (mount.root, mount.mountpoint):
+                moved[mount.id] = replace(mount, root=root, mountpoint=point)
+        if not moved:
+            return
+        self._all.update(moved)
+        for mount_ns, table in self.tables.items():
+            self.tables[mount_ns] = MountTable(moved.get(mount.id, mount) for mount in table.mounts)
 
     def read(self, mount_ns: int, mountinfo: bytes) -> None:
         """Take in the present table of a namespace."""

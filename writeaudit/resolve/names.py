@@ -1,144 +1,135 @@
-"""What is known of names while events are resolved: directories, symlinks, absent ones.
-
-Events are looked at some milliseconds after they happened. What the disk says by then may
-be younger than the event; so what earlier events said of a name counts before the disk,
-and what the disk says of a name that is gone is no proof of what it was.
-"""
+"""Names of one mount namespace: what a spelling stands for (path_resolution(7))."""
 
 from __future__ import annotations
 
-import enum
 import errno
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 from writeaudit.events import Certainty
+from writeaudit.resolve.ahead import Ahead, Fate, Step
+from writeaudit.resolve.tree import Basis, Kind, Node, Tree
 
-_OPENED_LIMIT = 100_000
 _MAX_LINKS = 40
 """The kernel's own limit (path_resolution(7))."""
-
-
-class Kind(enum.Enum):
-    """What a name stands for."""
-
-    UNKNOWN = enum.auto()
-    ABSENT = enum.auto()
-    DIRECTORY = enum.auto()
-    SYMLINK = enum.auto()
-    OTHER = enum.auto()
-
-
-class Node:
-    """One name in the tree of what is known."""
-
-    __slots__ = ("children", "kind", "looked_ns", "target")
-
-    def __init__(self, kind: Kind = Kind.UNKNOWN, target: bytes = b"") -> None:
-        self.kind = kind
-        self.target = target
-        self.looked_ns = 0
-        """When the disk was asked (CLOCK_MONOTONIC); 0 if an event said it."""
-        self.children: dict[bytes, Node] = {}
-
+_MAX_MOVES = 16
 
 ReadLink = Callable[[bytes], bytes]
+Key = Callable[[bytes], bytes]
+
+
+class _Gone:
+    """A name that can be asked about no more, or whose answer holds for the event at hand alone."""
+
+    __slots__ = ("kind", "target")
+
+    def __init__(self, kind: Kind, target: bytes = b"") -> None:
+        self.kind = kind
+        self.target = target
 
 
 class Names:
-    """The names of one mount namespace. ``read_link`` is `os.readlink` of that namespace."""
+    """The names of one mount namespace, as far as ``tree`` and the disk know them."""
 
-    def __init__(self, read_link: ReadLink = os.readlink) -> None:
+    def __init__(
+        self,
+        read_link: ReadLink = os.readlink,
+        tree: Tree | None = None,
+        key: Key = lambda path: path,
+        ahead: Ahead | None = None,
+    ) -> None:
+        """``read_link`` is `os.readlink` of that namespace; ``key`` gives the tree's key of a path."""
         self._read_link = read_link
-        self._root = Node(Kind.DIRECTORY)
-        self._cache: dict[tuple[bytes, bytes], bytes] = {}
-        self._was_directory: frozenset[bytes] = frozenset()
-        self._moved: Mapping[bytes, bytes] = {}
-        self._opened: set[bytes] = set()
-
-    def forget_disk(self) -> None:
-        """Mounts changed: what was read from the disk may lie under another mount now."""
-        self._root = Node(Kind.DIRECTORY)
-        self._cache.clear()
-        self._opened.clear()
-
-    def look_ahead(self, directories: frozenset[bytes], moved: Mapping[bytes, bytes]) -> None:
-        """Take what events still to come prove: names removed as directories, names that moved."""
-        self._was_directory = directories
-        self._moved = moved
-
-    def moved_to(self, path: bytes) -> bytes:
-        """Return where an event soon to come moves a name, or the name itself."""
-        return self._moved.get(path, path)
-
-    def proven(self, path: bytes) -> Kind:
-        """Return what events said of a path; what was read from the disk does not count."""
-        node = self._find(path)
-        return node.kind if node is not None and not node.looked_ns else Kind.UNKNOWN
-
-    def looked_after(self, path: bytes, time_ns: int) -> bool:
-        """Whether the disk was asked about a name after an event that now turns out to concern it."""
-        node = self._find(path)
-        return node is not None and node.looked_ns > time_ns
-
-    def forget(self, path: bytes) -> None:
-        """Somebody changed a name by another path that leads to it."""
-        node = self._find(path)
-        if node is not None:
-            self._cache.clear()
-            self._opened.clear()
-            node.kind, node.target, node.looked_ns, node.children = Kind.UNKNOWN, b"", 0, {}
-
-    def _find(self, path: bytes) -> Node | None:
-        node: Node | None = self._root
-        for name in path.split(b"/"):
-            if name:
-                node = node.children.get(name) if node is not None else None
-        return node
+        self.tree = tree or Tree()
+        self.key = key
+        self._ahead = ahead
+        self._cache: dict[tuple[bytes, bytes], tuple[bytes, int, list[Basis]]] = {}
+        """Where directories lead, when the last of their names was read from the disk, and the events
+        that rest on it."""
+        self._version = 0
 
     def kind(self, path: bytes) -> Kind:
         """Return what events or earlier looks at the disk said of a path; never looks itself."""
-        node = self._find(path)
-        return node.kind if node is not None else Kind.UNKNOWN
+        return self.tree.kind(self.key(path))
 
     def resolve(
-        self, start: bytes, name: bytes, *, follow: bool, root: bytes = b"/"
+        self,
+        start: bytes,
+        name: bytes,
+        *,
+        follow: bool,
+        root: bytes = b"/",
+        there: bool = False,
+        makes: bool = False,
     ) -> tuple[bytes, Certainty]:
         """Return the absolute path of ``name``, without symlinks, and how certain it is.
 
         ``start`` is the directory that a relative name begins at, free of symlinks; ``root``
-        the process's root directory, which ``..`` and absolute symlinks cannot leave.
+        the process's root directory, which ``..`` and absolute symlinks cannot leave. ``there``:
+        the name did stand for something, for a call by it succeeded; unless that ``makes`` it.
         """
         if name[:1] == b"/":
             start = root
         head, slash, last = name.rstrip(b"/").rpartition(b"/")
         directory = start
         if slash:
-            key = (start, head)
-            cached = self._cache.get(key) if root == b"/" else None
-            if cached is None:
-                directory, certainty = self._walk(start, head, root)
-                if certainty is Certainty.LEXICAL:
-                    return _join(directory, last), certainty
-                if root == b"/":
-                    self._cache[key] = directory
-            else:
-                directory = cached
+            directory, certainty = self._directory(start, head, root)
+            if certainty is Certainty.LEXICAL:
+                return _join(directory, last), certainty
         if not last or last == b".":
             return directory, Certainty.RESOLVED
         if last == b"..":
             return (directory if directory == root else _parent(directory)), Certainty.RESOLVED
         if not follow and not name.endswith(b"/"):
             return _join(directory, last), Certainty.RESOLVED
-        return self._walk(directory, last, root, final=True)
+        path, certainty, _ = self._walk(
+            directory, last, root, (self.tree.basis,), missing=not there, makes=makes
+        )
+        return path, certainty
+
+    def _directory(self, start: bytes, head: bytes, root: bytes) -> tuple[bytes, Certainty]:
+        """Return where the directories of a name lead."""
+        tree = self.tree
+        if self._version != tree.version:
+            self._version = tree.version
+            self._cache.clear()
+        key = (start, head)
+        if root == b"/":
+            cached = self._cache.get(key)
+            if cached is not None:
+                directory, looked_ns, bases = cached
+                if looked_ns:
+                    if tree.recent(looked_ns):
+                        bases.append(tree.basis)
+                    elif bases:
+                        bases.clear()
+                return directory, Certainty.RESOLVED
+        bases = [tree.basis]
+        directory, certainty, latest = self._walk(start, head, root, bases)
+        if root == b"/" and latest is not None and certainty is Certainty.RESOLVED:
+            self._cache[key] = directory, latest, bases
+        return directory, certainty
 
     def _walk(
-        self, start: bytes, names: bytes, root: bytes, *, final: bool = False
-    ) -> tuple[bytes, Certainty]:
+        self,
+        start: bytes,
+        names: bytes,
+        root: bytes,
+        bases: Sequence[Basis],
+        *,
+        missing: bool = False,
+        makes: bool = False,
+    ) -> tuple[bytes, Certainty, int | None]:
+        """Return the path, how certain it is, and when the last of its names was read from the disk.
+
+        That is None if the answer holds for the event at hand alone, else for all that are added to
+        ``bases``. ``missing``: the last name need not be there; ``makes``: it need not have been there.
+        """
         todo = [part for part in reversed(names.split(b"/")) if part not in (b"", b".")]
         here = start
         links = 0
+        latest: int | None = 0
         while todo:
             part = todo.pop()
             if part == b"..":
@@ -146,121 +137,80 @@ class Names:
                 continue
             path = _join(here, part)
             node = self._look(path)
+            if isinstance(node, _Gone):
+                latest = None
+            elif node.looked_ns:
+                self.tree.use(node, bases)
+                latest = None if latest is None else max(latest, node.looked_ns)
             if node.kind is Kind.SYMLINK:
                 links += 1
                 if links > _MAX_LINKS:
-                    return path, Certainty.LEXICAL
+                    return path, Certainty.LEXICAL, None
                 if node.target[:1] == b"/":
                     here = root
                 todo.extend(p for p in reversed(node.target.split(b"/")) if p not in (b"", b"."))
                 continue
             here = path
-            absent = node.kind is Kind.ABSENT and path not in self._was_directory
-            if absent and final and not todo:
-                break  # gone by now, or never there: the resolver knows whether the call succeeded
-            if absent:
+            if node.kind in (Kind.ABSENT, Kind.UNKNOWN):
+                proven = makes and isinstance(node, Node)
+                if (missing or proven) and not todo and node.kind is Kind.ABSENT:
+                    return here, Certainty.RESOLVED, None
                 for rest in reversed(todo):
                     here = _parent(here) if rest == b".." else _join(here, rest)
-                return here, Certainty.LEXICAL
-        return here, Certainty.RESOLVED
+                return here, Certainty.LEXICAL, None
+        return here, Certainty.RESOLVED, latest
 
-    def _look(self, path: bytes) -> Node:
-        """Return the node of a path; what no event has said is read from the disk, once."""
-        node = self._node(path)
-        if node.kind is Kind.UNKNOWN:
-            try:
-                node.target = self._read_link(path)
-                node.kind = Kind.SYMLINK
-            except OSError as error:
-                if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                    return self._look_where_it_went(path)
-                node.kind = Kind.OTHER
-            node.looked_ns = time.monotonic_ns()
+    def _look(self, path: bytes) -> Node | _Gone:
+        """Return what a name is; what no event has said is read from the disk, once."""
+        tree = self.tree
+        node = tree.node(self.key(path))
+        if tree.known(node) is Kind.UNKNOWN:
+            kind, target = self._read(path)
+            if kind is Kind.ABSENT:
+                step = None if self._ahead is None else self._ahead.next(path, tree.seq)
+                if step is not None:
+                    return self._look_where_it_went(node, step)
+                # It may have been there when the event happened.
+                tree.claim(node, time.monotonic_ns())
+                return _Gone(kind)
+            tree.looked(node, kind, target, time.monotonic_ns())
         return node
 
-    def _look_where_it_went(self, path: bytes) -> Node:
-        """Return what a name that is gone was, if an event soon to come says where it went."""
-        moved = self._moved.get(path)
-        if moved is not None:
-            try:
-                return Node(Kind.SYMLINK, self._read_link(moved))
-            except OSError as error:
-                if error.errno == errno.EINVAL:
-                    return Node(Kind.OTHER)
-        return Node(Kind.ABSENT)  # not kept: it may have been there when the event happened
+    def _read(self, path: bytes) -> tuple[Kind, bytes]:
+        try:
+            return Kind.SYMLINK, self._read_link(path)
+        except OSError as error:
+            gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
+            return Kind.ABSENT if gone else Kind.OTHER, b""
 
-    def _node(self, path: bytes) -> Node:
-        node = self._root
-        for name in path.split(b"/"):
-            if name:
-                found = node.children.get(name)
-                if found is None:
-                    found = node.children[name] = Node()
-                node = found
-        return node
-
-    # What events say.
-
-    def made(self, path: bytes, kind: Kind, target: bytes = b"") -> None:
-        """A name came to be (or was seen to be) something."""
-        node = self._node(path)
-        if node.kind is Kind.SYMLINK or kind is Kind.SYMLINK:
-            self._cache.clear()
-            self._opened.discard(path)
-        node.kind = kind
-        node.target = target
-        node.looked_ns = 0
-
-    def opened(self, path: bytes, *, directory: bool) -> None:
-        """A file was opened under a name; as `made`, and quick where that is known already."""
-        if path in self._opened:
-            return
-        self.made(path, Kind.DIRECTORY if directory else Kind.OTHER)
-        if len(self._opened) < _OPENED_LIMIT:
-            self._opened.add(path)
-
-    def linked(self, source: bytes, path: bytes) -> None:
-        """A name became another name of a file: a symlink, if that was one."""
-        known = self._look(source)
-        self.made(path, known.kind if known.kind is Kind.SYMLINK else Kind.OTHER, known.target)
-
-    def removed(self, path: bytes) -> None:
-        """A name is gone."""
-        node = self._node(path)
-        if node.kind is not Kind.OTHER:
-            self._cache.clear()
-        self._opened.discard(path)
-        node.kind = Kind.ABSENT
-        node.target = b""
-        node.looked_ns = 0
-        node.children = {}
-
-    def renamed(self, old: bytes, new: bytes) -> None:
-        """A name moved, with all that is known below it."""
-        if old == new:
-            return
-        node = self._node(old)
-        if node.kind is not Kind.OTHER or node.children or node.looked_ns:
-            self._cache.clear()
-            self._opened.clear()
-        self._opened.discard(old)
-        self._opened.discard(new)
-        moved = Node(node.kind, node.target)
-        moved.children = node.children
-        node.kind, node.target, node.looked_ns, node.children = Kind.ABSENT, b"", 0, {}
-        target = self._node(new)
-        target.kind, target.target, target.children = moved.kind, moved.target, moved.children
-        # What was never looked at under its old name is to be looked at under its new one.
-        target.looked_ns = 0
-
-    def exchanged(self, one: bytes, other: bytes) -> None:
-        """Two names changed places."""
-        self._cache.clear()
-        self._opened.clear()
-        a, b = self._node(one), self._node(other)
-        a.kind, b.kind = b.kind, a.kind
-        a.target, b.target = b.target, a.target
-        a.children, b.children = b.children, a.children
+    def _look_where_it_went(self, node: Node, step: Step) -> _Gone:
+        """Return what a name was, where an event still to come in the batch says what became of it."""
+        tree, ahead = self.tree, self._ahead
+        assert ahead is not None
+        passed = [(node, 0, step)]
+        last: Step | None = step
+        path, since = b"", 0
+        for _ in range(_MAX_MOVES):
+            if last is None or last.fate is not Fate.MOVED:
+                break
+            path, since = last.to, last.seq
+            node = tree.node(self.key(path))
+            last = ahead.next(path, since)
+            if last is not None:
+                passed.append((node, since, last))
+        kind, target = Kind.UNKNOWN, b""
+        if last is None:
+            kind, target = self._read(path)
+            if kind is Kind.ABSENT:
+                return _Gone(Kind.UNKNOWN)
+            tree.claim(node, time.monotonic_ns(), symlink=kind is Kind.SYMLINK, after=since)
+        elif last.fate is Fate.DIRECTORY:
+            kind = Kind.DIRECTORY
+        elif last.fate is Fate.ABSENT and len(passed) == 1:
+            kind = Kind.ABSENT
+        for name, after, change in passed:
+            tree.claim(name, change.time_ns, symlink=kind is Kind.SYMLINK, after=after, before=change.seq)
+        return _Gone(kind, target)
 
 
 def _join(directory: bytes, name: bytes) -> bytes:

@@ -11,8 +11,10 @@ import os
 import time
 from dataclasses import dataclass
 
+from writeaudit.resolve.ahead import Ahead
 from writeaudit.resolve.mounts import MountBook, MountTable, below, mountinfo_of, namespace_of
 from writeaudit.resolve.names import Names
+from writeaudit.resolve.tree import Tree
 
 _RETURN_NS = 20_000_000
 """How long before its return, which is its time, a change of mounts may have taken effect: umount(2)
@@ -22,9 +24,10 @@ waits until no processor uses the mount any more."""
 class Namespace:
     """One mount namespace: its names, its table, and since when both hold."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, mount_ns: int, book: MountBook, names: Names) -> None:
+        self._mount_ns = mount_ns
+        self._book = book
         self.names = names
-        self.table: MountTable | None = None
         self.read_ns = 0
         """When the reading of the table began (CLOCK_MONOTONIC): it shows all changes until then."""
         self.read_until_ns = 0
@@ -34,6 +37,16 @@ class Namespace:
         self.changed_ns = 0
         """When its mounts changed last, as far as events say."""
         self.root_fd: int | None = None
+
+    @property
+    def table(self) -> MountTable | None:
+        """Its mounts as they were read last; None if they never were."""
+        return self._book.tables.get(self._mount_ns)
+
+    def key(self, path: bytes) -> bytes:
+        """Return the key of a path in it (see `MountTable.key`)."""
+        table = self.table
+        return b"\0%d" % self._mount_ns + path if table is None else table.key(path)
 
     def holds_for(self, time_ns: int) -> bool:
         """Whether the table is that of the time of an event."""
@@ -66,10 +79,10 @@ class Doubtful:
 class Namespaces:
     """All mount namespaces of a run."""
 
-    def __init__(self, book: MountBook) -> None:
+    def __init__(self, book: MountBook, tree: Tree, ahead: Ahead) -> None:
         self._book = book
-        self.own = Namespace(Names())
-        self.own.table = book.own
+        self._tree = tree
+        self.own = Namespace(book.own_ns, book, Names(tree=tree, key=book.own_key, ahead=ahead))
         self.own.read_ns = time.monotonic_ns()
         self._foreign: dict[int, Namespace] = {}
 
@@ -84,7 +97,8 @@ class Namespaces:
         """Return what is known of another namespace."""
         space = self._foreign.get(mount_ns)
         if space is None:
-            space = self._foreign[mount_ns] = Namespace(Names(_nowhere))
+            space = self._foreign[mount_ns] = Namespace(mount_ns, self._book, Names())
+            space.names = Names(_nowhere, self._tree, space.key)
         return space
 
     def changed(self, time_ns: int, pid: int, seq: int) -> list[Doubtful]:
@@ -94,6 +108,7 @@ class Namespaces:
         may have been resolved by what came after it.
         """
         mount_ns = namespace_of(pid)
+        self._tree.version += 1
         doubtful: list[Doubtful] = []
         if mount_ns is None:
             # Gone, and nobody says in which namespace it was.
@@ -105,6 +120,10 @@ class Namespaces:
             doubtful += self._foreign_changed(mount_ns, time_ns, pid, seq)
         return doubtful + self._own_changed(time_ns, seq)
 
+    def refresh(self, seq: int) -> None:
+        """Read our own table again: something that is mounted may have been moved to another name."""
+        self._read(self.own, self._book.own_ns, "self", seq)
+
     def _foreign_changed(self, mount_ns: int, time_ns: int, pid: int, seq: int) -> list[Doubtful]:
         space = self.foreign(mount_ns)
         doubtful = [Doubtful(space, space.read_seq, None)] if space.read_after(time_ns) else []
@@ -114,16 +133,13 @@ class Namespaces:
         return doubtful
 
     def _own_changed(self, time_ns: int, seq: int) -> list[Doubtful]:
-        before = self.own.table
+        before = self._book.own.mounts
         self._read(self.own, self._book.own_ns, "self", seq)
-        after = self.own.table
-        if before is None or after is None:
-            return []
-        points = frozenset(mount.mountpoint for mount in set(before.mounts) ^ set(after.mounts))
+        points = frozenset(mount.mountpoint for mount in set(before) ^ set(self._book.own.mounts))
         if not points:
             return []
         self.own.changed_ns = max(self.own.changed_ns, time_ns)
-        self.own.names.forget_disk()
+        self._tree.forget_all()
         return [Doubtful(self.own, 0, points)]
 
     def _read(self, space: Namespace, mount_ns: int, pid: int | str, seq: int) -> bool:
@@ -134,7 +150,6 @@ class Namespaces:
             return False
         space.read_ns, space.read_until_ns, space.read_seq = begun_ns, time.monotonic_ns(), seq
         self._book.read(mount_ns, info)
-        space.table = self._book.tables[mount_ns]
         return True
 
     def _hold_root(self, space: Namespace, pid: int) -> None:
@@ -147,7 +162,7 @@ class Namespaces:
             os.close(space.root_fd)
         space.root_fd = fd
         prefix = b"/proc/self/fd/%d" % fd
-        space.names = Names(lambda path: os.readlink(prefix + path))
+        space.names = Names(lambda path: os.readlink(prefix + path), self._tree, space.key)
 
 
 def _nowhere(path: bytes) -> bytes:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Iterable, Sequence
 
-SLACK_NS = 5_000_000
-"""How long before a call returns it may have taken effect. The time of an event is that of the return."""
+SLACK_NS = 15_000_000
+"""How long before a call returns it may have taken effect. The time of an event is that of the return,
+and on a busy machine a process may have to wait for a processor in between."""
 
 _ALWAYS = 1 << 62
 
@@ -31,7 +33,18 @@ class Kind(enum.Enum):
 class Basis:
     """An event, and what of it rests on the disk."""
 
-    __slots__ = ("broken", "seq", "time_ns", "unidentified")
+    __slots__ = (
+        "broken",
+        "changes",
+        "foreign",
+        "lexical",
+        "moves",
+        "names",
+        "seq",
+        "teaches",
+        "time_ns",
+        "unidentified",
+    )
 
     def __init__(self, seq: int, time_ns: int) -> None:
         self.seq = seq
@@ -40,15 +53,27 @@ class Basis:
         """Its path may be wrong."""
         self.unidentified = False
         """Its file may be another one than that which was found under its name."""
+        self.changes = False
+        """It changed a file, or may have."""
+        self.teaches = False
+        """It changed a name."""
+        self.moves = False
+        """It gave another name to something, a directory perhaps."""
+        self.names: tuple[bytes, ...] = ()
+        """The last components of the names that it changed; an empty one if that is not known."""
+        self.foreign = False
+        """It was resolved by the mounts of another namespace."""
+        self.lexical = False
+        """It has been said that its path is but text."""
 
 
 class _Claim:
     """That a name has not changed between an event and a look at the disk."""
 
-    __slots__ = ("after", "basis", "before", "identity", "node", "symlink", "until_ns")
+    __slots__ = ("after", "bases", "before", "identity", "node", "symlink", "until_ns")
 
-    def __init__(self, basis: Basis, node: Node, until_ns: int) -> None:
-        self.basis = basis
+    def __init__(self, bases: Sequence[Basis], node: Node, until_ns: int) -> None:
+        self.bases = bases
         self.node = node
         self.until_ns = until_ns
         """When the disk was looked at."""
@@ -63,7 +88,7 @@ class _Claim:
 class Node:
     """One name in the tree of what is known."""
 
-    __slots__ = ("children", "claims", "epoch", "kind", "looked_ns", "target")
+    __slots__ = ("children", "claims", "epoch", "key", "kind", "looked_ns", "target", "there")
 
     def __init__(self) -> None:
         self.kind = Kind.UNKNOWN
@@ -71,6 +96,10 @@ class Node:
         self.epoch = 0
         self.looked_ns = 0
         """When the disk was asked (CLOCK_MONOTONIC); 0 if an event said it."""
+        self.key = b""
+        """Its key when it was asked for last."""
+        self.there = False
+        """An event said that it is there, whatever it is."""
         self.children: dict[bytes, Node] = {}
         self.claims: list[_Claim] | None = None
 
@@ -85,12 +114,21 @@ class Tree:
         self._failed: list[Basis] = []
         self.version = 0
         """Changes whenever what a path leads to may have changed."""
-        self.basis = Basis(0, 0)
-        """The event at hand."""
+        self.seq = 0
+        """That of the event at hand."""
+        self._time_ns = 0
+        self._basis: Basis | None = None
 
-    def begin(self, seq: int, time_ns: int) -> Basis:
+    @property
+    def basis(self) -> Basis:
+        """The event at hand."""
+        if self._basis is None:
+            self._basis = Basis(self.seq, self._time_ns)
+        return self._basis
+
+    def begin(self, seq: int, time_ns: int) -> None:
         """Turn to the next event."""
-        self.basis = Basis(seq, time_ns)
+        self.seq, self._time_ns, self._basis = seq, time_ns, None
         live = self._live
         while live and live[0].until_ns + SLACK_NS < time_ns:
             claim = live.popleft()
@@ -99,7 +137,6 @@ class Tree:
                 claims.remove(claim)
                 if not claims:
                     claim.node.claims = None
-        return self.basis
 
     def failed(self) -> list[Basis]:
         """Return, once, the events of which a claim has turned out to be unfounded."""
@@ -119,6 +156,7 @@ class Tree:
                 if found is None:
                     found = node.children[name] = Node()
                 node = found
+        node.key = key
         return node
 
     def find(self, key: bytes) -> Node | None:
@@ -141,17 +179,22 @@ class Tree:
         node = self.find(key)
         return Kind.UNKNOWN if node is None else self.known(node)
 
-    def proven(self, key: bytes) -> Kind:
-        """Return what events said of a name; what was read from the disk does not count."""
+    def was(self, key: bytes) -> Kind:
+        """Return what a name was before the event at hand, as far as that is known for sure."""
         node = self.find(key)
-        return Kind.UNKNOWN if node is None or node.looked_ns else self.known(node)
+        if node is None or node.epoch != self._epoch:
+            return Kind.UNKNOWN
+        kind = self._before(node)[0]
+        return Kind.OTHER if kind is Kind.UNKNOWN and node.there else kind
 
-    def _set(self, node: Node, kind: Kind, target: bytes = b"", looked_ns: int = 0) -> None:
-        node.kind, node.target, node.looked_ns, node.epoch = kind, target, looked_ns, self._epoch
+    def _set(self, node: Node, kind: Kind, target: bytes = b"", *, there: bool = True) -> None:
+        node.kind, node.target, node.looked_ns = kind, target, 0
+        node.there, node.epoch = there, self._epoch
 
     def looked(self, node: Node, kind: Kind, target: bytes, looked_ns: int) -> None:
         """The disk was asked about a name."""
-        self._set(node, kind, target, looked_ns)
+        self._set(node, kind, target, there=node.there and node.epoch == self._epoch)
+        node.looked_ns = looked_ns
 
     def forget_all(self) -> None:
         """Nothing that was known can be relied on any more; claims can still fail."""
@@ -160,23 +203,28 @@ class Tree:
 
     # Claims.
 
-    def use(self, node: Node) -> None:
-        """The path of the event at hand rests on what is known of a name."""
-        if node.looked_ns + SLACK_NS > self.basis.time_ns:
-            self.claim(node, node.looked_ns, symlink=node.kind is Kind.SYMLINK)
+    def recent(self, looked_ns: int) -> bool:
+        """Whether what was read from the disk then may be younger than the event at hand."""
+        return looked_ns + SLACK_NS > self._time_ns
+
+    def use(self, node: Node, bases: Sequence[Basis]) -> None:
+        """The paths of some events rest on what is known of a name."""
+        if node.looked_ns and self.recent(node.looked_ns):
+            self.claim(node, node.looked_ns, bases, symlink=node.kind is Kind.SYMLINK)
 
     def claim(
         self,
         node: Node,
         until_ns: int,
+        bases: Sequence[Basis] | None = None,
         *,
         identity: bool = False,
         symlink: bool = False,
         after: int = 0,
         before: int = _ALWAYS,
     ) -> None:
-        """The event at hand rests on that nothing changed a name until it was looked at."""
-        claim = _Claim(self.basis, node, until_ns)
+        """The event at hand (or ``bases``) rests on that nothing changed a name until it was looked at."""
+        claim = _Claim((self.basis,) if bases is None else bases, node, until_ns)
         claim.identity, claim.symlink, claim.after, claim.before = identity, symlink, after, before
         if node.claims is None:
             node.claims = [claim]
@@ -184,11 +232,14 @@ class Tree:
             node.claims.append(claim)
         self._live.append(claim)
 
-    def _touch(self, node: Node, *, was_directory: bool = False) -> None:
-        """The event at hand changes a name: what was read of it, or below it, later than that is wrong."""
+    def _touch(self, node: Node, *, made: bool = False, directory: bool = False) -> None:
+        """The event at hand changes a name: what was read of it, or below it, later than that is wrong.
+
+        What was taken for no symlink was none if it was not there (``made``) or a ``directory``.
+        """
         if not self._live:
             return
-        seq, earliest = self.basis.seq, self.basis.time_ns - SLACK_NS
+        seq, earliest = self.seq, self._time_ns - SLACK_NS
         todo = [node]
         while todo:
             here = todo.pop()
@@ -196,33 +247,45 @@ class Tree:
             for claim in here.claims or ():
                 if not claim.after < seq < claim.before or claim.until_ns < earliest:
                     continue
-                if was_directory and here is node and not claim.identity and not claim.symlink:
-                    continue  # it was taken for a directory, and was one
-                self._fail(claim)
+                if (made or (directory and here is node)) and not claim.identity and not claim.symlink:
+                    claim.before = seq
+                else:
+                    self._fail(claim)
 
-    def touch_all(self, time_ns: int) -> None:
-        """Nobody knows which name an event changed: what was read from the disk later may be wrong."""
+    def touch_any(self, names: Iterable[bytes], time_ns: int) -> None:
+        """An event changed something of one of these names, and nobody knows in which directory.
+
+        What was read from the disk later may be wrong; all of it, if a name is empty.
+        """
+        parts = [b"/%s/" % name if name else b"/" for name in names]
         for claim in self._live:
             if claim.until_ns >= time_ns - SLACK_NS:
-                self._fail(claim)
+                key = b"/%s/" % claim.node.key
+                if any(part in key for part in parts):
+                    self._fail(claim)
 
     def _fail(self, claim: _Claim) -> None:
-        basis = claim.basis
-        if claim.identity:
-            if not basis.unidentified:
-                basis.unidentified = True
+        for basis in claim.bases:
+            if claim.identity:
+                if not basis.unidentified:
+                    basis.unidentified = True
+                    self._failed.append(basis)
+            elif not basis.broken:
+                basis.broken = True
                 self._failed.append(basis)
-        elif not basis.broken:
-            basis.broken = True
-            self._failed.append(basis)
+        if not claim.identity:
             self.version += 1
 
     # What events say.
 
     def made(self, key: bytes, kind: Kind, target: bytes = b"") -> Node:
-        """A name came to be something, which it was not before."""
+        """A name came to be something, which was not there before."""
         node = self.node(key)
-        self._touch(node)
+        self._touch(node, made=True)
+        if node.children:
+            # What was read below it was read too early, or too late for the events until now.
+            node.children = {}
+            self.version += 1
         self._now(node, kind, target)
         return node
 
@@ -240,27 +303,28 @@ class Tree:
     def removed(self, key: bytes, *, directory: bool) -> None:
         """A name is gone."""
         node = self.node(key)
-        self._touch(node, was_directory=directory)
+        self._touch(node, directory=directory)
         if self.known(node) is not Kind.OTHER or node.children or node.looked_ns:
             self.version += 1
         self._gone(node)
 
     def _gone(self, node: Node) -> None:
-        self._set(node, Kind.ABSENT)
+        self._set(node, Kind.ABSENT, there=False)
         node.children = {}
 
-    def renamed(self, old: bytes, new: bytes, *, gone: bool | None) -> None:
-        """A name moved, with all that is known below it.
+    def renamed(self, old: bytes, new: bytes, *, gone: bool | None, directory: bool = False) -> None:
+        """A name (of a ``directory``, as far as is known) moved, with all that is known below it.
 
         ``gone``: whether the old one is no more. It still is if both were links to one file: rename(2)
         then does nothing. None: nobody knows.
         """
+        if old == new or self._nested(old, new):
+            return
         source, target = self.node(old), self.node(new)
-        self._touch(source)
+        self._touch(source, directory=directory)
         self._touch(target)
-        if self.known(source) is not Kind.OTHER or source.children or source.looked_ns:
-            self.version += 1
-        elif self.known(target) is not Kind.ABSENT:
+        plain = self.known(source) is Kind.OTHER and not source.children and not source.looked_ns
+        if not plain or target.looked_ns or self.known(target) in (Kind.SYMLINK, Kind.DIRECTORY):
             self.version += 1
         kind, text = self._before(source)
         children = source.children
@@ -271,13 +335,15 @@ class Tree:
         if gone:
             self._gone(source)
         else:
-            self._set(source, Kind.UNKNOWN)
+            self._set(source, Kind.UNKNOWN, there=False)
             source.children = {}
         self._set(target, kind, text)
         target.children = children
 
     def exchanged(self, one: bytes, other: bytes) -> None:
         """Two names changed places."""
+        if self._nested(one, other):
+            return
         self.version += 1
         a, b = self.node(one), self.node(other)
         self._touch(a)
@@ -289,18 +355,27 @@ class Tree:
         self._forget_late(a.children)
         self._forget_late(b.children)
 
+    def _nested(self, one: bytes, other: bytes) -> bool:
+        """Whether a name lies below another, so that they cannot have moved: one of them is wrong then."""
+        if not (one + b"/").startswith(other + b"/") and not (other + b"/").startswith(one + b"/"):
+            return False
+        self.forget_all()
+        if not self.basis.broken:
+            self.basis.broken = True
+            self._failed.append(self.basis)
+        return True
+
     def _before(self, node: Node) -> tuple[Kind, bytes]:
         """Return what a name was before the event at hand, as far as that is known for sure."""
-        if node.looked_ns >= self.basis.time_ns - SLACK_NS:
+        if node.looked_ns and self.recent(node.looked_ns):
             return Kind.UNKNOWN, b""
         return self.known(node), node.target
 
     def _forget_late(self, children: dict[bytes, Node]) -> None:
         """Of what moved with its directory, forget what was read from the disk too late."""
-        earliest = self.basis.time_ns - SLACK_NS
         todo = list(children.values())
         while todo:
             node = todo.pop()
-            if node.looked_ns >= earliest:
-                self._set(node, Kind.UNKNOWN)
+            if node.looked_ns and self.recent(node.looked_ns):
+                self._set(node, Kind.UNKNOWN, there=node.there and node.epoch == self._epoch)
             todo.extend(node.children.values())

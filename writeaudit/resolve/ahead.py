@@ -1,0 +1,118 @@
+"""What the events still to come in a batch say of a name that the disk does not show any more."""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from writeaudit.events import OK, Op, Operand, RawEvent
+from writeaudit.resolve.mounts import MountBook
+
+_MAKES = frozenset({Op.MKDIR, Op.MKNOD, Op.BIND, Op.SYMLINK, Op.LINK})
+_CHANGES = _MAKES | {Op.RENAME, Op.EXCHANGE, Op.UNLINK, Op.RMDIR}
+
+
+class Fate(enum.Enum):
+    """What became of a name."""
+
+    ABSENT = enum.auto()
+    """It is made only then, so it was not there before."""
+    DIRECTORY = enum.auto()
+    """It is removed, as a directory."""
+    MOVED = enum.auto()
+    LOST = enum.auto()
+    """Nothing is left to tell by what it was."""
+
+
+class Step(NamedTuple):
+    """The first change of a name that is still to come."""
+
+    fate: Fate
+    seq: int
+    time_ns: int
+    to: bytes = b""
+    """Of a name that moves: its new one."""
+
+
+class Ahead:
+    """The events of a batch, looked at before their turn.
+
+    Names are taken by their text: a symlink may hide in it. What is said here must be watched
+    until those events have been resolved.
+    """
+
+    def __init__(self, book: MountBook) -> None:
+        self._book = book
+        self._events: Sequence[RawEvent] = ()
+        self._first_seq = 1
+        self._steps: dict[bytes, list[Step]] | None = None
+
+    def take(self, events: Sequence[RawEvent], first_seq: int) -> None:
+        """Take the events of the next batch; the first of them will have ``first_seq``."""
+        self._events, self._first_seq, self._steps = events, first_seq, None
+
+    def next(self, path: bytes, seq: int) -> Step | None:
+        """Return the first change of a name, or of a directory above it, after event ``seq``."""
+        if not self._events:
+            return None
+        if self._steps is None:
+            self._steps = self._read()
+        steps = self._steps
+        found = _after(steps.get(path), seq)
+        end = path.rfind(b"/")
+        while end > 0:
+            above = _after(steps.get(path[:end]), seq)
+            if above is not None and (found is None or above.seq < found.seq):
+                found = Step(Fate.LOST, above.seq, above.time_ns)
+            end = path.rfind(b"/", 0, end)
+        return found
+
+    def _textual(self, operand: Operand) -> bytes | None:
+        """Return the text of a path in writeaudit's own namespace; None for any other."""
+        mount = self._book.get(operand.mount)
+        if operand.base is None or operand.truncated or (mount is not None and not mount.own):
+            return None
+        return textual(operand)
+
+    def _read(self) -> dict[bytes, list[Step]]:
+        """Return every change of a name, by name. Done only if somebody asks, which is seldom."""
+        steps: dict[bytes, list[Step]] = {}
+        for seq, event in enumerate(self._events, self._first_seq):
+            op = event.op
+            if op not in _CHANGES or event.result != OK:
+                continue
+            path = self._textual(event.path)
+            source = None if event.source is None else self._textual(event.source)
+            if path is None:
+                continue
+            fate, to = Fate.LOST, b""
+            if op in _MAKES:
+                fate = Fate.ABSENT
+            elif op is Op.RMDIR:
+                fate = Fate.DIRECTORY
+            elif op is Op.RENAME and "noreplace" in event.flags:
+                fate = Fate.ABSENT
+            elif op is Op.EXCHANGE and source is not None:
+                fate, to = Fate.MOVED, source
+            steps.setdefault(path, []).append(Step(fate, seq, event.time_ns, to))
+            if source is not None and op in (Op.RENAME, Op.EXCHANGE):
+                steps.setdefault(source, []).append(Step(Fate.MOVED, seq, event.time_ns, path))
+        return steps
+
+
+def textual(operand: Operand) -> bytes:
+    """Return an operand's path with no symlink followed."""
+    base, name = operand.base or b"", operand.name or b""
+    path = base.rstrip(b"/") + b"/" + name if name[:1] != b"/" else base.rstrip(b"/") + name
+    if b"/." in path or b"//" in path or path[-1:] == b"/":
+        return os.path.normpath(path)
+    return path
+
+
+def _after(steps: list[Step] | None, seq: int) -> Step | None:
+    for step in steps or ():
+        if step.seq > seq:
+            return step
+    return None

@@ -1,0 +1,59 @@
+"""Which file a name stands for, and whether a call made it: what lstat(2) and statx(2) say afterwards."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from writeaudit.events import RawEvent
+from writeaudit.resolve.ahead import Ahead, Fate
+from writeaudit.resolve.birth import born_ns
+from writeaudit.resolve.places import Place
+from writeaudit.resolve.tree import Kind, Tree
+
+
+def look_up(place: Place) -> os.stat_result | None:
+    """Set device, inode and type of a place by its name; None if there is nothing of that name."""
+    try:
+        found = os.lstat(place.path)
+    except (OSError, ValueError):
+        return None
+    place.dev, place.ino, place.fmt = found.st_dev, found.st_ino, stat.S_IFMT(found.st_mode)
+    return found
+
+
+def leaves(raw: RawEvent, source: Place, found: os.stat_result | None, *, was_absent: bool) -> bool | None:
+    """Whether a rename took the old name away; None if nobody can tell.
+
+    It does not if both were names of one file (rename(2)). ``found``: what is under the new name,
+    under which there was nothing before if it ``was_absent``.
+    """
+    if was_absent or "noreplace" in raw.flags:
+        return True
+    if found is None:
+        return None
+    if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1:
+        return True
+    try:
+        old = os.lstat(source.path)
+    except (OSError, ValueError):
+        return True
+    return not os.path.samestat(old, found)
+
+
+def was_created(raw: RawEvent, path: bytes, key: bytes, tree: Tree, ahead: Ahead) -> bool:
+    """Whether an open with O_CREAT made the file, where the backend could not tell."""
+    if "excl" in raw.flags:
+        return True
+    known = tree.was(key)
+    if known is not Kind.UNKNOWN:
+        return known is Kind.ABSENT
+    step = ahead.next(path, tree.seq)
+    while step is not None and step.fate is Fate.MOVED:
+        path = step.to
+        step = ahead.next(path, step.seq)
+    if step is not None or not os.path.lexists(path):
+        # Gone by now, and nobody spoke of it before: most such files are temporary ones.
+        return True
+    born = born_ns(path)
+    return born is not None and born >= raw.time_ns

@@ -1,0 +1,121 @@
+"""What events teach about names, and which files the names stand for when they do."""
+
+from __future__ import annotations
+
+import stat
+import time
+
+from writeaudit.events import Access, Op, RawEvent
+from writeaudit.resolve import identity
+from writeaudit.resolve.ahead import Ahead
+from writeaudit.resolve.mounts import MountBook, Move
+from writeaudit.resolve.places import Place
+from writeaudit.resolve.tree import Kind, Node, Tree
+
+
+class Lessons:
+    """Takes note of events that succeeded and whose paths are known."""
+
+    def __init__(self, tree: Tree, book: MountBook, ahead: Ahead) -> None:
+        self._tree = tree
+        self._book = book
+        self._ahead = ahead
+
+    def learn(self, raw: RawEvent, target: Place, source: Place | None) -> bool:
+        """Take note of an event, and look up its files. Returns whether an open made its file."""
+        if raw.op is Op.OPEN:
+            return self._opened(raw, target)
+        key = target.key(self._book)
+        if key is None:
+            return False
+        if raw.op is Op.LINK and source is not None:
+            self._linked(raw, target, key)
+            _same_file(source, target)
+            return False
+        source_key = None if source is None else source.key(self._book)
+        if raw.op is Op.RENAME and source is not None and source_key is not None:
+            self._renamed(raw, target, source, key, source_key)
+            _same_file(source, target)
+            return False
+        self._named(raw, key, source_key)
+        if raw.op is Op.EXCHANGE and source is not None and source_key is not None:
+            there = Move(source_key, key, source.path, target.path)
+            self._book.renamed([there, Move(key, source_key, target.path, source.path)])
+        if raw.op not in (Op.UNLINK, Op.RMDIR):
+            self._identify(target, key)
+            if source is not None and source_key is not None:
+                self._identify(source, source_key)
+        return False
+
+    def _opened(self, raw: RawEvent, target: Place) -> bool:
+        created = bool(raw.created)
+        key = None if target.deleted else target.key(self._book)
+        if key is None:
+            return created
+        tree = self._tree
+        if raw.created is None and "creat" in raw.flags:
+            created = identity.was_created(raw, target.path, key, tree, self._ahead)
+        if created:
+            tree.made(key, Kind.OTHER)
+        self._identify(target, key)
+        # With O_NOFOLLOW, O_PATH opens symlinks too.
+        if not created and target.fmt != stat.S_IFLNK and (raw.follow or raw.access is not Access.PATH):
+            tree.seen(key, Kind.OTHER)
+        return created
+
+    def _named(self, raw: RawEvent, key: bytes, source_key: bytes | None) -> None:
+        tree = self._tree
+        match raw.op:
+            case Op.MKDIR:
+                tree.made(key, Kind.DIRECTORY)
+            case Op.SYMLINK:
+                tree.made(key, Kind.SYMLINK, raw.target_text or b"")
+            case Op.MKNOD | Op.BIND:
+                tree.made(key, Kind.OTHER)
+            case Op.UNLINK | Op.RMDIR:
+                tree.removed(key, directory=raw.op is Op.RMDIR)
+            case Op.EXCHANGE if source_key is not None:
+                tree.exchanged(source_key, key)
+            case _:
+                pass
+
+    def _linked(self, raw: RawEvent, target: Place, key: bytes) -> None:
+        """Both names are the same file: to look at one of them is enough."""
+        node = self._tree.made(key, Kind.OTHER if raw.follow_source else Kind.UNKNOWN)
+        self._identify(target, key, node)
+        if not raw.follow_source and target.ino is not None and target.fmt != stat.S_IFLNK:
+            self._tree.looked(node, Kind.OTHER, b"", time.monotonic_ns())
+
+    def _renamed(self, raw: RawEvent, target: Place, source: Place, key: bytes, source_key: bytes) -> None:
+        if source_key == key:
+            self._identify(target, key)  # rename(2) does nothing
+            return
+        tree = self._tree
+        was_absent = tree.was(key) is Kind.ABSENT
+        found = identity.look_up(target) if _is_ours(target) else None
+        gone = identity.leaves(raw, source, found, was_absent=was_absent)
+        directory = found is not None and stat.S_ISDIR(found.st_mode)
+        tree.renamed(source_key, key, gone=gone, directory=directory)
+        if found is not None:
+            tree.claim(tree.node(key), time.monotonic_ns(), identity=True)
+        if found is None or directory:
+            self._book.renamed([Move(source_key, key, source.path, target.path)])
+
+    def _identify(self, place: Place, key: bytes, node: Node | None = None) -> None:
+        """Look up which file a name stands for, unless the kernel said it or it has no name any more."""
+        if (
+            place.ino is None
+            and not place.deleted
+            and _is_ours(place)
+            and identity.look_up(place) is not None
+        ):
+            self._tree.claim(node or self._tree.node(key), time.monotonic_ns(), identity=True)
+
+
+def _same_file(source: Place, target: Place) -> None:
+    source.dev, source.ino, source.fmt = target.dev, target.ino, target.fmt
+
+
+def _is_ours(place: Place) -> bool:
+    """Whether a path leads to the file in writeaudit's own namespace."""
+    return place.path[:1] == b"/" and (place.mount is None or place.mount.own)

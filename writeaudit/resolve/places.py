@@ -1,0 +1,187 @@
+"""Operands become places: an absolute path, the mount that it lies in, and how that is known."""
+
+from __future__ import annotations
+
+import os
+
+from writeaudit.audit import Mount
+from writeaudit.events import OK, Certainty, Op, Operand, RawEvent
+from writeaudit.resolve.mounts import MountBook, below, key_of
+from writeaudit.resolve.namespaces import Namespace, Namespaces
+
+_ON_MOUNT_POINTS = frozenset({Op.MOUNT, Op.UMOUNT, Op.PIVOT_ROOT})
+"""Operations on a name that something is mounted on: the name lies in the mount below."""
+
+
+_DATA = frozenset({Op.WRITE, Op.COPY, Op.CLONE, Op.MMAP_WRITE, Op.TRUNCATE, Op.FALLOCATE})
+"""Operations on what is no directory."""
+
+
+_DIRECTORIES = frozenset({Op.MKDIR, Op.RMDIR, Op.RENAME, Op.EXCHANGE})
+"""Operations on names that may end in a slash and yet follow no symlink."""
+
+
+class Place:
+    """One resolved operand."""
+
+    __slots__ = ("certainty", "deleted", "dev", "fmt", "ino", "inside", "mount", "path", "space", "spelled")
+
+    def __init__(self, path: bytes, certainty: Certainty) -> None:
+        self.path = path
+        self.certainty = certainty
+        self.mount: Mount | None = None
+        self.dev: int | None = None
+        self.ino: int | None = None
+        self.fmt: int | None = None
+        self.deleted = False
+        self.spelled: Operand | None = None
+        """The operand; None if no name had to be looked up."""
+        self.space: Namespace | None = None
+        """The other mount namespace by whose mounts it was resolved."""
+        self.inside: bytes | None = None
+        """The path within the file system of ``mount``, where ``path`` does not lead to it."""
+
+    def key(self, book: MountBook) -> bytes | None:
+        """Return the key of the name (see `MountTable.key`); None if it cannot be told."""
+        if self.certainty is Certainty.LEXICAL:
+            return None
+        mount = self.mount
+        if mount is None or mount.own:
+            return book.own_key(self.path) if self.path[:1] == b"/" else None
+        return None if self.inside is None else key_of(mount.dev, self.inside)
+
+
+class Places:
+    """Finds the places of operands."""
+
+    def __init__(self, book: MountBook, spaces: Namespaces) -> None:
+        self._book = book
+        self._spaces = spaces
+        self._names = spaces.own.names
+
+    def place(self, raw: RawEvent, operand: Operand, *, follow: bool) -> Place:
+        """Return where an operand of an event is."""
+        mount = self._book.get(operand.mount)
+        foreign = mount is not None and not mount.own and mount.mount_ns != 0
+        if operand.name is None:
+            place = self._file_place(operand, mount, foreign=foreign)
+            if raw.op in _DATA and place.path == b"/":
+                # So reads the path of a file that was moved out of what a mount shows of its file system.
+                place.certainty = Certainty.LEXICAL
+            return place
+        if operand.base is None:
+            return Place(operand.name, Certainty.LEXICAL)
+        if raw.op in _DIRECTORIES and operand.name[-1:] == b"/":
+            # The slash says that it is a directory, and follows nothing: that would be an error.
+            return self.place(raw, operand._replace(name=operand.name.rstrip(b"/") or b"."), follow=follow)
+        if foreign and mount is not None:
+            return self._foreign_place(raw, operand, mount, follow=follow)
+        absolute = operand.name[:1] == b"/"
+        path, certainty = self._names.resolve(
+            operand.base,
+            operand.name,
+            follow=follow,
+            root=operand.base if absolute else b"/",
+            there=raw.result == OK,
+            makes="creat" in raw.flags,
+        )
+        place = Place(path, Certainty.LEXICAL if operand.truncated else certainty)
+        if follow or b"/" in operand.name:
+            place.spelled = operand
+        table = self._book.own
+        place.mount = table.containing(path) if raw.op in _ON_MOUNT_POINTS else table.of(path)
+        place.deleted = operand.deleted
+        return place
+
+    def _file_place(self, operand: Operand, mount: Mount | None, *, foreign: bool) -> Place:
+        known = operand.base is not None and not operand.truncated
+        place = Place(operand.base or b"", Certainty.KERNEL if known else Certainty.LEXICAL)
+        place.mount = mount
+        place.dev, place.ino, place.fmt = operand.dev, operand.ino, operand.fmt
+        place.deleted = operand.deleted
+        if operand.base is None:
+            return place
+        if mount is None:
+            place.mount = self._book.own.of(operand.base)
+        elif foreign and operand.inner is not None:
+            self._into_own(place, mount, operand.base[len(operand.base) - operand.inner :])
+        if mount is not None and mount.fstype == "btrfs":
+            # Each subvolume shows a device of its own, which the kernel's objects do not hold.
+            place.dev = _visible_device(place, mount.mountpoint)
+        return place
+
+    def _foreign_place(self, raw: RawEvent, operand: Operand, mount: Mount, *, follow: bool) -> Place:
+        """Resolve a name in another mount namespace, then look for the same file in ours."""
+        assert operand.base is not None
+        assert operand.name is not None
+        space = self._spaces.foreign(mount.mount_ns)
+        name = operand.name.rstrip(b"/")
+        if operand.name in (b"", b"."):
+            # The directory itself, which the kernel named.
+            place = self._file_place(operand, mount, foreign=True)
+            place.certainty = Certainty.RESOLVED
+            return place
+        # pivot_root(2) is told of when all names are those below the new root already.
+        direct = not follow or raw.op is Op.PIVOT_ROOT
+        if direct and b"/" not in name and name not in (b"", b".."):
+            # Directly in a directory that the kernel named: no table, no symlink comes into it.
+            known = Certainty.LEXICAL if operand.truncated else Certainty.RESOLVED
+            place = Place(operand.base.rstrip(b"/") + b"/" + name, known)
+            place.mount = mount
+            place.deleted = operand.deleted
+            if operand.inner is not None:
+                inner = operand.base[len(operand.base) - operand.inner :] if operand.base != b"/" else b""
+                self._into_own(place, mount, inner + b"/" + name)
+            return place
+        absolute = operand.name[:1] == b"/"
+        path, certainty = space.names.resolve(
+            operand.base,
+            operand.name,
+            follow=follow,
+            root=operand.base if absolute else b"/",
+            there=raw.result == OK,
+            makes="creat" in raw.flags,
+        )
+        if operand.truncated or not space.holds_for(raw.time_ns):
+            certainty = Certainty.LEXICAL
+        place = Place(path, certainty)
+        place.deleted = operand.deleted
+        place.space = space
+        place.spelled = operand
+        found: Mount | None = None
+        if space.table is not None:
+            on_point = raw.op in _ON_MOUNT_POINTS
+            found = space.table.containing(path) if on_point else space.table.of(path)
+        place.mount = found or mount
+        inside = below(path, place.mount.mountpoint)
+        if inside is not None:
+            self._into_own(place, place.mount, inside)
+        return place
+
+    def _into_own(self, place: Place, mount: Mount, inside: bytes) -> None:
+        """Give a file of another namespace the name that it has in ours, if it has one."""
+        place.inside = mount.root.rstrip(b"/") + inside or b"/"
+        name = self._book.own.name_of(mount.dev, place.inside, place.path)
+        if name is not None:
+            place.path = name
+            place.mount = self._book.own.of(name)
+
+
+def _visible_device(place: Place, top: bytes) -> int | None:
+    """Return the device that stat(2) shows for a file below ``top``.
+
+    For one whose name is gone, that of the directory that was nearest to it.
+    """
+    path, ino = place.path, place.ino
+    while below(path, top) is not None:
+        try:
+            found = os.lstat(path)
+        except (OSError, ValueError):
+            pass
+        else:
+            if ino is None or found.st_ino == ino:
+                return found.st_dev
+        path, ino = os.path.dirname(path), None
+        if len(path) <= 1:
+            break
+    return None
