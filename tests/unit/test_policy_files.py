@@ -181,3 +181,14 @@ def test_one_path_on_two_mounts() -> None:
     classifier = Classifier(POLICY)
     made = summarise(classifier, [JudgedEvent(event, classifier.judge(event)) for event in run.events])
     assert [(item.path, item.mount) for item in made] == [(b"/w/f", 1), (b"/w/f", 2)]
+
+
+def test_only_a_directory_that_the_run_made_shows_that_an_open_made_its_file() -> None:
+    run = Run()
+    run(Op.MKDIR, b"/")(Op.MKDIR, b"/w/new")
+    for path in (b"/top", b"pipe:[4]", b"/w/new/file"):
+        run.open(path, "w", "creat", "trunc")
+    nets = run.nets()
+    assert nets[b"/w/new/file"] is Net.CREATED
+    assert nets[b"/top"] is Net.MODIFIED
+    assert nets[b"pipe:[4]"] is Net.MODIFIED

@@ -153,7 +153,9 @@ class FileCollector:
             return not track.now
         if track.before is not None:
             return not track.before
-        parent = self._tree.find(track.directory.path or b"/", track.mount)
+        # No run makes the root directory, and what has no slash in its name lies in none.
+        directory = track.directory.path
+        parent = self._tree.find(directory, track.mount) if directory else None
         return parent is not None and parent.before is False and parent.now is True
 
     def _moved(self, track: Track, event: FsEvent, judged: Judged) -> None:

@@ -82,6 +82,7 @@ class Lessons:
     def _linked(self, raw: RawEvent, target: Place, key: bytes) -> None:
         """Both names are the same file: to look at one of them is enough."""
         node = self._tree.made(key, Kind.OTHER if raw.follow_source else Kind.UNKNOWN)
+        node.key = key
         self._identify(target, key, node)
         if not raw.follow_source and target.ino is not None and target.fmt != stat.S_IFLNK:
             self._tree.looked(node, Kind.OTHER, b"", time.monotonic_ns())

@@ -97,11 +97,15 @@ class Node:
         self.looked_ns = 0
         """When the disk was asked (CLOCK_MONOTONIC); 0 if an event said it."""
         self.key = b""
-        """Its key when it was asked for last."""
+        """Its key when it was asked for last; empty if it was not kept."""
         self.there = False
         """An event said that it is there, whatever it is."""
-        self.children: dict[bytes, Node] = {}
+        self.children = _NO_CHILDREN
         self.claims: list[_Claim] | None = None
+
+
+_NO_CHILDREN: dict[bytes, Node] = {}
+"""Shared by all that have none, which are most; it is replaced, and never added to."""
 
 
 class Tree:
@@ -137,6 +141,7 @@ class Tree:
                 claims.remove(claim)
                 if not claims:
                     claim.node.claims = None
+                    claim.node.key = b""
 
     def failed(self) -> list[Basis]:
         """Return, once, the events of which a claim has turned out to be unfounded."""
@@ -154,7 +159,11 @@ class Tree:
             if name:
                 found = node.children.get(name)
                 if found is None:
-                    found = node.children[name] = Node()
+                    found = Node()
+                    if node.children is _NO_CHILDREN:
+                        node.children = {name: found}
+                    else:
+                        node.children[name] = found
                 node = found
         node.key = key
         return node
@@ -261,7 +270,7 @@ class Tree:
         for claim in self._live:
             if claim.until_ns >= time_ns - SLACK_NS:
                 key = b"/%s/" % claim.node.key
-                if any(part in key for part in parts):
+                if not claim.node.key or any(part in key for part in parts):
                     self._fail(claim)
 
     def _fail(self, claim: _Claim) -> None:
@@ -284,15 +293,19 @@ class Tree:
         self._touch(node, made=True)
         if node.children:
             # What was read below it was read too early, or too late for the events until now.
-            node.children = {}
+            node.children = _NO_CHILDREN
             self.version += 1
         self._now(node, kind, target)
+        if node.claims is None:
+            node.key = b""  # most are never asked for again, and they are many
         return node
 
     def seen(self, key: bytes, kind: Kind) -> Node:
         """A name is something, and was so before."""
         node = self.node(key)
         self._now(node, kind, b"")
+        if node.claims is None:
+            node.key = b""
         return node
 
     def _now(self, node: Node, kind: Kind, target: bytes) -> None:
@@ -310,7 +323,7 @@ class Tree:
 
     def _gone(self, node: Node) -> None:
         self._set(node, Kind.ABSENT, there=False)
-        node.children = {}
+        node.children = _NO_CHILDREN
 
     def renamed(self, old: bytes, new: bytes, *, gone: bool | None, directory: bool = False) -> None:
         """A name (of a ``directory``, as far as is known) moved, with all that is known below it.
@@ -336,7 +349,7 @@ class Tree:
             self._gone(source)
         else:
             self._set(source, Kind.UNKNOWN, there=False)
-            source.children = {}
+            source.children = _NO_CHILDREN
         self._set(target, kind, text)
         target.children = children
 
@@ -357,7 +370,9 @@ class Tree:
 
     def _nested(self, one: bytes, other: bytes) -> bool:
         """Whether a name lies below another, so that they cannot have moved: one of them is wrong then."""
-        if not (one + b"/").startswith(other + b"/") and not (other + b"/").startswith(one + b"/"):
+        first, second = _names_of(one), _names_of(other)
+        common = min(len(first), len(second))
+        if first[:common] != second[:common]:
             return False
         self.forget_all()
         if not self.basis.broken:
@@ -379,3 +394,7 @@ class Tree:
             if node.looked_ns and self.recent(node.looked_ns):
                 self._set(node, Kind.UNKNOWN, there=node.there and node.epoch == self._epoch)
             todo.extend(node.children.values())
+
+
+def _names_of(key: bytes) -> list[bytes]:
+    return [name for name in key.split(b"/") if name]
