@@ -114,6 +114,15 @@ def test_a_link_count_alone_is_a_warning_of_its_own() -> None:
     assert "UV_LINK_MODE=copy" in finding.advice[0]
 
 
+@pytest.mark.parametrize("path", [b"/stray", b"stray"])
+def test_no_advice_opens_the_whole_tree(path: bytes) -> None:
+    stream = Stream()
+    stream.create(path)
+    stream.add(Op.MKDIR, path + b"2", result="EACCES")
+    for finding in found(stream):
+        assert not any("=/:rw" in line or "=:rw" in line for line in finding.advice), finding.advice
+
+
 def test_places_outside_are_told_by_directory() -> None:
     stream = Stream()
     for path in (

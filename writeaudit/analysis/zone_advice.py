@@ -34,7 +34,8 @@ class ZoneAdviser:
 
     def outside(self, directory: bytes) -> tuple[str, ...]:
         """Return what helps when something outside every zone changed."""
-        place = show(directory)
+        # The root directory would allow everything: no advice that anybody should follow.
+        place = show(directory) if directory != b"/" else "DIRECTORY"
         return (
             (
                 f"If the tool is meant to write there, name the place: `--zone NAME={place}:rw`, or a zone "
@@ -62,11 +63,11 @@ class ZoneAdviser:
         would = f"They would have needed {needed}, and a policy that allows it." if needed else ""
         hints = self._for_zone(zone) if zone is not None else ()
         if zone is None and places:
+            directory = os.path.dirname(places[0].path)
+            place = show(directory) if directory not in (b"", b"/") else "DIRECTORY"
             hints = (
-                (
-                    "If the tool is meant to write there, name the place in the policy: `--zone NAME="
-                    f"{show(os.path.dirname(places[0].path) or b'/')}:rw`."
-                ),
+                "If the tool is meant to write there, name the place in the policy: "
+                f"`--zone NAME={place}:rw`.",
             )
         return tuple(each for each in (*hints, would) if each)
 
