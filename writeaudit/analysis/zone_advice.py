@@ -65,10 +65,8 @@ class ZoneAdviser:
         if zone is None and places:
             directory = os.path.dirname(places[0].path)
             place = show(directory) if directory not in (b"", b"/") else "DIRECTORY"
-            hints = (
-                "If the tool is meant to write there, name the place in the policy: "
-                f"`--zone NAME={place}:rw`.",
-            )
+            meant = "If the tool is meant to write there, name the place in the policy"
+            hints = (f"{meant}: `--zone NAME={place}:rw`.",)
         return tuple(each for each in (*hints, would) if each)
 
     def read(self, zone: str | None) -> tuple[str, ...]:
