@@ -26,8 +26,9 @@ lowest and the highest. Commands are measured with hyperfine.
 - *Start-up apart*: what `writeaudit run -q -- true` takes, measured in the same round, is taken off.
 - *Processor time* is that of the command, of everything that it started and of writeaudit. What the probes
   take is part of it: they run in the process that they watch.
-- *Wall of the command*: from its start to its end, while writeaudit records. What writeaudit takes
-  afterwards is among the raw figures (*total*), and the subject of the row `summary`.
+- *Wall of the command*: from its start to its end, while writeaudit records: what an installer feels.
+- *To the end of writeaudit*: what its user waits for. It includes resolving and judging the events, most of
+  which happens when the command has ended. [overhead.md](overhead.md) says what takes how long.
 - *Time added* by a tracer of the whole machine (bpftrace, opensnoop) is measured with the tracer already
   running, so its start-up, too, is apart.
 - `uv sync` installs 20 packages of small files from a warm cache, with no network; the environment is
