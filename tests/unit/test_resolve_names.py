@@ -173,7 +173,7 @@ def test_renamed_directory_takes_what_is_known_below_it(names: Names, disk: Disk
     disk.tree[b"/w/moved"] = None
     names.tree.renamed(b"/w/dir", b"/w/moved", gone=True)
     assert names.resolve(b"/w", b"moved/link/x", follow=False) == (b"/etc/x", RESOLVED)
-    assert names.kind(b"/w/dir") is Kind.ABSENT
+    assert names.tree.kind(b"/w/dir") is Kind.ABSENT
     names.tree.made(b"/w/dir", Kind.DIRECTORY)
     names.tree.made(b"/w/dir/link", Kind.DIRECTORY)
     assert names.resolve(b"/w", b"dir/link/x", follow=False) == (b"/w/dir/link/x", RESOLVED)
@@ -216,8 +216,8 @@ def test_exchanged_name_that_was_never_looked_at(names: Names) -> None:
     # /w/rel is a symlink on the disk before the exchange; afterwards the disk shows it as /w/b.
     names.tree.made(b"/w/b", Kind.DIRECTORY)
     names.tree.exchanged(b"/w/rel", b"/w/b")
-    assert names.kind(b"/w/rel") is Kind.DIRECTORY
-    assert names.kind(b"/w/b") is Kind.UNKNOWN
+    assert names.tree.kind(b"/w/rel") is Kind.DIRECTORY
+    assert names.tree.kind(b"/w/b") is Kind.UNKNOWN
 
 
 def test_rename_onto_itself_changes_nothing(names: Names) -> None:
@@ -345,8 +345,8 @@ def test_old_name_stays_if_both_were_one_file(names: Names) -> None:
 def test_nothing_is_known_of_an_old_name_that_may_be_there_still(names: Names) -> None:
     names.tree.made(b"/w/a", Kind.SYMLINK, b"/etc")
     names.tree.renamed(b"/w/a", b"/w/b", gone=None)
-    assert names.kind(b"/w/a") is Kind.UNKNOWN
-    assert names.kind(b"/w/b") is Kind.SYMLINK
+    assert names.tree.kind(b"/w/a") is Kind.UNKNOWN
+    assert names.tree.kind(b"/w/b") is Kind.SYMLINK
 
 
 @pytest.mark.parametrize("way", ["down", "up", "exchange"])
@@ -358,4 +358,4 @@ def test_directory_cannot_move_into_itself(names: Names, way: str) -> None:
         old, new = (b"/w/a", b"/w/a/b") if way == "down" else (b"/w/a/b", b"/w/a")
         names.tree.renamed(old, new, gone=True)
     assert names.tree.failed() == [names.tree.basis]
-    assert names.kind(b"/w/a/b/c") is Kind.UNKNOWN
+    assert names.tree.kind(b"/w/a/b/c") is Kind.UNKNOWN

@@ -34,11 +34,9 @@ class ZoneAdviser:
 
     def outside(self, directory: bytes) -> tuple[str, ...]:
         """Return what helps when something outside every zone changed."""
-        # The root directory would allow everything: no advice that anybody should follow.
-        place = show(directory) if directory != b"/" else "DIRECTORY"
         return (
             (
-                f"If the tool is meant to write there, name the place: `--zone NAME={place}:rw`, or a zone "
+                f"If the tool is meant to write there, name the place: {_zone_option(directory)}, or a zone "
                 "in the policy file."
             ),
             "If not, find the setting that moves it: the evidence names the process and the operation.",
@@ -63,10 +61,8 @@ class ZoneAdviser:
         would = f"They would have needed {needed}, and a policy that allows it." if needed else ""
         hints = self._for_zone(zone) if zone is not None else ()
         if zone is None and places:
-            directory = os.path.dirname(places[0].path)
-            place = show(directory) if directory not in (b"", b"/") else "DIRECTORY"
-            meant = "If the tool is meant to write there, name the place in the policy"
-            hints = (f"{meant}: `--zone NAME={place}:rw`.",)
+            option = _zone_option(os.path.dirname(places[0].path))
+            hints = (f"If the tool is meant to write there, name the place in the policy: {option}.",)
         return tuple(each for each in (*hints, would) if each)
 
     def read(self, zone: str | None) -> tuple[str, ...]:
@@ -116,3 +112,9 @@ class ZoneAdviser:
 def _is_lock(path: bytes) -> bool:
     name = os.path.basename(path)
     return name.endswith((b".lock", b".lck")) or name == b"lock"
+
+
+def _zone_option(directory: bytes) -> str:
+    """Return the option that allows a directory; the root directory would allow everything."""
+    place = show(directory) if directory not in (b"", b"/") else "DIRECTORY"
+    return f"`--zone NAME={place}:rw`"

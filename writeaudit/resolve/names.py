@@ -49,10 +49,6 @@ class Names:
         that rest on it."""
         self._version = 0
 
-    def kind(self, path: bytes) -> Kind:
-        """Return what events or earlier looks at the disk said of a path; never looks itself."""
-        return self.tree.kind(self.key(path))
-
     def resolve(
         self,
         start: bytes,

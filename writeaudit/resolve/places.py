@@ -7,6 +7,7 @@ import os
 from writeaudit.audit import Mount
 from writeaudit.events import OK, Certainty, Op, Operand, RawEvent
 from writeaudit.resolve.mounts import MountBook, below, key_of
+from writeaudit.resolve.names import Names
 from writeaudit.resolve.namespaces import Namespace, Namespaces
 
 _ON_MOUNT_POINTS = frozenset({Op.MOUNT, Op.UMOUNT, Op.PIVOT_ROOT})
@@ -76,15 +77,7 @@ class Places:
             return self.place(raw, operand._replace(name=operand.name.rstrip(b"/") or b"."), follow=follow)
         if foreign and mount is not None:
             return self._foreign_place(raw, operand, mount, follow=follow)
-        absolute = operand.name[:1] == b"/"
-        path, certainty = self._names.resolve(
-            operand.base,
-            operand.name,
-            follow=follow,
-            root=operand.base if absolute else b"/",
-            there=raw.result == OK,
-            makes="creat" in raw.flags,
-        )
+        path, certainty = _looked_up(self._names, raw, operand, follow=follow)
         place = Place(path, Certainty.LEXICAL if operand.truncated else certainty)
         if follow or b"/" in operand.name:
             place.spelled = operand
@@ -133,15 +126,7 @@ class Places:
                 inner = operand.base[len(operand.base) - operand.inner :] if operand.base != b"/" else b""
                 self._into_own(place, mount, inner + b"/" + name)
             return place
-        absolute = operand.name[:1] == b"/"
-        path, certainty = space.names.resolve(
-            operand.base,
-            operand.name,
-            follow=follow,
-            root=operand.base if absolute else b"/",
-            there=raw.result == OK,
-            makes="creat" in raw.flags,
-        )
+        path, certainty = _looked_up(space.names, raw, operand, follow=follow)
         if operand.truncated or not space.holds_for(raw.time_ns):
             certainty = Certainty.LEXICAL
         place = Place(path, certainty)
@@ -165,6 +150,20 @@ class Places:
         if name is not None:
             place.path = name
             place.mount = self._book.own.of(name)
+
+
+def _looked_up(names: Names, raw: RawEvent, operand: Operand, *, follow: bool) -> tuple[bytes, Certainty]:
+    """Look a name up, relative to the directory that the kernel named."""
+    assert operand.base is not None
+    assert operand.name is not None
+    return names.resolve(
+        operand.base,
+        operand.name,
+        follow=follow,
+        root=operand.base if operand.name[:1] == b"/" else b"/",
+        there=raw.result == OK,
+        makes="creat" in raw.flags,
+    )
 
 
 def _visible_device(place: Place, top: bytes) -> int | None:
