@@ -195,7 +195,7 @@ struct wa_config {
 	__u32 waiting; /* 1 until the announcement */
 	__u32 pid_level; /* depth of writeaudit's pid namespace */
 	__u32 shared_seen; /* a writable file was mapped shared but not (yet) writable */
-	__u32 wake_bytes; /* wake the host when so much is waiting */
+	__u32 wake_bytes; /* a power of two: wake the host each time that so much more is waiting */
 	__u32 ring_bytes; /* size of the buffer */
 	__u32 pad;
 };

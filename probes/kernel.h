@@ -22,9 +22,14 @@ struct hlist_bl_node {
 	void *pprev;
 } WA_CORE;
 struct qstr {
+	__u32 len;
 	void *name;
 } WA_CORE;
+struct wa_seqcount {
+	__u32 sequence;
+};
 struct dentry {
+	struct wa_seqcount d_seq;
 	struct hlist_bl_node d_hash;
 	void *d_parent;
 	struct qstr d_name;

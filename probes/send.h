@@ -8,6 +8,7 @@
 
 #define WA_RB_NO_WAKEUP 1
 #define WA_RB_FORCE_WAKEUP 2
+#define WA_RECORD_HEADER 8
 
 /* The pid of a task as writeaudit's own pid namespace numbers it. */
 WA_INLINE __u32 pid_of(__u64 task, __u32 global)
@@ -136,13 +137,16 @@ WA_FUNC int send(__u32 slot, __u32 size, __u32 kind, __u32 urgent)
 	struct wa_scratch *s = scratch_of(slot);
 	struct wa_config *c = config_get();
 	__u64 flags = WA_RB_NO_WAKEUP;
+	__u64 waiting;
 
 	if (!s || !c || kind >= WA_KINDS)
 		return 0;
 	count(WA_N_EMITTED + kind);
-	if (urgent || ring_waiting() > c->wake_bytes)
-		flags = WA_RB_FORCE_WAKEUP;
 	size &= WA_MASK;
+	/* Not with every record from there on: a wake-up costs more than all the rest of it. */
+	waiting = ring_waiting();
+	if (urgent || (waiting ^ (waiting + size + WA_RECORD_HEADER)) & ~(__u64)(c->wake_bytes - 1))
+		flags = WA_RB_FORCE_WAKEUP;
 	if (ring_send(s->head, size, flags) < 0 && !insist(slot, size, flags, c->ring_bytes))
 		count(WA_N_LOST + kind);
 	return 0;

@@ -425,6 +425,46 @@ WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret)
 	return send_event(slot, op, ret);
 }
 
+/* Take up the arguments out of the saved registers. Returns 0 if they could be read. */
+#ifdef WA_DIRECT
+#define WA_REG(name) kread64(regs + __builtin_offsetof(struct wa_regs, name))
+#else
+#define WA_REG(name) r->name
+#endif
+
+WA_INLINE int load_registers(__u64 regs, __u32 compat)
+{
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+
+	if (!s)
+		return -1;
+#ifndef WA_DIRECT
+	/* They are put where the record's data will be: the stack has no room for them. */
+	struct wa_regs *r = (struct wa_regs *)s->slack;
+
+	if (bpf_probe_read_kernel(r, sizeof(*r), (void *)regs) < 0) {
+		count(WA_N_FAULT);
+		return -1;
+	}
+#endif
+	if (compat) {
+		s->arg[0] = (__u32)WA_REG(bx);
+		s->arg[1] = (__u32)WA_REG(cx);
+		s->arg[2] = (__u32)WA_REG(dx);
+		s->arg[3] = (__u32)WA_REG(si);
+		s->arg[4] = (__u32)WA_REG(di);
+		s->arg[5] = (__u32)WA_REG(bp);
+	} else {
+		s->arg[0] = WA_REG(di);
+		s->arg[1] = WA_REG(si);
+		s->arg[2] = WA_REG(dx);
+		s->arg[3] = WA_REG(r10);
+		s->arg[4] = WA_REG(r8);
+		s->arg[5] = WA_REG(r9);
+	}
+	return 0;
+}
+
 /*
  * sys_exit(regs, ret): every system call of every process, 32-bit ones included (Linux 4.17
  * for raw tracepoints). So the first lines decide what it costs the rest of the machine.
@@ -438,7 +478,6 @@ WA_RAW_TP(sys_exit)
 	struct wa_scratch *s;
 	struct wa_config *c;
 	struct wa_table *t;
-	struct wa_regs *r;
 	__u32 nr, slot, op, compat;
 
 	if (!task) {
@@ -478,27 +517,8 @@ WA_RAW_TP(sys_exit)
 	op = t->spec[WA_ROW(slot)].op;
 	if (op == WA_OP_NONE)
 		return 0;
-	/* The registers are put where the record's data will be, and taken up from there. */
-	r = (struct wa_regs *)s->slack;
-	if (bpf_probe_read_kernel(r, sizeof(*r), (void *)regs) < 0) {
-		count(WA_N_FAULT);
+	if (load_registers(regs, compat))
 		return 0;
-	}
-	if (compat) {
-		s->arg[0] = (__u32)r->bx;
-		s->arg[1] = (__u32)r->cx;
-		s->arg[2] = (__u32)r->dx;
-		s->arg[3] = (__u32)r->si;
-		s->arg[4] = (__u32)r->di;
-		s->arg[5] = (__u32)r->bp;
-	} else {
-		s->arg[0] = r->di;
-		s->arg[1] = r->si;
-		s->arg[2] = r->dx;
-		s->arg[3] = r->r10;
-		s->arg[4] = r->r8;
-		s->arg[5] = r->r9;
-	}
 	head_fill(&s->event.head, WA_EVENT, task->pid);
 	if (compat)
 		s->event.head.flags = WA_H_COMPAT;

@@ -13,6 +13,37 @@
 
 #define WA_WALK_END 1
 
+#ifdef WA_DIRECT
+#define WA_SHORT 32 /* bytes that a name and its zero byte may have to be copied word by word */
+
+/*
+ * Copy a short name to off; returns its length with the zero byte, 0 if it must be copied the
+ * slow way. The entry's own sequence number tells that nothing was renamed meanwhile: name and
+ * length belong together then.
+ */
+WA_INLINE long copy_short(struct wa_scratch *s, __u32 off, __u64 dentry)
+{
+	__u32 sequence = KREAD32(dentry, d_seq, dentry);
+	__u32 length = kread32(dentry + WA_OFFSET(dentry, d_name) + WA_OFFSET(qstr, len));
+	__u64 name = kread64(dentry + WA_OFFSET(dentry, d_name) + WA_OFFSET(qstr, name));
+
+	if (length >= WA_SHORT || sequence & 1)
+		return 0;
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < WA_SHORT; i += 8)
+		*(__u64 *)&s->head[off + i] = kread64(name + i);
+	if (KREAD32(dentry, d_seq, dentry) != sequence)
+		return 0;
+	s->head[off + length] = 0;
+	return length + 1;
+}
+#else
+WA_INLINE long copy_short(struct wa_scratch *s, __u32 off, __u64 dentry)
+{
+	return 0;
+}
+#endif
+
 /* One step: a component, or the crossing into the parent mount. */
 WA_INLINE void walk_step(struct wa_walk *w, struct wa_scratch *s)
 {
@@ -50,9 +81,11 @@ WA_INLINE void walk_step(struct wa_walk *w, struct wa_scratch *s)
 		return;
 	}
 	off &= WA_MASK;
-	n = bpf_probe_read_kernel_str(&s->head[off], WA_COMPONENT,
-				      (void *)kread64(dentry + WA_OFFSET(dentry, d_name) +
-						      WA_OFFSET(qstr, name)));
+	n = copy_short(s, off, dentry);
+	if (!n)
+		n = bpf_probe_read_kernel_str(&s->head[off], WA_COMPONENT,
+					      (void *)kread64(dentry + WA_OFFSET(dentry, d_name) +
+							      WA_OFFSET(qstr, name)));
 	if (n <= 0) {
 		count(WA_N_FAULT);
 		w->flags |= WA_F_FAULT;
@@ -66,16 +99,19 @@ WA_INLINE void walk_step(struct wa_walk *w, struct wa_scratch *s)
 WA_FUNC int walk_chunk(__u32 slot)
 {
 	struct wa_scratch *s = scratch_of(slot);
+	struct wa_walk w;
 
 	if (!s)
 		return 0;
+	w = s->walk; /* in registers: for all the compiler knows, the names are written over it */
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < WA_CHUNK; i++) {
-		if (s->walk.done)
+		if (w.done)
 			break;
-		walk_step(&s->walk, s);
+		walk_step(&w, s);
 	}
-	return s->walk.done;
+	s->walk = w;
+	return w.done;
 }
 
 /* Write the path of a directory entry at walk.off; the walk must have been set up. */

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -38,6 +39,9 @@ _ZERO = struct.pack("=I", 0)
 
 _TICK_S = 0.01
 """How often the buffer is emptied at least."""
+_SWITCH_S = 0.0002
+"""How long the thread that empties the buffer may have to wait for the one that decodes
+(sys.setswitchinterval)."""
 _BATCH = 512
 """How many records are resolved with knowledge of one another, and written down at once."""
 
@@ -81,6 +85,9 @@ class _Session:
         self._background = Background(self._work)
         self._dropped = 0
         self._alive: set[int] = set()
+        self._command = 0
+        self._ended_ns: int | None = None
+        """When the command's first process ended, as the kernel saw it: we come to hear of it later."""
         side.map("table").update(_ZERO, table()[0])
 
     def close(self) -> None:
@@ -90,13 +97,13 @@ class _Session:
 
     def run(self, command: Command, limits: Limits) -> Outcome:
         cookie = int.from_bytes(os.urandom(8), "little") | 1
-        ring_bytes = self._side.ring_bytes
-        self._side.map("config").update(
-            _ZERO, CONFIG.pack(cookie, 0, 0, 0, 1, 0, 0, ring_bytes // 4, ring_bytes, 0)
-        )
         libc = ctypes.CDLL(None, use_errno=True)
         announcement = (ctypes.c_int(_ANNOUNCE), *(ctypes.c_ulong(value) for value in (cookie, 0, 0, 0)))
         child = spawn(command, announce=lambda: libc.prctl(*announcement))
+        ring_bytes = self._side.ring_bytes
+        self._side.map("config").update(
+            _ZERO, CONFIG.pack(cookie, 0, 0, 0, 1, 0, 0, ring_bytes // 8, ring_bytes, 0)
+        )
         try:
             started_ns = child.release()
         except BaseException:
@@ -106,6 +113,8 @@ class _Session:
         if config is None or CONFIG.unpack(config)[4]:
             raise CaptureError("the command started without being noticed by the kernel side")
         self._alive.add(child.pid)
+        self._command = child.pid
+        sys.setswitchinterval(_SWITCH_S)
         self._background.start()
         ended = supervise(child, {self._side.ring_fd: self._drain}, tick_s=_TICK_S, on_tick=self._drain)
         ended_ns = time.monotonic_ns()
@@ -118,7 +127,7 @@ class _Session:
         self._decoder.finish(left)
         self._sink(left)
         self._final_totals()
-        return self._outcome(ended, started_ns, ended_ns)
+        return self._outcome(ended, started_ns, self._ended_ns or ended_ns)
 
     def _drain(self) -> None:
         """Empty the kernel's buffer."""
@@ -138,7 +147,10 @@ class _Session:
             if kind == Kind.FORK:
                 self._alive.add(struct.unpack_from("=I", payload, 24)[0])
             elif kind == Kind.EXIT:
-                self._alive.discard(struct.unpack_from("=I", payload, 8)[0])
+                pid = struct.unpack_from("=I", payload, 8)[0]
+                self._alive.discard(pid)
+                if pid == self._command:
+                    self._ended_ns = struct.unpack_from("=Q", payload)[0]
             decode(payload, batch)
             if len(batch) >= _BATCH:
                 self._sink(batch)

@@ -39,6 +39,8 @@ _FORWARDED = (
     signal.SIGALRM,
 )
 _ERRNO = struct.Struct("=ii")
+_READY = b"r"
+"""What a child says that waits at its start line."""
 _STAGE_USER, _STAGE_EXEC, _STAGE_ENTER = 1, 2, 3
 
 
@@ -67,6 +69,8 @@ class Child:
         Raises `CommandNotFound` or `CommandNotExecutable` if it cannot be executed, and
         `CaptureError` if it could not become the wanted user.
         """
+        # Its fork is no part of the command's life. Nothing is read if it has died already.
+        os.read(self._failure, len(_READY))
         now = time.monotonic_ns()
         os.write(self._go, b"g")
         os.close(self._go)
@@ -146,6 +150,7 @@ def _child(
     try:
         if prepare is not None:
             prepare()
+        os.write(failure, _READY)
         if os.read(go, 1) != b"g":
             os._exit(125)
         if enter is not None:
