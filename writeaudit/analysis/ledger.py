@@ -1,12 +1,23 @@
 """The files that a run made: their names, what they were copied from, how much was written.
 
 It answers one question for the link rules: which files exist at the end that were filled
-by copying, and from what. It keeps a record for each file that was made and is still there.
+by copying because a link was refused, and from what. From the first refusal on it keeps a
+record for each file that was made and is still there; until then only for the latest, for
+most runs are refused nothing, and some make a million files.
 """
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import TypeVar
+
 from writeaudit.events import OK, FsEvent
+
+_Value = TypeVar("_Value")
+
+LATEST = 1 << 14
+"""How many of the latest files are remembered, at least, as long as no link was refused. A copy that
+fills a file comes after the refusal that it makes up for, yet the file may have been made before."""
 
 
 class MadeFile:
@@ -32,11 +43,16 @@ class Ledger:
     """Files made, and files read."""
 
     def __init__(self) -> None:
+        self._keeps_all = False
         self.reads: dict[bytes, None] = {}
         """Names under which a file was opened for reading only, in the order of the first time."""
         self._made: dict[bytes, MadeFile] = {}
         # Renamed directories, new name to old: files below keep the name under which they were made.
         self._moved: dict[bytes, bytes] = {}
+
+    def keep_all(self) -> None:
+        """A link was refused: what is copied from now on may be in its stead."""
+        self._keeps_all = True
 
     def made(self) -> list[MadeFile]:
         """Return the files that were made and still have a name."""
@@ -49,10 +65,14 @@ class Ledger:
         access = event.access
         if access is None or not access.writes:
             self.reads[event.path] = None
+            if len(self.reads) >= 2 * LATEST and not self._keeps_all:
+                self.reads = _latest(self.reads)
             return
         flags = event.flags
         if event.created:
             self._made[event.path] = MadeFile(event.path, event)
+            if len(self._made) >= 2 * LATEST and not self._keeps_all:
+                self._made = _latest(self._made)
         elif "trunc" in flags:
             name = self._name(event.path)
             found = self._made.get(name)
@@ -126,3 +146,8 @@ class Ledger:
                 return old + path[end:]
             end = path.rfind(b"/", 0, end)
         return path
+
+
+def _latest(entries: dict[bytes, _Value]) -> dict[bytes, _Value]:
+    """Return the last `LATEST` entries."""
+    return dict(islice(entries.items(), len(entries) - LATEST, None))

@@ -63,11 +63,13 @@ class LinkCollector:
         if event.result == OK:
             self._linked[event.source_mount, event.mount] += 1
         elif event.source is not None and event.result not in _NOT_ABOUT_LINKS:
+            self._ledger.keep_all()
             self._links.append(Refusal.of(event))
 
     def _clone(self, event: FsEvent) -> None:
         self._ledger.copied(event)
         if event.result != OK and event.result not in _NOT_ABOUT_LINKS:
+            self._ledger.keep_all()
             self._clones.append(Refusal.of(event))
 
     def findings(self) -> list[Finding]:
