@@ -7,7 +7,7 @@
  *   uring polled    taken up by a kernel thread (IORING_SETUP_SQPOLL)
  *   uring chained   several handed in at once, each after the one before it (IOSQE_IO_LINK)
  *   uring silent    without a result where there is success (IOSQE_CQE_SKIP_SUCCESS)
- *   uring fixed     on files of io_uring's own table (IOSQE_FIXED_FILE)
+ *   uring fixed     on files of io_uring's own table (IOSQE_FIXED_FILE), and out of its own buffers
  *   uring data      operations on the data and attributes of open files
  *
  * Ends with status 77 where the system has no io_uring.
@@ -201,6 +201,26 @@ static void silent(void)
 	tell("mkdir", "loud", NULL, "ok", FLAGS);
 }
 
+/* Write out of a buffer that the kernel was told of before. */
+static void buffered(void)
+{
+	static char buffer[] = "123456";
+	struct iovec known = { buffer, sizeof(buffer) };
+	struct io_uring_sqe r = request(IORING_OP_OPENAT, AT_FDCWD, "buffered", 0600);
+	int fd;
+
+	r.open_flags = O_CREAT | O_EXCL | O_WRONLY;
+	fd = run(r, 0, "openat");
+	tell("open", "buffered", NULL, "ok", "\"access\": \"w\", \"created\": true");
+	if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &known, 1))
+		exit(77);
+	r = request(IORING_OP_WRITE_FIXED, fd, buffer, 6);
+	r.buf_index = 0;
+	run(r, 0, "write of a fixed buffer");
+	tell("write", "buffered", NULL, "ok", FLAGS ", \"bytes\": 6");
+	close(fd);
+}
+
 static void fixed(void)
 {
 	int none[2] = { -1, -1 };
@@ -221,6 +241,7 @@ static void fixed(void)
 	r.flags = IOSQE_FIXED_FILE;
 	run(r, 0, "fallocate in a slot");
 	tell("fallocate", "slot", NULL, "ok", NULL);
+	buffered();
 }
 
 static void data(void)

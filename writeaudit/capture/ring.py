@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Iterator
 
 _POSITION = struct.Struct("=Q")
-_HEADER = struct.Struct("=II")
-_LENGTH = struct.Struct("=I")
 _BUSY, _DISCARD = 1 << 31, 1 << 30
+_SIZE = _DISCARD - 1
+_HEADER_BYTES = 8
 
 
 class Ring:
@@ -30,6 +30,8 @@ class Ring:
         self._size = size
         self._consumer = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._data = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        # The headers: each begins at a multiple of eight bytes with 32 bits of length and flags.
+        self._words = memoryview(self._data)[page:].cast("I")
         self._start = page
         self._position = 0
 
@@ -40,23 +42,24 @@ class Ring:
         if produced == position:
             return b""
         # A record that is still being written ends the run; everything before it is whole.
-        data, start, mask = self._data, self._start, self._size - 1
+        words, mask = self._words, self._size - 1
         end = position
         while end < produced:
-            length = _LENGTH.unpack_from(data, start + (end & mask))[0]
-            if length & _BUSY:
+            length = words[(end & mask) >> 2]
+            if length >= _BUSY:
                 break
-            end += ((length & ~_DISCARD) + 15) & ~7
+            end += ((length & _SIZE) + 15) & -8
         if end == position:
             return b""
-        offset = start + (position & mask)
-        chunk = data[offset : offset + end - position]
+        offset = self._start + (position & mask)
+        chunk = self._data[offset : offset + end - position]
         self._position = end
         _POSITION.pack_into(self._consumer, 0, end)
         return chunk
 
     def close(self) -> None:
         """Unmap the buffer."""
+        self._words.release()
         self._data.close()
         self._consumer.close()
 
@@ -64,12 +67,13 @@ class Ring:
 def records(chunk: bytes) -> Iterator[bytes]:
     """Yield the payloads of raw records as `Ring.take` returns them."""
     position, end = 0, len(chunk)
+    words = memoryview(chunk).cast("I")
     while position < end:
-        length = _LENGTH.unpack_from(chunk, position)[0]
-        size = length & ~_DISCARD
-        if not length & _DISCARD:
-            yield chunk[position + 8 : position + 8 + size]
-        position += (size + 15) & ~7
+        length = words[position >> 2]
+        size = length & _SIZE
+        if length < _DISCARD:
+            yield chunk[position + _HEADER_BYTES : position + _HEADER_BYTES + size]
+        position += (size + 15) & -8
 
 
 class Backlog:
