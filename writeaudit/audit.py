@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from writeaudit.events import FsEvent
 
@@ -50,8 +51,7 @@ class RunInfo:
     """Settings of the machine that explain a refusal, such as ``fs.protected_hardlinks``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """One mount, as `/proc/PID/mountinfo` (proc_pid_mountinfo(5)) describes it."""
 
     id: int
@@ -70,8 +70,7 @@ class Mount:
     """Whether it is in writeaudit's own mount namespace."""
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """One process of the audited tree, between two execs of it."""
 
     pid: int
@@ -131,8 +130,7 @@ class Completeness:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(NamedTuple):
     """A recording, read. ``events`` can be iterated over more than once, in order of seq."""
 
     run: RunInfo

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import itertools
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from writeaudit.errors import WriteauditError
+
+TYPE_CHECKING = False  # instead of `typing`, which nobody should wait for here
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _LATER = ("-h", "--help", "--buffer", "--probes")
 """Options of `run` that may mean that other programs, or none, are to be loaded."""
@@ -25,6 +29,9 @@ _UNWRITTEN = 125
 
 def main() -> NoReturn:
     """Run the command line; the exit statuses are those of docs/cli.md."""
+    # Nothing here makes cycles that matter, and every module and every event makes objects:
+    # looking for cycles among them would take a quarter of the time.
+    gc.disable()
     _open_missing_streams()
     _begin(sys.argv[1:])
     import click  # noqa: PLC0415 - start-up: while the kernel is busy

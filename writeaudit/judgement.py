@@ -22,8 +22,7 @@ class ZoneAccess(enum.StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Zone:
+class Zone(NamedTuple):
     """A named part of the file system and what may be done there."""
 
     name: str
@@ -33,8 +32,7 @@ class Zone:
     the wildcards ``*`` ``?`` ``[…]`` (within one component) and ``**`` (any number of them)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """Zones with a name. The longest matching pattern wins."""
 
     name: str

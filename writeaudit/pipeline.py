@@ -10,9 +10,8 @@ import pwd
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import assert_never
+from dataclasses import replace
+from typing import NamedTuple, assert_never
 
 from writeaudit import __version__
 from writeaudit.analysis import analyze
@@ -32,11 +31,11 @@ from writeaudit.capture.interface import (
 )
 from writeaudit.capture.select import capture_with
 from writeaudit.errors import OutputError, RecordingError, WriteauditError
-from writeaudit.events import FsEvent, Op, RawEvent, WriteTotal
+from writeaudit.events import Certainty, FsEvent, Op, RawEvent, WriteTotal
 from writeaudit.judgement import Finding, Policy
 from writeaudit.policy import Classifier, FileCollector, discover, from_json, load, overlay, to_json
 from writeaudit.recording import Recording, RecordingWriter
-from writeaudit.report.view import Report, build
+from writeaudit.report.view import Report, Tally, build
 from writeaudit.resolve.processes import ProcessBook
 from writeaudit.resolve.resolver import Resolver
 
@@ -49,17 +48,21 @@ _PLACES = re.compile(
 _SETTINGS = ("fs/protected_hardlinks", "fs/protected_symlinks")
 _COMMIT_S = 1.0
 _COMMIT_EVENTS = 4096
+_KEPT_EVENTS = 1 << 16
+"""How many events a run may have that are judged from memory (30 MB at most); those of a longer
+one are read back from the recording."""
 _NAMES_NOTHING = frozenset({"ENAMETOOLONG", "EFAULT", "EBADF"})
 """The kernel itself could not make anything of the path: nothing is missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """What a run came to. ``error`` is what kept the recording from being whole, if anything."""
 
     path: str
     outcome: Outcome
     error: WriteauditError | None = None
+    events: Sequence[FsEvent] | None = None
+    """What the recording holds, where it was few enough to be kept."""
 
 
 class _Recorder:
@@ -72,6 +75,7 @@ class _Recorder:
         self.processes = ProcessBook()
         self.failure: OutputError | None = None
         self.truncated = 0
+        self.kept: list[FsEvent] | None = []
         self._started_ns: int | None = None
         self._writes: dict[int, int] = {}
         self._events = 0
@@ -107,7 +111,9 @@ class _Recorder:
                 case _:
                     self._note(record)
         self._events += len(events)
-        self._write(events, totals)
+        doubtful, unidentified = self.resolver.doubtful(), self.resolver.unidentified()
+        self._write(events, totals, doubtful, unidentified)
+        self._keep(events, totals, doubtful, unidentified)
         self._progress(self._events, self._changes)
 
     def _note(self, record: ProcessStart | ProcessExec | ProcessExit | MountsChanged | MountSeen) -> None:
@@ -128,14 +134,20 @@ class _Recorder:
     def _since(self, time_ns: int) -> int:
         return max(time_ns - (self._started_ns or time_ns), 0)
 
-    def _write(self, events: Sequence[FsEvent], totals: Sequence[tuple[int, int, int]]) -> None:
+    def _write(
+        self,
+        events: Sequence[FsEvent],
+        totals: Sequence[tuple[int, int, int]],
+        doubtful: Sequence[int],
+        unidentified: Sequence[int],
+    ) -> None:
         if self.failure is not None:
             return
         try:
             self._writer.events(events)
             self._writer.totals(totals)
-            self._writer.doubtful(self.resolver.doubtful())
-            self._writer.unidentified(self.resolver.unidentified())
+            self._writer.doubtful(doubtful)
+            self._writer.unidentified(unidentified)
             self._uncommitted += len(events)
             now = time.monotonic()
             if now >= self._next_commit or self._uncommitted >= _COMMIT_EVENTS:
@@ -144,6 +156,28 @@ class _Recorder:
                 self._uncommitted = 0
         except OutputError as error:
             self.failure = error
+
+    def _keep(
+        self,
+        events: Sequence[FsEvent],
+        totals: Sequence[tuple[int, int, int]],
+        doubtful: Sequence[int],
+        unidentified: Sequence[int],
+    ) -> None:
+        """Do to the kept events what `_write` does to the recording."""
+        kept = self.kept
+        if kept is None:
+            return
+        kept.extend(events)
+        if len(kept) > _KEPT_EVENTS:
+            self.kept = None
+            return
+        for size, calls, seq in totals:
+            kept[seq - 1] = kept[seq - 1]._replace(bytes=size, calls=calls)
+        for seq in doubtful:
+            kept[seq - 1] = kept[seq - 1]._replace(certainty=Certainty.LEXICAL)
+        for seq in unidentified:
+            kept[seq - 1] = kept[seq - 1]._replace(ino=None, source_ino=None, source_dev=None, fmt=None)
 
 
 def record(
@@ -199,7 +233,7 @@ def record(
         failure = failure or error
     finally:
         recorder.resolver.close()
-    return Recorded(path, outcome, failure)
+    return Recorded(path, outcome, failure, recorder.kept)
 
 
 def _completeness(outcome: Outcome, recorder: _Recorder) -> Completeness:
@@ -248,7 +282,8 @@ def _settings() -> dict[str, str]:
     found: dict[str, str] = {}
     for name in _SETTINGS:
         try:
-            found[name.replace("/", ".")] = Path("/proc/sys", name).read_text().strip()
+            with open(f"/proc/sys/{name}", encoding="ascii") as setting:
+                found[name.replace("/", ".")] = setting.read().strip()
         except OSError:
             continue
     return found
@@ -261,8 +296,7 @@ def _user_name(uid: int) -> str:
         return str(uid)
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(NamedTuple):
     """A recording, judged."""
 
     report: Report
@@ -301,13 +335,16 @@ def examine(
     policy_file: str | None = None,
     profile: str | None = None,
     zones: Sequence[str] = (),
+    events: Sequence[FsEvent] | None = None,
 ) -> Examined:
     """Judge a recording: by the policy that it was made under, or by another one.
 
-    The returned report reads events from ``recording``, which must stay open. Raises
-    `RecordingError`, `PolicyError`, `UsageError`.
+    ``events``: those that it holds, if they are at hand. Otherwise the returned report reads them
+    from ``recording``, which must stay open. Raises `RecordingError`, `PolicyError`, `UsageError`.
     """
     audit = recording.audit()
+    if events is not None:
+        audit = audit._replace(events=events)
     kept = recording.meta("policy")
     if policy_file is not None or profile is not None or kept is None:
         run = audit.run
@@ -321,9 +358,9 @@ def examine(
             raise RecordingError(f"{recording.path} is damaged: it does not say its policy") from error
         policy = overlay(policy, zones, audit.run.env, audit.run.cwd, audit.run.env.get("HOME", "/"))
     classifier = Classifier(policy)
-    files = FileCollector(classifier)
-    findings = analyze(audit, policy, classifier.judge, (files,))
-    report = build(audit, policy, findings, files.result(), classifier.judge, fail_on=fail_on_words)
+    files, tally = FileCollector(classifier), Tally()
+    findings = analyze(audit, policy, classifier.judge, (files, tally))
+    report = build(audit, policy, findings, files.result(), tally, fail_on=fail_on_words)
     return Examined(report, failing(findings, fail_on))
 
 

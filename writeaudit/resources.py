@@ -7,13 +7,17 @@ In a checkout these files stand beside the package (``reports/templates``, ``pro
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from writeaudit.errors import WriteauditError
 
-_PACKAGE = Path(__file__).resolve().parent
-_INSTALLED = _PACKAGE / "_resources"
-_CHECKOUT = _PACKAGE.parent
+TYPE_CHECKING = False  # as in cli.py, and no pathlib: this comes before the programs are loaded
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PACKAGE = os.path.dirname(os.path.realpath(__file__))
+_INSTALLED = os.path.join(_PACKAGE, "_resources")
+_CHECKOUT = os.path.dirname(_PACKAGE)
 _OBJECTS = ("writeaudit.direct.bpf.o", "writeaudit.bpf.o")
 """For kernels that let programs read by plain loads (6.2), and for all (5.8)."""
 
@@ -24,16 +28,16 @@ class ResourceMissing(WriteauditError):
 
 def templates() -> Path:
     """Return the directory of the report templates. Raises `ResourceMissing`."""
-    return _find("report templates", "templates", "reports/templates")
+    return _directory("report templates", "templates", "reports/templates")
 
 
 def probe_sources() -> Path:
     """Return the directory of the probes' C sources. Raises `ResourceMissing`."""
-    return _find("probe sources", "probes", "probes")
+    return _directory("probe sources", "probes", "probes")
 
 
-def probe_objects() -> tuple[Path, ...]:
-    """Return the compiled CO-RE objects, the one to try first first. Raises `ResourceMissing`."""
+def probe_objects() -> tuple[str, ...]:
+    """Return the compiled CO-RE objects' paths, the one to try first first. Raises `ResourceMissing`."""
     return tuple(
         _find("compiled probes", name, f"build/{name}", "in a checkout: make probes") for name in _OBJECTS
     )
@@ -41,12 +45,18 @@ def probe_objects() -> tuple[Path, ...]:
 
 def rule_pages() -> Path:
     """Return the directory that holds one Markdown page a rule. Raises `ResourceMissing`."""
-    return _find("rule pages", "rules", "docs/rules")
+    return _directory("rule pages", "rules", "docs/rules")
 
 
-def _find(what: str, installed: str, checkout: str, hint: str = "install writeaudit again") -> Path:
-    candidates = (_INSTALLED / installed, _CHECKOUT / checkout)
+def _directory(what: str, installed: str, checkout: str) -> Path:
+    from pathlib import Path  # noqa: PLC0415 - start-up
+
+    return Path(_find(what, installed, checkout))
+
+
+def _find(what: str, installed: str, checkout: str, hint: str = "install writeaudit again") -> str:
+    candidates = (os.path.join(_INSTALLED, installed), os.path.join(_CHECKOUT, checkout))
     for candidate in candidates:
-        if candidate.exists():
+        if os.path.exists(candidate):
             return candidate
     raise ResourceMissing(f"{what} not found: neither {candidates[0]} nor {candidates[1]} exists", hint=hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from writeaudit.errors import UsageError
 from writeaudit.judgement import Severity
@@ -10,8 +10,7 @@ from writeaudit.resources import rule_pages
 from writeaudit.text import nearest
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One thing that writeaudit looks for. The ids are stable."""
 
     id: str

@@ -13,6 +13,7 @@ import sys
 from writeaudit import pipeline
 from writeaudit.capture.interface import Command, Limits
 from writeaudit.errors import WriteauditError
+from writeaudit.recording import Recording
 
 
 def main() -> int:
@@ -27,6 +28,10 @@ def main() -> int:
     if done.error is not None:
         sys.stderr.write(f"recorder: {done.error}\n")
         return 125
+    with Recording(recording) as opened:
+        if done.events is not None and done.events != list(opened.audit().events):
+            sys.stderr.write("recorder: a run is judged by other events than its recording holds\n")
+            return 125
     outcome = done.outcome
     return 128 + outcome.signal if outcome.signal is not None else outcome.exit_status or 0
 

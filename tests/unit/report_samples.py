@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from writeaudit.audit import Audit, BackendInfo, BlindSpot, Completeness, Mount, Process, RunInfo
 from writeaudit.events import Access, FsEvent, Op
@@ -113,7 +113,7 @@ def summaries(events: Sequence[FsEvent]) -> list[FileSummary]:
         if item.created:
             file.net, file.verdict = Net.CREATED, judged.verdict
         file.bytes_written += item.bytes or 0
-    return list(files.values())
+    return [file for _path, file in sorted(files.items())]
 
 
 def link_finding() -> Finding:
@@ -184,5 +184,15 @@ def report(
         ),
         "uv",
     )
-    built = view.build(audit, policy, findings, summaries(events), judge)
+    tally = view.Tally()
+    for item in events:
+        tally.feed(item, judge(item))
+    built = view.build(audit, policy, findings, summaries(events), tally)
     return dataclasses.replace(built, tool_version="0.0.0")
+
+
+def reading(built: Report, events: Iterable[FsEvent]) -> Report:
+    """Return the report with another way to come by the same events."""
+    old = built.audit
+    audit = Audit(old.run, old.completeness, old.mounts, old.processes, events, old.event_count)
+    return dataclasses.replace(built, audit=audit)

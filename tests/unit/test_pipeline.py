@@ -23,9 +23,10 @@ from writeaudit.capture.interface import (
     Sink,
 )
 from writeaudit.errors import BackendUnavailable, CaptureError, OutputError, WriteauditError
-from writeaudit.events import OK, Access, Op, Operand, RawEvent, WriteTotal
+from writeaudit.events import OK, Access, Certainty, Op, Operand, RawEvent, WriteTotal
 from writeaudit.judgement import Policy, Verdict, Zone, ZoneAccess
 from writeaudit.recording import Recording, RecordingWriter
+from writeaudit.resolve.resolver import Resolver
 
 START = 5_000_000
 
@@ -88,9 +89,8 @@ def _record(
 def _examined(path: Path) -> tuple[pipeline.Examined, list[tuple[int, Op, Verdict]]]:
     with Recording(str(path)) as recording:
         examined = pipeline.examine(recording, fail_on=parse_fail_on(()))
-        audit = examined.report.audit
-        judged = [(event.seq, event.op, examined.report.judge(event).verdict) for event in audit.events]
-        return examined, judged
+        events = examined.report.judged_events()
+        return examined, [(event.seq, event.op, judged.verdict) for event, judged in events]
 
 
 def test_run_is_recorded_and_judged(
@@ -124,6 +124,47 @@ def test_run_is_recorded_and_judged(
         audit = recording.audit()
         assert [(event.bytes, event.calls) for event in audit.events if event.op is Op.WRITE] == [(4096, 3)]
         assert [(p.pid, p.exit_status) for p in audit.processes] == [(10, 0), (11, 0)]
+
+
+def test_kept_events_are_those_of_the_recording(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    names = [os.fsencode(tmp_path / "open" / name) for name in ("a", "b\n", "c,\xff")]
+    odd = RawEvent(
+        START + 9, 10, 11, Op.SYMLINK, "EEXIST", Operand(names[2], None, mount=1), target_text=b"/to//here",
+        flags=("creat", "excl"), mode=0o755, xattr=b"user.a,b",
+    )  # fmt: skip
+    huge = RawEvent(START + 10, 10, 10, Op.CHMOD, OK, Operand(names[0], None, dev=1, ino=2**64 - 1), mode=0)
+    fake = FakeBackend(
+        [
+            [_write(1, names[0]), _write(2, names[0], op=Op.WRITE, key=7), _write(3, names[1]), odd, huge],
+            [WriteTotal(7, 4096, 3)],
+        ]
+    )
+    # The resolver takes back what it said of events that are written down already.
+    later = {"doubtful": [[], [1]], "unidentified": [[], [3]]}
+    for name, answers in later.items():
+        waiting = iter(answers)
+        monkeypatch.setattr(Resolver, name, lambda _self, waiting=waiting: next(waiting, []))
+    recorded = _record(monkeypatch, tmp_path / "r.wa", policy, fake)
+    with Recording(str(tmp_path / "r.wa")) as recording:
+        read = list(recording.audit().events)
+    assert [type(event) for event in read] == [type(event) for event in recorded.events or ()]
+    assert recorded.events == read
+    assert read[0].certainty is Certainty.LEXICAL
+    assert [event.ino for event in read] == [1, 2, None, None, 2**64 - 1]
+    assert read[1].bytes == 4096
+
+
+def test_a_long_run_is_judged_from_the_recording(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    monkeypatch.setattr(pipeline, "_KEPT_EVENTS", 2)
+    name = os.fsencode(tmp_path / "open" / "a")
+    batches = [[_write(number, name)] for number in range(4)]
+    recorded = _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend(batches))
+    assert recorded.events is None
+    assert len(_examined(tmp_path / "r.wa")[1]) == 4
 
 
 def test_gaps_make_it_incomplete(

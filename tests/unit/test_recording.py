@@ -328,9 +328,9 @@ def test_file_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_runs_directory_follows_the_specification() -> None:
-    assert runs_directory("/h", {}) == Path("/h/.local/state/writeaudit/runs")
-    assert runs_directory("/h", {"XDG_STATE_HOME": "/s"}) == Path("/s/writeaudit/runs")
-    assert runs_directory("/h", {"XDG_STATE_HOME": "relative"}) == Path("/h/.local/state/writeaudit/runs")
+    assert runs_directory("/h", {}) == "/h/.local/state/writeaudit/runs"
+    assert runs_directory("/h", {"XDG_STATE_HOME": "/s"}) == "/s/writeaudit/runs"
+    assert runs_directory("/h", {"XDG_STATE_HOME": "relative"}) == "/h/.local/state/writeaudit/runs"
 
 
 def test_last_is_the_newest_by_name(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
-"""The HTML report in a real browser: its script runs, and hostile names stay text."""
+"""The HTML report in a real browser: its script runs, people can search, and hostile names stay text."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html as escapes
+import json
 import re
 import shutil
 import subprocess
@@ -13,7 +16,9 @@ import pytest
 
 from tests.unit import report_samples as samples
 from writeaudit.events import FsEvent, Op
+from writeaudit.judgement import FileSummary, Verdict
 from writeaudit.report import html
+from writeaudit.report.htmldata import ranked
 from writeaudit.text import show
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -95,3 +100,175 @@ def test_without_scripts_the_verdict_and_the_findings_are_there(dom: Dom) -> Non
     found = _text(dom(still))
     assert "WA101" in found
     assert "JavaScript" in _text("".join(re.findall(r"<noscript>.*?</noscript>", page, re.DOTALL)))
+
+
+# -- what people do on the page ---------------------------------------------------------------
+
+_MANY = [
+    *samples.install_events(3, 40),
+    *samples.hostile_events(1000),
+    samples.event(2000, Op.MKDIR, b"/srv/ReadMe"),
+]
+"""Paths in two zones and outside of them, on three pages."""
+
+
+def _listed(events: Sequence[FsEvent] = _MANY) -> list[FileSummary]:
+    """The paths in the order in which the page lists them at first."""
+    return list(ranked(samples.report(events)))
+
+
+def _named(files: Sequence[FileSummary]) -> list[str]:
+    return [show(file.path) for file in files]
+
+
+def _acting(page: str, *steps: str, admitted: bool = True) -> str:
+    """Return the page with a script that takes these steps, one after another, as its reader would.
+
+    The page's policy admits that script by its hash, if ``admitted``.
+    """
+    script = "".join(f"{step}; await new Promise((done) => setTimeout(done, 250));" for step in steps)
+    script = f"(async () => {{ const $ = (id) => document.getElementById(id); {script} }})();"
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    if admitted:
+        assert page.count("script-src ") == 1
+        page = page.replace("script-src ", f"script-src 'sha256-{digest}' ")
+    assert page.count("</body>") == 1
+    return page.replace("</body>", f"<script>{script}</script></body>")
+
+
+def _search(words: str) -> str:
+    text = json.dumps(words).replace("<", "\\u003c")
+    return f"$('q').value = {text}; $('q').dispatchEvent(new Event('input', {{bubbles: true}}))"
+
+
+def _choose(what: str, label: str) -> str:
+    return (
+        f"{{ const list = $('f-{what}'); "
+        f"list.value = [...list.options].find((option) => option.text === {json.dumps(label)}).value; "
+        "list.dispatchEvent(new Event('change', {bubbles: true})); }"
+    )
+
+
+def _press(within: str, label: str) -> str:
+    return (
+        f"[...document.querySelectorAll({json.dumps(within + ' button')})]"
+        f".find((button) => button.textContent === {json.dumps(label)}).click()"
+    )
+
+
+def _paths(found: str) -> list[str]:
+    """Return the paths that the table shows."""
+    buttons = [re.search(r"<button\b.*?</button>", row, re.DOTALL) for row in _rows(found)]
+    return [_text(button[0]) for button in buttons if button is not None]
+
+
+def _status(found: str) -> str:
+    line = re.search(r'<p id="found"[^>]*>(.*?)</p>', found, re.DOTALL)
+    assert line is not None
+    return _text(line[1])
+
+
+def test_only_admitted_scripts_run(dom: Dom) -> None:
+    mark = "document.body.dataset.ran = 'yes'"
+    assert 'data-ran="yes"' in dom(_acting(_page(), mark))
+    assert 'data-ran="yes"' not in dom(_acting(_page(), mark, admitted=False))
+
+
+def test_search_shows_the_paths_that_hold_all_words(dom: Dom) -> None:
+    found = dom(_acting(_page(_MANY), _search("  /P1/ F3  VENV")))
+    expected = [path for path in _named(_listed()) if "/p1/" in path and "f3" in path and ".venv" in path]
+    assert len(expected) == 11
+    assert _paths(found) == expected
+    assert _status(found) == f"11 of {len(_listed())} paths"
+
+
+@pytest.mark.parametrize("words", ["<script>alert", "\\xe2\\x80\\xae", "{{ 7*7 }}", "rEADmE"])
+def test_search_finds_names_as_they_are_shown(dom: Dom, words: str) -> None:
+    found = dom(_acting(_page(_MANY), _search(words)))
+    wanted = words.lower().split()
+    expected = [path for path in _named(_listed()) if all(word in path.lower() for word in wanted)]
+    assert len(expected) == 1
+    assert _paths(found) == expected
+
+
+def test_search_for_what_is_not_there_says_so(dom: Dom) -> None:
+    found = dom(_acting(_page(_MANY), _search("no.such.name")))
+    assert _rows(found) == []
+    assert _status(found) == "No path matches."
+
+
+def test_search_taken_back_shows_all(dom: Dom) -> None:
+    found = dom(_acting(_page(_MANY), _search("no.such.name"), _search("")))
+    assert _paths(found) == _named(_listed())[:100]
+
+
+@pytest.mark.parametrize(("label", "zone"), [("cache", "cache"), ("outside every zone", None)])
+def test_filter_by_zone(dom: Dom, label: str, zone: str | None) -> None:
+    found = dom(_acting(_page(_MANY), _choose("zone", label)))
+    expected = [file for file in _listed() if file.zone == zone]
+    assert 0 < len(expected) < len(_listed())
+    assert _paths(found) == _named(expected)[:100]
+    assert _status(found).startswith(f"{len(expected)} of {len(_listed())} paths")
+
+
+@pytest.mark.parametrize("verdict", [Verdict.VIOLATION, Verdict.ALLOWED])
+def test_filter_by_verdict(dom: Dom, verdict: Verdict) -> None:
+    found = dom(_acting(_page(_MANY), _choose("verdict", verdict)))
+    expected = [file for file in _listed() if file.verdict is verdict]
+    assert 0 < len(expected) < len(_listed())
+    assert _paths(found) == _named(expected)[:100]
+    assert all(f'class="v {verdict}"' in row for row in _rows(found))
+
+
+def test_filters_and_search_narrow_together_and_reset_undoes_them(dom: Dom) -> None:
+    steps = [_choose("zone", "venv"), _choose("op", "link"), _search("p2")]
+    expected = [file for file in _listed() if file.zone == "venv" and "link" in file.ops]
+    narrowed = dom(_acting(_page(_MANY), *steps))
+    assert len(expected) == 3
+    assert _paths(narrowed) == [path for path in _named(expected) if "p2" in path]
+    assert _paths(dom(_acting(_page(_MANY), *steps, _press("#filters", "Reset")))) == _named(_listed())[:100]
+
+
+def test_link_of_a_zone_narrows_to_it(dom: Dom) -> None:
+    click = "document.querySelector('a[data-zone=\"cache\"]').click()"
+    found = dom(_acting(_page(_MANY), _search("no.such.name"), click))
+    assert _paths(found) == _named([file for file in _listed() if file.zone == "cache"])[:100]
+
+
+@pytest.mark.parametrize(
+    ("presses", "page"),
+    [((), 1), (("Next",), 2), (("Last",), 3), (("Last", "Previous"), 2), (("Last", "First"), 1)],
+    ids=lambda value: "-".join(value) or "none" if isinstance(value, tuple) else str(value),
+)  # fmt: skip
+def test_pages_follow_one_another(dom: Dom, presses: tuple[str, ...], page: int) -> None:
+    found = dom(_acting(_page(_MANY), *(_press("#pager", label) for label in presses)))
+    paths, first = _named(_listed()), (page - 1) * 100
+    assert 200 < len(paths) < 300
+    assert _paths(found) == paths[first : first + 100]
+    shown = f"{first + 1} to {min(first + 100, len(paths))} shown"
+    assert _status(found) == f"{len(paths)} paths, {shown}"
+    assert f"Page {page} of 3" in found
+    disabled = re.findall(r'<button type="button" disabled="">(\w+)</button>', found)
+    assert disabled == {1: ["First", "Previous"], 2: [], 3: ["Next", "Last"]}[page]
+
+
+def test_search_goes_back_to_the_first_page(dom: Dom) -> None:
+    found = dom(_acting(_page(_MANY), _press("#pager", "Last"), _search("venv")))
+    expected = [path for path in _named(_listed()) if ".venv" in path]
+    assert len(expected) > 100
+    assert _paths(found) == expected[:100]
+
+
+def test_one_page_has_no_pager(dom: Dom) -> None:
+    pager = re.compile(r'<nav id="pager"[^>]*>')
+    for events, hidden in ((_MANY, False), (samples.install_events(1, 3), True)):
+        tag = pager.search(dom(_page(events)))
+        assert tag is not None
+        assert ("hidden" in tag[0]) is hidden
+
+
+def test_columns_sort_both_ways_and_back(dom: Dom) -> None:
+    paths = sorted(_named(_listed()))
+    for presses, expected in ((1, paths), (2, paths[::-1]), (3, _named(_listed()))):
+        found = dom(_acting(_page(_MANY), *[_press("#files", "Path")] * presses))
+        assert _paths(found) == expected[:100]

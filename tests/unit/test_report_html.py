@@ -1,21 +1,25 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
+import tracemalloc
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, overload
 
 import pytest
 
 from tests.unit import report_samples as samples
 from writeaudit.audit import Process
-from writeaudit.judgement import Finding, Severity
+from writeaudit.events import Access, Certainty, FsEvent, Op
+from writeaudit.judgement import FileSummary, Finding, Net, Severity, Verdict
 from writeaudit.report import html
-from writeaudit.report.htmldata import Limits
+from writeaudit.report.htmldata import Embedded, Limits, data, ranked, shape
 from writeaudit.report.htmlpage import process_tree
-from writeaudit.report.view import Report
+from writeaudit.report.view import Report, only_looked
 from writeaudit.text import show
 
 VOID = {"meta", "input", "br", "wbr", "img", "link"}
@@ -170,6 +174,135 @@ def test_what_is_left_out_is_said_and_evidence_stays() -> None:
     few = Page(report, Limits(files=4, events=100))
     assert len(few.data["files"]) == 4
     assert f"{len(report.files) - 4} paths" in few.data["embedded"]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3, 7, 1000])
+@pytest.mark.parametrize("files", [0, 4, 1000])
+@pytest.mark.parametrize("evidence", [(), (1, 2), (2, 13, 14), (999,)], ids=str)
+def test_counts_of_what_is_left_out_add_up(limit: int, files: int, evidence: tuple[int, ...]) -> None:
+    """Reading stops early where nothing more can be listed; the counts are of all events nevertheless."""
+    events = samples.install_events()
+    finding = dataclasses.replace(samples.link_finding(), evidence=evidence)
+    report = samples.report(events, findings=[finding] if evidence else [])
+    embedded = Embedded()
+    text = "".join(data(report, embedded, Limits(files=files, events=limit)))
+    listed = {(file.path, file.mount) for file in list(ranked(report))[:files]}
+    rows: list[int] = []
+    reads = left_out = 0
+    for event, judged in report.judged_events():
+        if event.seq not in evidence and only_looked(event, judged):
+            reads += 1
+        elif (event.path, event.mount) in listed and (event.seq in evidence or len(rows) < limit):
+            rows.append(event.seq)
+        else:
+            left_out += 1
+    assert [row[0] for row in json.loads(text)["events"]] == rows
+    assert (embedded.events, embedded.events_added_up, embedded.events_left_out) == (
+        len(rows),
+        reads,
+        left_out,
+    )
+    assert embedded.files + embedded.files_left_out == len(report.files)
+
+
+class _Unread:
+    """Events that fail when they are read beyond one of them."""
+
+    def __init__(self, events: Sequence[FsEvent], last: int) -> None:
+        self.events, self.last = events, last
+
+    def __iter__(self) -> Iterator[FsEvent]:
+        for event in self.events:
+            assert event.seq <= self.last, "read in vain"
+            yield event
+
+
+def test_events_are_not_read_in_vain() -> None:
+    events = samples.install_events(20, 20)
+    for evidence, last in (((), 6), ((1, 30), 31)):
+        finding = dataclasses.replace(samples.link_finding(), evidence=evidence)
+        report = samples.report(events, findings=[finding] if evidence else [])
+        page = Page(samples.reading(report, _Unread(events, last)), Limits(events=3))
+        assert len(page.data["events"]) == 3 + (30 in evidence)
+
+
+def test_every_byte_is_escaped_as_it_must_be() -> None:
+    names = [b"/%c/%c" % (byte, byte) for byte in range(256) if byte != 0x2F]
+    names += [f"/x{character}/y{character}".encode() for character in "\x85\u00e9\u2028\u202e\U0001f600"]
+    events = [
+        samples.event(number, Op.SYMLINK, name, source=name, seen_as=name)
+        for number, name in enumerate(names, 1)
+    ]
+    page = Page(samples.report(events))
+    block = page.texts["script"][0]
+    assert all(character == "\n" or (character.isascii() and character.isprintable()) for character in block)
+    assert not set("<>&") & set(block)
+    files = page.data["files"]
+    for name, row in zip(names, page.data["events"], strict=True):
+        directory, last = files[row[3]][:2]
+        assert page.data["dirs"][directory] + last == row[7] == row[11] == show(name)
+
+
+def test_events_that_differ_in_one_field_are_told_apart() -> None:
+    base = samples.event(
+        1, Op.OPEN, samples.VENV + b"/a", access=Access.WRITE, flags=("creat",), created=True
+    )
+    variants: list[dict[str, object]] = [
+        {},
+        {"mode": 0},
+        {"mode": 0o755},
+        {"created": False},
+        {"flags": ()},
+        {"access": Access.READ_WRITE},
+        {"result": "EROFS"},
+        {"result": "EEXIST"},
+        {"certainty": Certainty.LEXICAL},
+        {"op": Op.TRUNCATE},
+        {"path": b"/etc/a"},
+    ]
+    events = [
+        base._replace(seq=seq, **fields)  # type: ignore[arg-type]  # the fields' types are FsEvent's
+        for seq, fields in enumerate((*variants, *reversed(variants)), 1)
+    ]
+    data = Page(samples.report(events)).data
+    for event, row in zip(events, data["events"], strict=True):
+        assert data["ops"][row[4]] == event.op
+        assert data["results"][row[5]] == event.result
+        assert data["verdicts"][row[6]] == samples.judge(event).verdict
+        assert data["shapes"][row[10]] == shape(event)
+
+
+class _MadeWhenAsked(Sequence[FileSummary]):
+    """Very many files, none of which exists before it is asked for."""
+
+    def __len__(self) -> int:
+        return 60_000
+
+    @overload
+    def __getitem__(self, index: int) -> FileSummary: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[FileSummary]: ...
+    def __getitem__(self, index: int | slice) -> FileSummary | Sequence[FileSummary]:
+        assert isinstance(index, int), "a slice would hold them all"
+        if index >= len(self):
+            raise IndexError
+        verdict = Verdict.VIOLATION if index % 1000 == 999 else Verdict.ALLOWED
+        return FileSummary(b"/srv/%06d" % index + b"x" * 100, 30, None, verdict, Net.CREATED, {"open": 1}, 1)
+
+
+def test_ranking_very_many_paths_keeps_none_of_them() -> None:
+    report = dataclasses.replace(samples.report([]), files=_MadeWhenAsked())
+    tracemalloc.start()
+    try:
+        text = "".join(data(report, Embedded(), Limits(files=100)))
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    found = json.loads(text)
+    names = [found["dirs"][row[0]] + found["files"][number][1] for number, row in enumerate(found["files"])]
+    assert [name[5:11] for name in names[:60]] == [f"{number:06}" for number in range(999, 60_000, 1000)]
+    assert [name[5:11] for name in names[60:]] == [f"{number:06}" for number in range(40)]
+    assert peak < 4_000_000  # 60,000 summaries would take 20 MB
 
 
 def test_worst_paths_come_first() -> None:

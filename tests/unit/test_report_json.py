@@ -13,11 +13,11 @@ import jsonschema
 import pytest
 
 from tests.unit import report_samples as samples
-from writeaudit.events import Access, FsEvent, Op
-from writeaudit.judgement import Net, Reason, Severity, Verdict, ZoneAccess
+from writeaudit.events import Access, Certainty, FsEvent, Op
+from writeaudit.judgement import FileSummary, Net, Reason, Severity, Verdict, ZoneAccess
 from writeaudit.report import jsonreport
-from writeaudit.report.view import Report
-from writeaudit.text import unshow
+from writeaudit.report.view import Report, Tally, build
+from writeaudit.text import show, unshow
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "report.json"
 
@@ -107,6 +107,105 @@ def test_unknown_is_null() -> None:
         assert parsed[name] is None, name
 
 
+_FIELDS = [
+    samples.event(1, Op.OPEN, b"/a", access=Access.WRITE, flags=("creat",), created=True, mode=0),
+    samples.event(2, Op.OPEN, b"/a", access=Access.WRITE, flags=("creat",), created=False, mode=0),
+    samples.event(3, Op.OPEN, b"/a", access=Access.WRITE, flags=("creat",), created=True, mode=None),
+    samples.event(4, Op.OPEN, b"/a", access=None, flags=(), created=True, mode=0o644),
+    samples.event(5, Op.WRITE, b"/a", bytes=0, calls=0),
+    samples.event(6, Op.WRITE, b"/a", bytes=None, calls=None),
+    samples.event(7, Op.WRITE, b"/a", bytes=7, calls=1, pid=5, tid=6),
+    samples.event(8, Op.SETXATTR, b"/a", flags=('xattr="a,\u00e9\\\\x0a',)),
+    samples.event(9, Op.COPY, b"/a", source=b"/a", source_mount=35, mount=30),
+    samples.event(10, Op.COPY, b"/a", source=b"/a", source_mount=30, mount=35),
+    samples.event(11, Op.COPY, b"/a", source=b"/b", source_dev=1, source_ino=2),
+    samples.event(12, Op.COPY, b"/b", source=b"/a", source_dev=None, source_ino=0, ino=None),
+    samples.event(13, Op.COPY, b"/b", source=None, seen_as=b"../b\n"),
+    samples.event(14, Op.RENAME, b"/b", source=b"", certainty=Certainty.LEXICAL),
+    samples.event(15, Op.RENAME, b"", source=b"/b", certainty=Certainty.KERNEL, dev=None),
+    samples.event(16, Op.RENAME, b"/b", source=b"/b", result="EROFS", mount=None),
+    samples.event(17, Op.RENAME, samples.VENV + b"/b", source=b"/b", dev=0),
+    samples.event(18, Op.UNLINK, b"/b"),
+    samples.event(19, Op.UNLINK, b"/b", mount=35),
+    samples.event(20, Op.UNLINK, b"/b", dev=1),
+    samples.event(21, Op.UNLINK, b"/b", certainty=Certainty.LEXICAL),
+    samples.event(22, Op.UNLINK, samples.VENV + b"/b"),
+]
+"""Neighbours that differ in one field or two."""
+
+
+def _as_written(event: FsEvent) -> dict[str, Any]:
+    """What the JSON report must say of an event, field by field."""
+
+    def shown(raw: bytes | None) -> str | None:
+        return None if raw is None else show(raw)
+
+    def device(dev: int | None) -> str | None:
+        return None if dev is None else f"{os.major(dev)}:{os.minor(dev)}"
+
+    judged = samples.judge(event)
+    return {
+        **{name: getattr(event, name) for name in ("seq", "time_ns", "pid", "tid", "created", "mode")},
+        **{name: getattr(event, name) for name in ("bytes", "calls", "mount", "source_mount", "ino")},
+        **{name: getattr(event, name) for name in ("source_ino", "op", "access", "result", "certainty")},
+        **{name: shown(getattr(event, name)) for name in ("path", "source", "seen_as")},
+        "flags": list(event.flags),
+        "dev": device(event.dev),
+        "source_dev": device(event.source_dev),
+        "zone": judged.zone,
+        "verdict": judged.verdict,
+        "reason": judged.reason,
+    }
+
+
+@pytest.mark.parametrize("kept", [None, 1], ids=["remembered", "forgotten at once"])
+def test_events_keep_their_fields_apart(kept: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made into text once is used for no event that differs in any of it."""
+    if kept is not None:
+        monkeypatch.setattr(jsonreport, "_KEPT_KINDS", kept)
+    events = [event._replace(seq=number) for number, event in enumerate(_FIELDS * 2 + _FIELDS[::-1], 1)]
+    assert parse(samples.report(events))["events"] == [_as_written(event) for event in events]
+
+
+@pytest.mark.parametrize("kept", [None, 1], ids=["remembered", "forgotten at once"])
+def test_files_keep_their_fields_apart(kept: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kept is not None:
+        monkeypatch.setattr(jsonreport, "_KEPT_KINDS", kept)
+    plain = FileSummary(b"/a", 30, "venv", Verdict.ALLOWED, Net.CREATED, {"open": 1, "write": 2}, 5)
+    differing: list[dict[str, Any]] = [
+        {},
+        {"path": b"/<b>\xff"},
+        {"mount": None},
+        {"mount": 35},
+        {"zone": None},
+        {"zone": 'a"b'},
+        {"verdict": Verdict.VIOLATION},
+        {"net": Net.MODIFIED},
+        {"ops": {"write": 2, "open": 1}},
+        {"ops": {"open": 2, "write": 1}},
+        {"ops": {}},
+        {"bytes_written": 0},
+    ]
+    files = [dataclasses.replace(plain, **changed) for changed in (*differing, *reversed(differing))]
+    text = "".join(jsonreport.render(dataclasses.replace(samples.report([]), files=files)))
+    parsed = json.loads(text)["files"]
+    assert parsed == [{**dataclasses.asdict(file), "path": show(file.path)} for file in files]
+    assert [list(file["ops"]) for file in parsed] == [list(file.ops) for file in files]
+
+
+def test_every_byte_and_character_is_escaped_as_it_must_be() -> None:
+    names = [b"/%c" % byte for byte in range(256) if byte != 0x2F]
+    names += [f"/x{character}".encode() for character in "\x85\u00e9\u2028\u202e\ufeff\U0001f600"]
+    events = [
+        samples.event(number, Op.RENAME, name, source=name, seen_as=name)
+        for number, name in enumerate(names, 1)
+    ]
+    text = "".join(jsonreport.render(samples.report(events)))
+    assert all(character == "\n" or character.isprintable() for character in text)
+    for name, item in zip(names, json.loads(text)["events"], strict=True):
+        assert item["path"] == item["source"] == item["seen_as"] == show(name)
+
+
 class _Endless:
     """Many events that exist one at a time only."""
 
@@ -119,9 +218,11 @@ class _Endless:
 
 
 def test_events_are_streamed() -> None:
-    report = samples.report([])
-    audit = dataclasses.replace(report.audit, events=_Endless(60_000), event_count=60_000)
-    pieces = jsonreport.render(dataclasses.replace(report, audit=audit))
+    events, tally, bare = _Endless(60_000), Tally(), samples.report([])
+    for event in events:
+        tally.feed(event, samples.judge(event))
+    report = build(samples.reading(bare, events).audit, bare.policy, (), (), tally)
+    pieces = jsonreport.render(report)
     tracemalloc.start()
     try:
         written = sum(len(piece) for piece in pieces)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -151,7 +150,7 @@ def test_id_that_the_kernel_gives_again() -> None:
 def test_options_of_mountinfo_go_before_the_few_that_the_kernel_side_knows() -> None:
     book = MountBook(OWN, _line(40, 20, "0:50", "/", "/m", "tmpfs", "rw,nosuid,relatime"))
     [mount] = book.all()
-    book.note(replace(mount, options=("rw",)))
+    book.note(mount._replace(options=("rw",)))
     assert book.all()[0].options == ("rw", "nosuid", "relatime")
 
 

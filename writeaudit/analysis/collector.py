@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from writeaudit.audit import Completeness, Mount, RunInfo
 from writeaudit.events import FsEvent, Op
@@ -18,8 +17,7 @@ MAX_EXAMPLES = 10
 """How many paths a finding's details name at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What is known of the run beside its events."""
 
     run: RunInfo

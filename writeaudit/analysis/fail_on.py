@@ -9,7 +9,7 @@ status of their own, 101, so a level never counts them; their ids do.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from writeaudit.errors import UsageError
 from writeaudit.judgement import Finding, Severity
@@ -28,8 +28,7 @@ _NEVER = frozenset({"none", "never"})
 _COMPLETENESS = "WA9"
 
 
-@dataclass(frozen=True, slots=True)
-class FailOn:
+class FailOn(NamedTuple):
     """What fails a run."""
 
     level: Severity | None = Severity.ERROR

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from writeaudit.analysis.ledger import Ledger, MadeFile
 from writeaudit.events import FsEvent
@@ -21,8 +21,7 @@ from writeaudit.events import FsEvent
 _TEMPORARY = re.compile(rb"\.tmp[A-Za-z0-9]{6}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A link or a reflink that the kernel refused."""
 
     seq: int

@@ -7,7 +7,7 @@ linked were read off real runs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from writeaudit.judgement import Policy
 
@@ -16,8 +16,7 @@ _DIST_INFO = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(NamedTuple):
     """One installer, as far as links and caches are concerned."""
 
     name: str

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import struct
-from pathlib import Path
 
 _OF_THE_C_LIBRARY = (32, 33)
-_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 _RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134}
-_IGNORE = struct.pack("=QQQQ", signal.SIG_IGN, 0, 0, 0)
-"""The kernel's struct sigaction: handler, flags, restorer, mask."""
+_IGNORE = struct.pack("=QQQQ", 1, 0, 0, 0)
+"""The kernel's struct sigaction: handler (SIG_IGN), flags, restorer, mask."""
 _SIGNAL_SET_BYTES = 8
 
 _ignored: list[int] = []
@@ -25,15 +22,18 @@ _ignored: list[int] = []
 
 def remember() -> None:
     """Note what is ignored; to be called before the first thread is started."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("SigIgn:"):
-            mask = int(line.split()[1], 16)
-            _ignored[:] = (number for number in _OF_THE_C_LIBRARY if mask >> number - 1 & 1)
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("SigIgn:"):
+                mask = int(line.split()[1], 16)
+                _ignored[:] = (number for number in _OF_THE_C_LIBRARY if mask >> number - 1 & 1)
 
 
 def restore() -> None:
     """Make this process, a child about to exec, ignore what was ignored when writeaudit started."""
-    for number in _BY_PYTHON:
+    import signal  # noqa: PLC0415 - start-up: `remember` comes before all else
+
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

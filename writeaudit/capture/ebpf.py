@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from writeaudit.capture.interface import Command, Limits, Outcome, Sink
 from writeaudit.capture.kernel import capture
 from writeaudit.capture.libbpf import Libbpf
 from writeaudit.capture.loading import CoreSide, check_platform, load, loaded_ahead, object_paths
 from writeaudit.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class EbpfBackend:
@@ -37,6 +40,7 @@ class EbpfBackend:
         ring_bytes = limits.buffer_bytes
         if self._probes is not None:
             import tempfile  # noqa: PLC0415 - start-up
+            from pathlib import Path  # noqa: PLC0415 - start-up
 
             self.check()
             with tempfile.TemporaryDirectory(prefix="writeaudit-probes-") as directory:

@@ -15,8 +15,7 @@ from writeaudit.audit import BlindSpot, Mount
 from writeaudit.events import RawEvent, WriteTotal
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """The user as whom the command runs (`--user`, or the one who called sudo)."""
 
     name: str
@@ -26,8 +25,7 @@ class Credentials:
     home: str
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """What to run. Working directory, terminal and open files are writeaudit's own."""
 
     argv: tuple[bytes, ...]
@@ -80,8 +78,7 @@ Sink = Callable[[Sequence[Record]], None]
 """Takes records in the order in which the kernel finished them. Called from one thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How much to hold and how long to wait."""
 
     buffer_bytes: int = 16 << 20

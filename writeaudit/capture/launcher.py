@@ -16,7 +16,7 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from writeaudit.capture import dispositions
 from writeaudit.capture.interface import Command, Credentials
@@ -44,8 +44,7 @@ _READY = b"r"
 _STAGE_USER, _STAGE_EXEC, _STAGE_ENTER = 1, 2, 3
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """How a child ended: one of the two is None."""
 
     status: int | None

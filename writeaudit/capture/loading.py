@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import resource
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 from writeaudit import resources
 from writeaudit.capture.libbpf import Libbpf, Map, Object
@@ -25,7 +23,7 @@ PROGRAMS = ("sys_exit", "sched_process_fork", "sched_process_exec", "sched_proce
 
 _SLOTS = 4
 """WA_SLOTS of probes/portable.h."""
-_BTF = Path("/sys/kernel/btf/vmlinux")
+_BTF = "/sys/kernel/btf/vmlinux"
 
 
 def check_platform() -> None:
@@ -36,7 +34,7 @@ def check_platform() -> None:
             f"the kernel side knows the system calls of x86-64 only, and this is {machine}",
             hint="use --backend strace",
         )
-    if not _BTF.exists():
+    if not os.path.exists(_BTF):
         raise BackendUnavailable(
             "the kernel does not describe its own types (no /sys/kernel/btf/vmlinux)",
             hint="boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (Debian 11, Ubuntu 20.10, Fedora 31 "
@@ -51,17 +49,18 @@ def check_platform() -> None:
 
 def _may_load() -> bool:
     """Whether this process has CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON (capabilities(7))."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            effective = int(line.split()[1], 16)
-            return bool(effective >> 21 & 1 or (effective >> 39 & 1 and effective >> 38 & 1))
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("CapEff:"):
+                effective = int(line.split()[1], 16)
+                return bool(effective >> 21 & 1 or (effective >> 39 & 1 and effective >> 38 & 1))
     return False
 
 
 def object_paths() -> tuple[str, ...]:
     """Return the CO-RE objects, the one to try first first. Raises `BackendUnavailable`."""
     try:
-        return tuple(os.fspath(path) for path in resources.probe_objects())
+        return resources.probe_objects()
     except resources.ResourceMissing as error:
         raise BackendUnavailable(error.message, hint=error.hint) from error
 
@@ -157,8 +156,9 @@ def uring_programs(release: str) -> tuple[str, ...]:
 
     Linux 6.3 renamed one of them; before 6.0 requests are laid out in a way we do not read.
     """
-    found = re.match(r"(\d+)\.(\d+)", release)
-    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    major, _, rest = release.partition(".")
+    minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    version = (int(major), int(minor)) if major.isdecimal() and minor else (0, 0)
     if version < (6, 0):
         return ()
     return ("io_uring_submit_req" if version >= (6, 3) else "io_uring_submit_sqe", "io_uring_complete")

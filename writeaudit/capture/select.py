@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from writeaudit.audit import BackendInfo
 from writeaudit.capture.interface import Backend, Outcome
@@ -49,8 +49,7 @@ def backends() -> tuple[Backend, ...]:
     return tuple(backend(name) for name in _BACKENDS)
 
 
-@dataclass(frozen=True, slots=True)
-class Captured:
+class Captured(NamedTuple):
     """What a capture came to, and by which backend."""
 
     outcome: Outcome

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class WireOp(enum.IntEnum):
@@ -83,8 +83,7 @@ _SPEC = struct.Struct("=12B4x")
 """struct wa_spec; `tests/unit/test_wire_layout.py` compares it with the C side."""
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(NamedTuple):
     """One operand: its kind, the argument with the directory, the argument with the path or fd."""
 
     kind: int
@@ -96,8 +95,7 @@ class Where:
 _NOWHERE = Where(Arg.NONE)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What to record of a system call."""
 
     op: WireOp

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -73,12 +72,12 @@ def write_reports(
     examined: Examined, outputs: Mapping[str, str | None], owner: tuple[int, int] | None = None
 ) -> dict[str, str]:
     """Write the reports that were asked for; return what was written where. Raises `OutputError`."""
-    from writeaudit.report.output import write_whole
-
     written: dict[str, str] = {}
     for name, path in outputs.items():
         if path is None:
             continue
+        from writeaudit.report.output import write_whole
+
         if name == "html":
             from writeaudit.report import html
 
@@ -136,7 +135,6 @@ def judged_again(
     from writeaudit.analysis.fail_on import parse_fail_on
     from writeaudit.recording import Recording
 
-    gc.disable()  # as in run.py
     failing = parse_fail_on(fail_on)
     with Recording(recording_path(name)) as opened:
         examined = pipeline.examine(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import time
-from pathlib import Path
 
 import click
 
@@ -89,9 +87,6 @@ def command(
     goes to standard error, and the exit status is the command's own unless it succeeded and
     the audit did not come out clean (100: findings, 101: incomplete).
     """
-    # Nothing here makes cycles that matter, and every event makes objects: looking for cycles
-    # among them would take a quarter of the time.
-    gc.disable()
     limits = Limits(buffer_bytes=parse_size(buffer), linger_s=linger)
     if backend in (AUTO, "ebpf") and probes is None:
         load_ahead(limits.buffer_bytes)  # the kernel is busy with it while the rest is imported
@@ -138,7 +133,9 @@ def command(
     if recorded.error is not None:
         raise recorded.error
     with Recording(path) as opened:
-        examined = pipeline.examine(opened, fail_on=failing, fail_on_words=fail_on or ("error",))
+        examined = pipeline.examine(
+            opened, fail_on=failing, fail_on_words=fail_on or ("error",), events=recorded.events
+        )
         written = write_reports(examined, {"html": html, "json": json}, owner)
         if not quiet:
             show_summary(examined, {"recording": os.path.abspath(path), **written})
@@ -169,9 +166,13 @@ def _default_recording(env: dict[str, str], owner: tuple[int, int] | None) -> st
     # Through sudo XDG_STATE_HOME is root's or nobody's: the invoking user's default holds.
     places = {} if owner is not None else env
     directory = runs_directory(env.get("HOME", "/"), places)
-    missing = [part for part in (directory, *directory.parents) if not part.exists()]
+    missing: list[str] = []
+    part = directory
+    while part and not os.path.exists(part):
+        missing.append(part)
+        part = os.path.dirname(part)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        os.makedirs(directory, exist_ok=True)
         if owner is not None:
             for part in missing:
                 os.chown(part, *owner)
@@ -182,4 +183,4 @@ def _default_recording(env: dict[str, str], owner: tuple[int, int] | None) -> st
         ) from error
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     fraction = time.time_ns() % 1_000_000_000 // 1_000_000
-    return str(Path(directory, f"{stamp}.{fraction:03d}-{os.getpid()}.wa"))
+    return os.path.join(directory, f"{stamp}.{fraction:03d}-{os.getpid()}.wa")

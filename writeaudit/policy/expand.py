@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from writeaudit.errors import PolicyError
 from writeaudit.policy.zones import check_pattern, escape, literal
@@ -13,8 +13,7 @@ from writeaudit.policy.zones import check_pattern, escape, literal
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What the spelling of a path depends on: those of the audited command, not writeaudit's own."""
 
     env: Mapping[str, str]

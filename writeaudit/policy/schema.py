@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
@@ -12,7 +11,6 @@ from writeaudit.errors import PolicyError, UsageError
 from writeaudit.judgement import Policy, Zone, ZoneAccess
 from writeaudit.policy.expand import Surroundings, expand
 from writeaudit.policy.profiles import check_profile, discover
-from writeaudit.policy.toml_lines import Lines
 from writeaudit.policy.zones import with_devices
 from writeaudit.text import nearest, show, unshow
 
@@ -27,9 +25,7 @@ _MEANT = {
 }
 _NEARLY = {word: access for access, words in _MEANT.items() for word in words.split()}
 _ZONE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-_SYNTAX = re.compile(
-    r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL
-)
+_SYNTAX = r"(?s)(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)"
 _ZONE_OPTION_HINT = "Write --zone NAME=PATH:ro, :rw or :none; for example --zone cache=~/.cache/uv:ro"
 _LARGEST = 1 << 20
 
@@ -43,6 +39,8 @@ class _File:
     """One policy file while it is read; knows how to complain."""
 
     def __init__(self, path: str, text: str) -> None:
+        from writeaudit.policy.toml_lines import Lines  # noqa: PLC0415 - start-up
+
         self.path = path
         self.lines = Lines(text)
 
@@ -196,10 +194,12 @@ def _read(path: str) -> str:
 
 
 def _parse(path: str, text: str) -> dict[str, object]:
+    import tomllib  # noqa: PLC0415 - start-up: most runs have no policy file
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = _SYNTAX.match(str(error))
+        found = re.match(_SYNTAX, str(error))
         what = found["what"] if found else str(error)
         if found and found["line"]:
             where = f"{path}:{found['line']}:{found['column']}"

@@ -39,15 +39,14 @@ def render(report: Report, limits: htmldata.Limits | None = None) -> Iterator[st
     # 60 ms to import, and a run without --html must not pay for it.
     from markupsafe import Markup  # noqa: PLC0415
 
-    ranked = htmldata.rank_files(report.files)
     embedded = htmldata.Embedded()
     directory = resources.templates()
     css = (directory / "report.css").read_text(encoding="utf-8")
     script = (directory / "report.js").read_text(encoding="utf-8")
     template = environment().get_template("report.html.j2")
-    blocks = htmldata.data(report, ranked, embedded, limits or htmldata.Limits())
+    blocks = htmldata.data(report, embedded, limits or htmldata.Limits())
     yield from template.generate(
-        page=build_page(report, ranked),
+        page=build_page(report, htmldata.ranked(report)),
         css=Markup(css),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         data=(Markup(block) for block in blocks),  # noqa: S704 - escaped by htmldata

@@ -9,21 +9,27 @@ beyond ASCII with them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from itertools import islice
+from typing import NamedTuple
 
 from writeaudit.events import Access, Certainty, FsEvent, Op
-from writeaudit.judgement import FileSummary, Judged, Net, Verdict
-from writeaudit.report.view import Report
+from writeaudit.judgement import FileSummary, Net, Verdict
+from writeaudit.report.batches import batches
+from writeaudit.report.view import Numbers, Report, only_looked
 from writeaudit.text import plural, show
 
-_T = TypeVar("_T")
-_BATCH = 1000
 _ORDER = (Verdict.VIOLATION, Verdict.ATTEMPT, Verdict.ALLOWED, Verdict.FAILED, Verdict.READ)
 _RANK = {verdict: rank for rank, verdict in enumerate(_ORDER)}
 _ACCESS = {Access.READ: "read", Access.WRITE: "write", Access.READ_WRITE: "read-write", Access.PATH: "path"}
+_NETS = {net: number for number, net in enumerate(Net)}
+_OPS = {op: number for number, op in enumerate(Op)}
+_ACCESS_TO_RESULT = slice(FsEvent._fields.index("access"), FsEvent._fields.index("result") + 1)
+"""All that an event's shape and result are made of, but for its certainty."""
 _SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_AS_IT_IS = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\<>&')
+"""What stands for itself in a JSON string, shown and safe inside ``<script>``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +97,10 @@ def shape(event: FsEvent) -> str:
     return _Shape.of(event).text()
 
 
-class _Table(Generic[_T]):
-    """Numbers for things that repeat, in the order of their first appearance."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[_T, int] = {}
-
-    def number(self, item: _T) -> int:
-        return self._numbers.setdefault(item, len(self._numbers))
-
-    def __iter__(self) -> Iterator[_T]:
-        return iter(self._numbers)
-
-
-def rank_files(files: Sequence[FileSummary]) -> list[FileSummary]:
-    """Return files in the order of the list: the worst verdict first, then by path."""
-    return sorted(files, key=lambda file: (_RANK[file.verdict], file.path))
-
-
-def added_up(event: FsEvent, judged: Judged) -> bool:
-    """Whether an event is counted with its file only: an open that could change nothing."""
-    return (
-        event.op is Op.OPEN
-        and not event.created
-        and (event.access is None or not event.access.writes)
-        and (judged.verdict is Verdict.READ or judged.verdict is Verdict.FAILED)
-    )
+def ranked(report: Report) -> Iterator[FileSummary]:
+    """Yield the files in the order of the list: the worst verdict first, then by path."""
+    files, by_verdict = report.files, report.overview.by_verdict
+    return (files[number] for verdict in _ORDER for number in by_verdict[verdict])
 
 
 def escape_json(value: object) -> str:
@@ -124,9 +108,16 @@ def escape_json(value: object) -> str:
     return json.dumps(value, separators=(",", ":")).translate(_SAFE)
 
 
-def data(report: Report, ranked: Sequence[FileSummary], embedded: Embedded, limits: Limits) -> Iterator[str]:
+def _string(raw: bytes) -> str:
+    """Return `escape_json` of shown bytes; most names need no escape at all."""
+    if raw.translate(None, _AS_IT_IS):
+        return escape_json(show(raw))
+    return f'"{raw.decode("ascii")}"'
+
+
+def data(report: Report, embedded: Embedded, limits: Limits) -> Iterator[str]:
     """Yield the data block, piece by piece; fill in ``embedded`` on the way."""
-    yield from _Writer(report, embedded, limits).write(ranked)
+    yield from _Writer(report, embedded, limits).write()
 
 
 class _Writer:
@@ -134,22 +125,22 @@ class _Writer:
         self._report = report
         self._embedded = embedded
         self._limits = limits
-        self._directories: _Table[bytes] = _Table()
-        self._opsets: _Table[str] = _Table()
-        self._zones: _Table[str | None] = _Table()
-        self._mounts: _Table[int | None] = _Table()
-        self._results: _Table[str] = _Table()
-        self._shapes: _Table[_Shape] = _Table()
+        self._directories: Numbers[bytes] = Numbers()
+        self._opsets: Numbers[tuple[tuple[str, int], ...]] = Numbers()
+        self._zones: Numbers[str | None] = Numbers()
+        self._mounts: Numbers[int | None] = Numbers()
+        self._results: Numbers[str] = Numbers()
+        self._shapes: Numbers[_Shape] = Numbers()
         self._files: dict[tuple[bytes, int | None], int] = {}
 
-    def write(self, ranked: Sequence[FileSummary]) -> Iterator[str]:
+    def write(self) -> Iterator[str]:
         yield '{"files":['
-        yield from _batches(self._file_rows(ranked))
+        yield from batches(self._file_rows())
         yield '],"events":['
-        yield from _batches(self._event_rows())
+        yield from batches(self._event_rows())
         yield "],"
         yield '"dirs":['
-        yield from _batches(escape_json(show(directory)) for directory in self._directories)
+        yield from batches(map(_string, self._directories))
         yield "],"
         yield escape_json(self._tables())[1:]
 
@@ -163,7 +154,7 @@ class _Writer:
         ]
         names = {p.pid: show(p.exe.rpartition(b"/")[2]) for p in self._report.audit.processes}
         return {
-            "opsets": [json.loads(opset) for opset in self._opsets],
+            "opsets": [dict(opset) for opset in self._opsets],
             "zones": list(self._zones),
             "mounts": labels,
             "results": list(self._results),
@@ -175,69 +166,72 @@ class _Writer:
             "embedded": self._embedded.statement(),
         }
 
-    def _file_rows(self, ranked: Sequence[FileSummary]) -> Iterator[str]:
-        nets = {net: number for number, net in enumerate(Net)}
-        listed = ranked[: self._limits.files]
-        self._embedded.files = len(listed)
-        self._embedded.files_left_out = len(ranked) - len(listed)
-        for number, file in enumerate(listed):
-            self._files[file.path, file.mount] = number
-            directory, name = self._split(file.path)
-            opset = self._opsets.number(json.dumps(file.ops))
+    def _file_rows(self) -> Iterator[str]:
+        total = len(self._report.files)
+        self._embedded.files = min(total, self._limits.files)
+        self._embedded.files_left_out = total - self._embedded.files
+        files, directories, zones = self._files, self._directories, self._zones
+        mounts, opsets = self._mounts, self._opsets
+        for number, file in enumerate(islice(ranked(self._report), self._limits.files)):
+            path, mount = file.path, file.mount
+            files[path, mount] = number
+            cut = path.rfind(b"/") + 1
             yield (
-                f"[{directory},{name},{self._zones.number(file.zone)},{_RANK[file.verdict]},"
-                f"{nets[file.net]},{self._mounts.number(file.mount)},{opset},{file.bytes_written}]"
+                f"[{directories[path[:cut]]},{_string(path[cut:])},{zones[file.zone]},{_RANK[file.verdict]},"
+                f"{_NETS[file.net]},{mounts[mount]},{opsets[tuple(file.ops.items())]},{file.bytes_written}]"
             )
-
-    def _split(self, path: bytes) -> tuple[int, str]:
-        directory, slash, name = path.rpartition(b"/")
-        return self._directories.number(directory + slash), escape_json(show(name))
 
     def _event_rows(self) -> Iterator[str]:
-        report, embedded, files = self._report, self._embedded, self._files
-        judge, evidence = report.judge, report.evidence
-        ops = {op: number for number, op in enumerate(Op)}
-        for event in report.audit.events:
-            judged = judge(event)
-            proves = event.seq in evidence
-            if not proves and added_up(event, judged):
-                embedded.events_added_up += 1
+        report, embedded, limit, files = self._report, self._embedded, self._limits.events, self._files
+        proofs = {seq for finding in report.findings for seq in finding.evidence}
+        last_proof = max(proofs, default=0)
+        kinds: dict[tuple[object, ...], tuple[str, int]] = {}
+        looked_at = 0
+        for event, judged in report.judged_events():
+            seq = event.seq
+            proves = seq in proofs
+            if not proves and embedded.events >= limit:
+                if seq > last_proof:
+                    break
                 continue
             file = files.get((event.path, event.mount))
-            if file is None or (embedded.events >= self._limits.events and not proves):
-                embedded.events_left_out += 1
+            if file is None and not proves:
+                continue
+            if only_looked(event, judged):
+                if not proves:
+                    continue
+                looked_at += 1
+            if file is None:
                 continue
             embedded.events += 1
+            op, certainty = event.op, event.certainty
+            manner = event[_ACCESS_TO_RESULT]
+            key = (op, judged.verdict, certainty, manner)
+            kind = kinds.get(key)
+            if kind is None:
+                words = f"{_OPS[op]},{self._results[event.result]},{_RANK[judged.verdict]}"
+                kind = kinds[key] = words, self._shapes[_Shape.of(event)]
+            words, shape_ = kind
             yield (
-                f"[{event.seq},{event.time_ns // 1000},{event.pid},{file},{ops[event.op]},"
-                f"{self._results.number(event.result)},{_RANK[judged.verdict]},{self._source(event)},"
-                f"{_or_null(event.bytes)},{_or_null(event.calls)},{self._shapes.number(_Shape.of(event))},"
-                f"{'null' if event.seen_as is None else escape_json(show(event.seen_as))}]"
+                f"[{seq},{event.time_ns // 1000},{event.pid},{file},{words},{self._source(event)},"
+                f"{_or_null(event.bytes)},{_or_null(event.calls)},{shape_},"
+                f"{'null' if event.seen_as is None else _string(event.seen_as)}]"
             )
+        # What was not met here, or not looked at, is known from the totals.
+        embedded.events_added_up = report.totals.looks - looked_at
+        embedded.events_left_out = report.totals.events - embedded.events_added_up - embedded.events
 
     def _source(self, event: FsEvent) -> str:
         """Return the source's row number if it has a row, else its text."""
-        if event.source is None:
+        source = event.source
+        if source is None:
             return "null"
         if event.op is not Op.SYMLINK:
-            number = self._files.get((event.source, event.source_mount))
+            number = self._files.get((source, event.source_mount))
             if number is not None:
                 return str(number)
-        return escape_json(show(event.source))
+        return _string(source)
 
 
 def _or_null(value: int | None) -> str:
     return "null" if value is None else str(value)
-
-
-def _batches(items: Iterable[str]) -> Iterator[str]:
-    separator = ""
-    batch: list[str] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == _BATCH:
-            yield separator + ",\n".join(batch)
-            separator = ",\n"
-            batch.clear()
-    if batch:
-        yield separator + ",\n".join(batch)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from writeaudit.audit import Process
 from writeaudit.events import FsEvent
@@ -107,7 +108,7 @@ class Page:
     """Kinds of records that the kernel side counted."""
 
 
-def build_page(report: Report, ranked: Sequence[FileSummary]) -> Page:
+def build_page(report: Report, ranked: Iterable[FileSummary]) -> Page:
     """Put the page together. ``ranked`` are the files in the order of the list."""
     completeness = report.audit.completeness
     zones, mounts = zone_rows(report), mount_rows(report)
@@ -121,11 +122,11 @@ def build_page(report: Report, ranked: Sequence[FileSummary]) -> Page:
         ending=ending(report.audit.run),
         duration=duration(report.audit.run.duration_s),
         figures=_figures(report, zones),
-        findings=[_finding(report, finding) for finding in report.findings],
+        findings=_findings(report),
         zones=zones,
         mounts=mounts,
-        files=ranked[:STATIC_FILES],
-        files_total=len(ranked),
+        files=list(islice(ranked, STATIC_FILES)),
+        files_total=len(report.files),
         processes=processes[:PROCESS_LIMIT],
         processes_total=len(processes),
         kinds=sorted({*completeness.emitted, *completeness.received, *completeness.lost}),
@@ -144,13 +145,18 @@ def _figures(report: Report, zones: Sequence[ZoneRow]) -> list[Fact]:
     ]
 
 
-def _finding(report: Report, finding: Finding) -> FindingView:
+def _findings(report: Report) -> list[FindingView]:
+    wanted = {seq for finding in report.findings for seq in finding.evidence[:EVIDENCE_SHOWN]}
+    rows = {
+        seq: Evidence(seq, event, duration(event.time_ns / 1e9), judged.verdict)
+        for seq, (event, judged) in report.find(wanted).items()
+    }
+    return [_finding(finding, rows) for finding in report.findings]
+
+
+def _finding(finding: Finding, known: Mapping[int, Evidence]) -> FindingView:
     details = _details(finding.details)
-    rows = [
-        Evidence(seq, event, duration(event.time_ns / 1e9), report.judge(event).verdict)
-        for seq in finding.evidence[:EVIDENCE_SHOWN]
-        if (event := report.evidence.get(seq)) is not None
-    ]
+    rows = [known[seq] for seq in finding.evidence[:EVIDENCE_SHOWN] if seq in known]
     counted = [Fact("events", f"{finding.count:,}")]
     if finding.files:
         counted.append(Fact("files", f"{finding.files:,}"))

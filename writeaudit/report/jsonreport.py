@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from writeaudit.audit import Audit, Completeness, Mount, Process
-from writeaudit.events import Access, Certainty, FsEvent, Op
-from writeaudit.judgement import FileSummary, Finding, Judged, Net, Verdict
+from writeaudit.events import FsEvent
+from writeaudit.judgement import Finding, Judged, Verdict
+from writeaudit.report.batches import batches
 from writeaudit.report.view import Report
 from writeaudit.text import show
 
@@ -20,22 +20,22 @@ SCHEMA_VERSION = "1.0"
 OUTSIDE = "outside"
 """The key under ``summary.zones`` for events whose zone is null."""
 
-_quote = json.JSONEncoder(ensure_ascii=False).encode
-_BATCH = 1000
+_quote = json.encoder.encode_basestring
+_AS_IT_IS = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
+"""What stands for itself in a JSON string, shown."""
+_ACCESS_TO_RESULT = slice(FsEvent._fields.index("access"), FsEvent._fields.index("result") + 1)
+_KEPT_KINDS = 1 << 12
+"""Beyond so many the memory is let go: a hostile program can make up names of extended attributes."""
 
-# What depends on an enum alone is quoted once, not once an event.
-_OPS = {op: f'"{op.value}"' for op in Op}
-_VERDICTS = {verdict: f'"{verdict.value}"' for verdict in Verdict}
-_NETS = {net: f'"{net.value}"' for net in Net}
 
-
-@lru_cache(maxsize=1 << 14)
 def _path(raw: bytes | None) -> str:
-    # One file is opened, written, dated and renamed: its name comes several times in a row.
-    return "null" if raw is None else _quote(show(raw))
+    if raw is None:
+        return "null"
+    if raw.translate(None, _AS_IT_IS):
+        return _quote(show(raw))
+    return f'"{raw.decode("ascii")}"'
 
 
-@lru_cache(maxsize=1 << 10)
 def _word(word: str | None) -> str:
     return "null" if word is None else _quote(_text(word))
 
@@ -82,83 +82,87 @@ def render(report: Report) -> Iterator[str]:
     yield ",\n"
     yield from _array("processes", (_dump(_process(process)) for process in audit.processes))
     yield ",\n"
-    yield from _array("files", map(_file, report.files))
+    yield from _array("files", _files(report))
     yield ",\n"
-    judge = report.judge
-    yield from _array("events", (_event(event, judge(event)) for event in audit.events))
+    yield from _array("events", _events(report))
     yield "\n}\n"
 
 
 def _array(name: str, items: Iterable[str]) -> Iterator[str]:
     yield f'"{name}": ['
-    separator = "\n"
-    batch: list[str] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == _BATCH:
-            yield separator + ",\n".join(batch)
-            separator = ",\n"
-            batch.clear()
-    if batch:
-        yield separator + ",\n".join(batch)
+    for number, batch in enumerate(batches(items)):
+        yield batch if number else "\n" + batch
     yield "]"
 
 
-def _event(event: FsEvent, judged: Judged) -> str:
-    # Written out rather than dumped from a dict: events are most of the report, and this takes
-    # a third of the time. Fields with few values are made into text together, once.
-    (
-        seq, time_ns, pid, tid, op, path, source, access, flags, created, mode, result, size, calls, mount,
-        source_mount, dev, ino, source_dev, source_ino, _fmt, seen_as, certainty,
-    ) = event  # fmt: skip
-    return (
-        f'{{"seq": {seq}, "time_ns": {time_ns}, "pid": {pid}, "tid": {tid}, "op": {_OPS[op]}, '
-        f'"path": {_path(path)}, "source": {"null" if source is None else _path(source)}, '
-        f"{_manner(access, flags, created, mode, result)}, "
-        f'"bytes": {"null" if size is None else size}, "calls": {"null" if calls is None else calls}, '
-        f"{_places(mount, source_mount, dev, source_dev)}, "
-        f'"ino": {"null" if ino is None else ino}, '
-        f'"source_ino": {"null" if source_ino is None else source_ino}, '
-        f'"seen_as": {"null" if seen_as is None else _path(seen_as)}, {_judgement(certainty, judged)}}}'
+def _events(report: Report) -> Iterator[str]:
+    # Written out rather than dumped from dicts: events are most of the report. What one has in
+    # common with many others is made into text once, and found again by one look-up.
+    kinds: dict[tuple[object, ...], _Kind] = {}
+    known, known_text = b"", _path(b"")
+    for event, judged in report.judged_events():
+        (
+            seq, time_ns, pid, tid, op, path, source, _access, _flags, _created, _mode, _result, size, calls,
+            mount, source_mount, dev, ino, source_dev, source_ino, _fmt, seen_as, certainty,
+        ) = event  # fmt: skip
+        key = (op, event[_ACCESS_TO_RESULT], mount, source_mount, dev, source_dev, certainty, judged)
+        kind = kinds.get(key)
+        if kind is None:
+            if len(kinds) >= _KEPT_KINDS:
+                kinds.clear()
+            kind = kinds[key] = _kind(event, judged)
+        op_text, manner, places, judgement = kind
+        # One file is opened, written, dated and renamed: its name comes several times in a row.
+        source_text = "null" if source is None else known_text if source == known else _path(source)
+        if path != known:
+            known, known_text = path, _path(path)
+        yield (
+            f'{{"seq": {seq}, "time_ns": {time_ns}, "pid": {pid}, "tid": {tid}, {op_text}, '
+            f'"path": {known_text}, "source": {source_text}, {manner}, '
+            f'"bytes": {"null" if size is None else size}, "calls": {"null" if calls is None else calls}, '
+            f'{places}, "ino": {"null" if ino is None else ino}, '
+            f'"source_ino": {"null" if source_ino is None else source_ino}, '
+            f'"seen_as": {"null" if seen_as is None else _path(seen_as)}, {judgement}}}'
+        )
+
+
+_Kind = tuple[str, str, str, str]
+
+
+def _kind(event: FsEvent, judged: Judged) -> _Kind:
+    """Return an event's fields that have few values, as texts: op, manner, places and judgement."""
+    manner = (
+        f'"access": {_word(event.access)}, "flags": {_dump(list(event.flags))}, '
+        f'"created": {_dump(event.created)}, "mode": {_number(event.mode)}, "result": {_word(event.result)}'
     )
-
-
-@lru_cache(maxsize=1 << 10)
-def _manner(
-    access: Access | None, flags: tuple[str, ...], created: bool, mode: int | None, result: str
-) -> str:
-    return (
-        f'"access": {_word(access)}, "flags": {_dump(list(flags))}, "created": {_dump(created)}, '
-        f'"mode": {_number(mode)}, "result": {_word(result)}'
+    places = (
+        f'"mount": {_number(event.mount)}, "source_mount": {_number(event.source_mount)}, '
+        f'"dev": {_device(event.dev)}, "source_dev": {_device(event.source_dev)}'
     )
-
-
-@lru_cache(maxsize=1 << 10)
-def _places(mount: int | None, source_mount: int | None, dev: int | None, source_dev: int | None) -> str:
-    return (
-        f'"mount": {_number(mount)}, "source_mount": {_number(source_mount)}, '
-        f'"dev": {_device(dev)}, "source_dev": {_device(source_dev)}'
+    judgement = (
+        f'"certainty": {_word(event.certainty)}, "zone": {_word(judged.zone)}, '
+        f'"verdict": "{judged.verdict.value}", "reason": {_word(judged.reason)}'
     )
-
-
-@lru_cache(maxsize=1 << 10)
-def _judgement(certainty: Certainty, judged: Judged) -> str:
-    return (
-        f'"certainty": {_word(certainty)}, "zone": {_word(judged.zone)}, '
-        f'"verdict": {_VERDICTS[judged.verdict]}, "reason": {_word(judged.reason)}'
-    )
+    return f'"op": "{event.op.value}"', manner, places, judgement
 
 
 def _number(value: int | None) -> str:
     return "null" if value is None else str(value)
 
 
-def _file(file: FileSummary) -> str:
-    return (
-        f'{{"path": {_path(file.path)}, "mount": {_number(file.mount)}, "zone": {_word(file.zone)}, '
-        f'"verdict": {_VERDICTS[file.verdict]}, "net": {_NETS[file.net]}, "ops": {_dump(file.ops)}, '
-        f'"bytes_written": {file.bytes_written}}}'
-    )
+def _files(report: Report) -> Iterator[str]:
+    kinds: dict[tuple[object, ...], str] = {}
+    for file in report.files:
+        key = (file.mount, file.zone, file.verdict, file.net, *file.ops.items())
+        kind = kinds.get(key)
+        if kind is None:
+            if len(kinds) >= _KEPT_KINDS:
+                kinds.clear()
+            kind = kinds[key] = (
+                f'"mount": {_number(file.mount)}, "zone": {_word(file.zone)}, '
+                f'"verdict": "{file.verdict.value}", "net": "{file.net.value}", "ops": {_dump(file.ops)}'
+            )
+        yield f'{{"path": {_path(file.path)}, {kind}, "bytes_written": {file.bytes_written}}}'
 
 
 def _run(audit: Audit) -> dict[str, object]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import enum
+from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 from writeaudit import __version__
 from writeaudit.audit import Audit, Mount
-from writeaudit.events import FsEvent
+from writeaudit.events import FsEvent, Op
 from writeaudit.judgement import FileSummary, Finding, Judged, Net, Policy, Severity, Verdict, Zone
 
-_Key = TypeVar("_Key")
+_T = TypeVar("_T")
 
 OUTSIDE = "outside every zone"
 """How a zone of None is called where people read it."""
@@ -32,9 +34,11 @@ class Status(enum.StrEnum):
 
 @dataclass(slots=True)
 class Totals:
-    """What one pass over the events adds up to."""
+    """What all events add up to."""
 
     events: int = 0
+    looks: int = 0
+    """Those of them for which `only_looked` is true."""
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     zones: Counter[tuple[str | None, Verdict]] = field(default_factory=Counter)
     mount_ops: dict[int | None, Counter[str]] = field(default_factory=dict)
@@ -42,17 +46,80 @@ class Totals:
     mount_verdicts: Counter[tuple[int | None, Verdict]] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Numbers(dict[_T, int]):
+    """Numbers for things that repeat, in the order of their first appearance: ``numbers[thing]``."""
+
+    def __missing__(self, thing: _T) -> int:
+        number = self[thing] = len(self)
+        return number
+
+
+class Tally:
+    """Adds events up and keeps what was thought of each. Feed it every event, in order of seq."""
+
+    def __init__(self) -> None:
+        # A number an event: what to group by, and the judgement, which no renderer need ask for again.
+        self._numbers: Numbers[tuple[int | None, Op, Judged]] = Numbers()
+        self._kinds: array[int] = array("I")
+        self._looks = 0
+
+    def feed(self, event: FsEvent, judged: Judged) -> None:
+        """Take one event with its verdict."""
+        self._kinds.append(self._numbers[event.mount, event.op, judged])
+        verdict = judged.verdict
+        if (verdict is Verdict.READ or verdict is Verdict.FAILED) and only_looked(event, judged):
+            self._looks += 1
+
+    def totals(self) -> Totals:
+        """Return what the events up to now add up to."""
+        totals = Totals(looks=self._looks)
+        counts = Counter(self._kinds)
+        for (mount, op, judged), kind in self._numbers.items():
+            count = counts[kind]
+            totals.events += count
+            totals.verdicts[judged.verdict] += count
+            totals.zones[judged.zone, judged.verdict] += count
+            totals.mount_ops.setdefault(mount, Counter())[str(op)] += count
+            totals.mount_verdicts[mount, judged.verdict] += count
+        return totals
+
+    def judgements(self) -> Iterator[Judged]:
+        """Yield what was thought of each event, in the order in which they were fed."""
+        return map([judged for _mount, _op, judged in self._numbers].__getitem__, self._kinds)
+
+
+def only_looked(event: FsEvent, judged: Judged) -> bool:
+    """Whether an event is an open that could change nothing, and that nothing forbids."""
+    return (
+        event.op is Op.OPEN
+        and not event.created
+        and (event.access is None or not event.access.writes)
+        and (judged.verdict is Verdict.READ or judged.verdict is Verdict.FAILED)
+    )
+
+
+class Extent(NamedTuple):
     """How much of a zone or mount was changed."""
 
     files: int = 0
     """Paths that were created, modified, replaced, deleted, or made and removed."""
     bytes: int = 0
 
+    def plus(self, files: int, size: int) -> Extent:
+        """Return the extent with so many more files and bytes."""
+        return Extent(self.files + files, self.bytes + size)
 
-@dataclass(frozen=True, slots=True)
-class ZoneRow:
+
+class Overview(NamedTuple):
+    """What all files add up to."""
+
+    zones: Mapping[str | None, Extent]
+    mounts: Mapping[int | None, Extent]
+    by_verdict: Mapping[Verdict, Sequence[int]]
+    """Where in `Report.files` those of each verdict stand, in their order; all verdicts are there."""
+
+
+class ZoneRow(NamedTuple):
     """One line of "writes by zone". ``zone`` is None for what lies outside every zone."""
 
     zone: Zone | None
@@ -70,8 +137,7 @@ class ZoneRow:
         return self.verdicts[Verdict.ALLOWED] + self.verdicts[Verdict.VIOLATION]
 
 
-@dataclass(frozen=True, slots=True)
-class MountRow:
+class MountRow(NamedTuple):
     """One line of "writes by mount". ``mount`` is None where it could not be had."""
 
     mount: Mount | None
@@ -85,7 +151,7 @@ class MountRow:
         return self.verdicts[Verdict.ALLOWED] + self.verdicts[Verdict.VIOLATION]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, which leave no room for what is worked out later
 class Report:
     """One audit, judged: all that a renderer needs. Made by `build`."""
 
@@ -93,13 +159,36 @@ class Report:
     policy: Policy
     findings: Sequence[Finding]
     files: Sequence[FileSummary]
-    judge: Callable[[FsEvent], Judged]
+    """In the order of path, then mount; a summary may be made when it is asked for."""
     totals: Totals
-    evidence: Mapping[int, FsEvent]
-    """The events that findings name, by seq."""
+    judgements: Callable[[], Iterator[Judged]]
+    """On each event of ``audit``, in their order."""
     fail_on: tuple[str, ...] = ("error",)
     """Rules and severities that make the exit status 100."""
     tool_version: str = __version__
+
+    def judged_events(self) -> Iterator[tuple[FsEvent, Judged]]:
+        """Read the events, each with its judgement, in order of seq."""
+        # Not strict: what came to a recording after it was judged (its run goes on) is no part of this.
+        return zip(self.audit.events, self.judgements(), strict=False)
+
+    def find(self, seqs: Collection[int]) -> dict[int, tuple[FsEvent, Judged]]:
+        """Return the events of these numbers, by number. Reads no further than it must."""
+        missing = set(seqs)
+        found: dict[int, tuple[FsEvent, Judged]] = {}
+        if missing:
+            for event, judged in self.judged_events():
+                if event.seq in missing:
+                    found[event.seq] = event, judged
+                    missing.remove(event.seq)
+                    if not missing:
+                        break
+        return found
+
+    @cached_property
+    def overview(self) -> Overview:
+        """What the files add up to. Worked out when it is first asked for, in one pass over them."""
+        return _overview(self.files)
 
     @property
     def status(self) -> Status:
@@ -127,44 +216,21 @@ def build(
     policy: Policy,
     findings: Sequence[Finding],
     files: Sequence[FileSummary],
-    judge: Callable[[FsEvent], Judged],
+    tally: Tally,
     *,
     fail_on: Sequence[str] = ("error",),
 ) -> Report:
-    """Join what the stages made, in one pass over the events.
+    """Join what the stages made. ``tally`` was fed all events of ``audit``.
 
     Findings come out worst first, otherwise in the order of their rules.
     """
     ordered = sorted(findings, key=lambda finding: (-finding.severity.rank, finding.rule))
-    evidence: dict[int, FsEvent | None] = {seq: None for finding in findings for seq in finding.evidence}
-    totals = _add_up(audit, judge, evidence)
-    found = {seq: event for seq, event in evidence.items() if event is not None}
-    return Report(audit, policy, ordered, files, judge, totals, found, tuple(fail_on))
-
-
-def _add_up(audit: Audit, judge: Callable[[FsEvent], Judged], evidence: dict[int, FsEvent | None]) -> Totals:
-    # One counter over everything that is grouped by: a dictionary update an event is
-    # what this pass costs, so it makes one and takes the sums from it afterwards.
-    combined: dict[tuple[int | None, str, str | None, Verdict], int] = {}
-    for event in audit.events:
-        judged = judge(event)
-        key = (event.mount, event.op, judged.zone, judged.verdict)
-        combined[key] = combined.get(key, 0) + 1
-        if event.seq in evidence:
-            evidence[event.seq] = event
-    totals = Totals()
-    for (mount, op, zone, verdict), count in combined.items():
-        totals.events += count
-        totals.verdicts[verdict] += count
-        totals.zones[zone, verdict] += count
-        totals.mount_ops.setdefault(mount, Counter())[str(op)] += count
-        totals.mount_verdicts[mount, verdict] += count
-    return totals
+    return Report(audit, policy, ordered, files, tally.totals(), tally.judgements, tuple(fail_on))
 
 
 def zone_rows(report: Report) -> list[ZoneRow]:
     """Return a row for each zone in the policy's order, then what lies outside, if anything does."""
-    extents = _extents(report.files, lambda file: file.zone)
+    extents = report.overview.zones
     rows: list[ZoneRow] = []
     for zone in (*report.policy.zones, None):
         name = None if zone is None else zone.name
@@ -176,7 +242,7 @@ def zone_rows(report: Report) -> list[ZoneRow]:
 
 def mount_rows(report: Report) -> list[MountRow]:
     """Return a row for each mount on which anything was tried, the most changed first."""
-    extents = _extents(report.files, lambda file: file.mount)
+    extents = report.overview.mounts
     known = {mount.id: mount for mount in report.audit.mounts}
     rows = [
         MountRow(
@@ -190,11 +256,18 @@ def mount_rows(report: Report) -> list[MountRow]:
     return sorted(rows, key=lambda row: (-row.changes, -sum(row.ops.values())))
 
 
-def _extents(files: Sequence[FileSummary], key: Callable[[FileSummary], _Key]) -> dict[_Key, Extent]:
-    counts: Counter[_Key] = Counter()
-    sizes: Counter[_Key] = Counter()
-    for file in files:
+def _overview(files: Sequence[FileSummary]) -> Overview:
+    by_verdict: dict[Verdict, array[int]] = {verdict: array("I") for verdict in Verdict}
+    sums: dict[tuple[str | None, int | None], list[int]] = {}
+    for number, file in enumerate(files):
+        by_verdict[file.verdict].append(number)
         if file.net in CHANGED:
-            counts[key(file)] += 1
-            sizes[key(file)] += file.bytes_written
-    return {name: Extent(count, sizes[name]) for name, count in counts.items()}
+            sum_ = sums.setdefault((file.zone, file.mount), [0, 0])
+            sum_[0] += 1
+            sum_[1] += file.bytes_written
+    zones: dict[str | None, Extent] = {}
+    mounts: dict[int | None, Extent] = {}
+    for (zone, mount), (count, size) in sums.items():
+        zones[zone] = zones.get(zone, Extent()).plus(count, size)
+        mounts[mount] = mounts.get(mount, Extent()).plus(count, size)
+    return Overview(zones, mounts, by_verdict)

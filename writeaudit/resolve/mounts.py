@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 from writeaudit.audit import Mount
 
 _KERNEL_ID = 0xFFFFFFFF
 """The part of a recorded mount id that is the kernel's (see `MountBook`)."""
+DELETED = b"//deleted"
+"""What mountinfo adds to a root that has no name any more."""
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
@@ -170,8 +170,7 @@ def _parents_first(mounts: Sequence[Mount]) -> list[Mount]:
     return ordered
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(NamedTuple):
     dev: int
     root: bytes
     mountpoint: bytes
@@ -199,6 +198,9 @@ class MountBook:
         self._all: dict[int, Mount] = {}
         self._now: dict[int, int] = {}
         self._uses: dict[int, int] = {}
+        self._names: dict[int, frozenset[bytes]] = {}
+        """Of each mount: every component that the path of its root or its mount point ever had."""
+        self._all_names: frozenset[bytes] = frozenset()
         self.tables: dict[int, MountTable] = {}
         self.read(own_ns, mountinfo)
 
@@ -211,6 +213,30 @@ class MountBook:
         """Return the key of a path in writeaudit's own namespace (see `MountTable.key`)."""
         return self.own.key(path)
 
+    def called(self, names: Iterable[bytes]) -> frozenset[int]:
+        """Return which mounts may have moved with something of one of these names; an empty one: any name."""
+        asked = frozenset(names)
+        if b"" not in asked and self._all_names.isdisjoint(asked):
+            return frozenset()
+        return frozenset(
+            number for number, names in self._names.items() if names and (b"" in asked or names & asked)
+        )
+
+    def moved_by(self, moves: Sequence[Move]) -> frozenset[int]:
+        """Return which mounts lie below the old names or the new ones of directories that moved."""
+        names = {key[key.rfind(b"/") + 1 :] for move in moves for key in (move.old_key, move.key)}
+        if self._all_names.isdisjoint(names):
+            return frozenset()
+        return frozenset(
+            mount.id
+            for mount in self._all.values()
+            for move in moves
+            if _root_below(mount, move.old_key) is not None
+            or _root_below(mount, move.key) is not None
+            or below(mount.mountpoint, move.old) is not None
+            or below(mount.mountpoint, move.path) is not None
+        )
+
     def renamed(self, moves: Sequence[Move]) -> None:
         """Directories moved, at the same time.
 
@@ -221,24 +247,33 @@ class MountBook:
         for mount in self._all.values():
             root, point = mount.root, mount.mountpoint
             for move in moves:
-                rest = below(key_of(mount.dev, mount.root), move.old_key)
+                rest = _root_below(mount, move.old_key)
                 if rest is not None:
                     root = move.key[move.key.index(b"/") :] + rest
                 rest = below(mount.mountpoint, move.old) if mount.own else None
                 if rest is not None:
                     point = move.path + rest
             if (root, point) != (mount.root, mount.mountpoint):
-                moved[mount.id] = replace(mount, root=root, mountpoint=point)
+                moved[mount.id] = mount._replace(root=root, mountpoint=point)
         if not moved:
             return
-        self._all.update(moved)
+        for mount in moved.values():
+            self._enter(mount)
         for mount_ns, table in self.tables.items():
             self.tables[mount_ns] = MountTable(moved.get(mount.id, mount) for mount in table.mounts)
 
-    def read(self, mount_ns: int, mountinfo: bytes) -> None:
-        """Take in the present table of a namespace."""
+    def read(self, mount_ns: int, mountinfo: bytes) -> tuple[Mount, ...]:
+        """Take in the present table of a namespace; returns what was or is otherwise in the last one."""
+        before = self.tables.get(mount_ns)
         mounts = parse_mountinfo(mountinfo, mount_ns, own=mount_ns == self.own_ns)
-        self.tables[mount_ns] = MountTable(self.note(mount) for mount in mounts)
+        table = self.tables[mount_ns] = MountTable(self.note(mount) for mount in mounts)
+        return tuple(set(table.mounts) ^ set(() if before is None else before.mounts))
+
+    def _enter(self, mount: Mount) -> None:
+        self._all[mount.id] = mount
+        names = frozenset(mount.root.split(b"/") + mount.mountpoint.split(b"/")) - {b""}
+        self._names[mount.id] = self._names.get(mount.id, names) | names
+        self._all_names |= names
 
     def note(self, mount: Mount) -> Mount:
         """Take in one mount and return it as it is recorded."""
@@ -249,12 +284,15 @@ class MountBook:
             if _key(known) == _key(mount):
                 # mountinfo knows more options than the kernel side; the newest wins otherwise.
                 if len(mount.options) >= len(known.options):
-                    self._all[current] = replace(mount, id=current)
+                    self._enter(mount._replace(id=current))
                 return self._all[current]
         uses = self._uses.get(kernel_id, 0)
         self._uses[kernel_id] = uses + 1
-        recorded = replace(mount, id=kernel_id + (uses << 32))
-        self._all[recorded.id] = recorded
+        recorded = mount._replace(id=kernel_id + (uses << 32))
+        self._enter(recorded)
+        if current is not None:
+            # It may be the same one still, at another place.
+            self._names[recorded.id] |= self._names[current]
         self._now[kernel_id] = recorded.id
         return recorded
 
@@ -265,9 +303,20 @@ class MountBook:
         recorded = self._now.get(kernel_id)
         return None if recorded is None else self._all[recorded]
 
+    def some(self, numbers: Iterable[int]) -> list[Mount]:
+        """Return mounts by their recorded ids."""
+        return [self._all[number] for number in numbers]
+
     def all(self) -> tuple[Mount, ...]:
         """Return every mount met, in the order of their recorded ids."""
         return tuple(self._all[key] for key in sorted(self._all))
+
+
+def _root_below(mount: Mount, key: bytes) -> bytes | None:
+    """Return where below a directory a mount's root lies, if it does and has a name at all."""
+    if mount.root.endswith(DELETED):
+        return None
+    return below(key_of(mount.dev, mount.root), key)
 
 
 def _key(mount: Mount) -> _Key:
@@ -285,6 +334,7 @@ def namespace_of(pid: int | str) -> int | None:
 def mountinfo_of(pid: int | str) -> bytes | None:
     """Return a process's mountinfo; None if it is gone."""
     try:
-        return Path(f"/proc/{pid}/mountinfo").read_bytes()
+        with open(f"/proc/{pid}/mountinfo", "rb") as file:
+            return file.read()
     except OSError:
         return None

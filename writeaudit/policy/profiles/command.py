@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*t?")
@@ -60,8 +59,7 @@ _WRAPPERS: dict[str, tuple[frozenset[str], int]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """An installer's command line, without what stood in front of it."""
 
     tool: str
@@ -201,6 +199,8 @@ def _simple_commands(script: str) -> Iterator[list[str]]:
 
 def _split(text: str) -> list[str]:
     """Split as a shell does, without expansion; what it cannot read is no command we know."""
+    import shlex  # noqa: PLC0415 - start-up: few commands are a shell's
+
     try:
         lexer = shlex.shlex(text.replace("\n", " ; "), posix=True, punctuation_chars="();<>|&")
         lexer.whitespace_split = True

@@ -5,8 +5,6 @@ from __future__ import annotations
 import enum
 import os
 import pwd
-import shutil
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -147,6 +145,8 @@ class Context:
 
     def toml(self, *parts: str) -> dict[str, object] | None:
         """Return a TOML file's content; None if it is missing or no TOML (the tool will say so)."""
+        import tomllib  # noqa: PLC0415 - start-up: few commands run in a project
+
         try:
             with open(os.path.join(*parts), "rb") as file:
                 return tomllib.load(file)
@@ -206,6 +206,8 @@ class Context:
         """Return where a program is found, as the command's PATH has it; symlinks are not followed."""
         if "/" in name:
             return self.path(name)
+        import shutil  # noqa: PLC0415 - start-up
+
         found = shutil.which(name, path=self.env.get("PATH"))
         return self.path(found) if found else None
 

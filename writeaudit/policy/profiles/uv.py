@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from writeaudit.judgement import ZoneAccess
 from writeaudit.policy.profiles.context import Context, table, text
@@ -98,7 +98,7 @@ def _subcommand(context: Context) -> list[str]:
                 operands.append(word)
                 break
             operands.append(word)
-    context.run = replace(context.run, args=args[:end])
+    context.run = context.run._replace(args=args[:end])
     return operands
 
 
