@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -77,6 +78,8 @@ class Place:
 @contextmanager
 def place(base: Path, scale: Scale) -> Iterator[Place]:
     """Make the directories, and remove them at the end."""
+    # As an installer leaves it: a checkout may never have been allowed to keep its byte code.
+    compileall.compile_dir(ROOT / "writeaudit", quiet=1)
     base.mkdir(parents=True, exist_ok=True)
     if not os.access(_MEMORY, os.W_OK) or file_system(_MEMORY) != "tmpfs":
         raise CannotRun("/dev/shm is no tmpfs that can be written to")
@@ -92,7 +95,7 @@ def place(base: Path, scale: Scale) -> Iterator[Place]:
 def environment() -> dict[str, str]:
     """Return the environment of everything that is measured: none of the user's settings of uv."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "HYPERFINE"))}
-    for name in ("VIRTUAL_ENV", "PYTHONPATH", "COLUMNS"):
+    for name in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "COLUMNS"):
         env.pop(name, None)
     scripts = sysconfig.get_path("scripts")
     env["PATH"] = os.pathsep.join([scripts, env.get("PATH", os.defpath), "/usr/sbin", "/sbin"])

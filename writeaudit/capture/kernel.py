@@ -81,18 +81,18 @@ class _Session:
         self._side = side
         self._sink = sink
         self._decoder = Decoder(os.stat("/proc/self/ns/mnt").st_ino, sees_uring=side.sees_uring)
-        self._ring = Ring(side.ring_fd, side.ring_bytes)
+        self._ring: Ring | None = None
         self._background = Background(self._work)
         self._dropped = 0
         self._alive: set[int] = set()
         self._command = 0
         self._ended_ns: int | None = None
         """When the command's first process ended, as the kernel saw it: we come to hear of it later."""
-        side.map("table").update(_ZERO, table()[0])
 
     def close(self) -> None:
         self._background.close()
-        self._ring.close()
+        if self._ring is not None:
+            self._ring.close()
         self._side.close()
 
     def run(self, command: Command, limits: Limits) -> Outcome:
@@ -100,10 +100,12 @@ class _Session:
         libc = ctypes.CDLL(None, use_errno=True)
         announcement = (ctypes.c_int(_ANNOUNCE), *(ctypes.c_ulong(value) for value in (cookie, 0, 0, 0)))
         child = spawn(command, announce=lambda: libc.prctl(*announcement))
-        ring_bytes = self._side.ring_bytes
-        self._side.map("config").update(
-            _ZERO, CONFIG.pack(cookie, 0, 0, 0, 1, 0, 0, ring_bytes // 8, ring_bytes, 0)
-        )
+        try:
+            # While the child comes up: mapped before, the buffer would be a burden to the fork.
+            self._prepare(cookie)
+        except BaseException:
+            child.abandon()
+            raise
         try:
             started_ns = child.release()
         except BaseException:
@@ -129,8 +131,16 @@ class _Session:
         self._final_totals()
         return self._outcome(ended, started_ns, self._ended_ns or ended_ns)
 
+    def _prepare(self, cookie: int) -> None:
+        """Map the buffer, and tell the programs what to look for."""
+        size = self._side.ring_bytes
+        self._ring = Ring(self._side.ring_fd, size)
+        self._side.map("table").update(_ZERO, table()[0])
+        self._side.map("config").update(_ZERO, CONFIG.pack(cookie, 0, 0, 0, 1, 0, 0, size // 8, size, 0))
+
     def _drain(self) -> None:
         """Empty the kernel's buffer."""
+        assert self._ring is not None
         while chunk := self._ring.take():
             try:
                 self._background.push(chunk)
