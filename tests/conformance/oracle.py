@@ -44,13 +44,10 @@ class Node:
 
 def _new(event: FsEvent) -> Node:
     """Return the file that an event that makes a name makes."""
-    if event.op is Op.MKDIR:
-        return Node(stat.S_IFDIR)
-    if event.op is Op.BIND:
-        return Node(stat.S_IFSOCK)
     if event.op is Op.SYMLINK:
         return Node(stat.S_IFLNK, text=event.source)
-    return Node(stat.S_IFMT(event.mode or 0) or stat.S_IFREG)
+    fmt = {Op.MKDIR: stat.S_IFDIR, Op.BIND: stat.S_IFSOCK}.get(event.op)
+    return Node(fmt or stat.S_IFMT(event.mode or 0) or stat.S_IFREG)
 
 
 def _identity(event: FsEvent) -> tuple[int, int] | None:
@@ -58,8 +55,8 @@ def _identity(event: FsEvent) -> tuple[int, int] | None:
 
 
 def _source_identity(event: FsEvent) -> tuple[int, int] | None:
-    known = event.source_ino is not None and event.source_dev is not None
-    return (event.source_dev or 0, event.source_ino or 0) if known else None
+    dev, ino = event.source_dev, event.source_ino
+    return None if ino is None or dev is None else (dev, ino)
 
 
 class Oracle:
@@ -76,7 +73,7 @@ class Oracle:
         self._created_known = created_known
         self._nodes: dict[tuple[int, int], Node] = {}
         self._mounted: dict[bytes, Node] = {}
-        self._nameless: dict[bytes, list[Node]] = {}
+        self._nameless: dict[bytes | tuple[Node, bytes], list[Node]] = {}
         self.complaints: list[str] = []
         for path, entry in before.entries.items():
             node = self._nodes.get(entry.identity)
@@ -126,6 +123,7 @@ class Oracle:
         inside = self._inside(event.path)
         source_inside = event.op is not Op.SYMLINK and self._inside(event.source)
         if not inside and not source_inside:
+            self._outside(event)
             return
         match event.op:
             case Op.OPEN:
@@ -144,6 +142,12 @@ class Oracle:
                 pass  # names move in a namespace of their own, which the tree does not show
             case _:
                 self._touch(event)
+
+    def _outside(self, event: FsEvent) -> None:
+        """A file of the tree may have another name outside of it, and be changed by that."""
+        node = self._nodes.get(_identity(event) or (0, 0))
+        if node is not None and (event.op is not Op.OPEN or "trunc" in event.flags):
+            node.causes.add("trunc" if event.op is Op.OPEN else event.op.value)
 
     def _parent(self, event: FsEvent, path: bytes) -> tuple[Node, bytes] | None:
         """Return the directory node of a path, marked as changed, and the last name."""
@@ -175,10 +179,8 @@ class Oracle:
             self._lose_name(event.path, Node(stat.S_IFREG, identity=_identity(event)))
             return
         node = next(iter(self._existing(event)), None)
-        created = event.created
-        if not self._created_known and "creat" in event.flags:
-            created = node is None
-        if created:
+        guessed = not self._created_known and "creat" in event.flags
+        if node is None if guessed else event.created:
             if "deleted" in event.flags:
                 return
             if node is not None:
@@ -193,8 +195,18 @@ class Oracle:
         if "trunc" in event.flags:
             node.causes.add("trunc")
 
+    def _slot(self, path: bytes) -> bytes | tuple[Node, bytes]:
+        """Return what a name has but one of, by whatever path its directory is reached."""
+        directory, _, name = path.rpartition(b"/")
+        parent = self._find(directory) if self._inside(directory) else None
+        return path if parent is None else (parent, name)
+
     def _lose_name(self, path: bytes, node: Node) -> None:
-        self._nameless.setdefault(path, []).append(node)
+        for name in {path, self._slot(path)}:
+            self._nameless.setdefault(name, []).append(node)
+
+    def _lost(self, path: bytes) -> list[Node]:
+        return self._nameless.get(path) or self._nameless.get(self._slot(path), [])
 
     def _existing(self, event: FsEvent) -> list[Node]:
         """Return the nodes that an event's path may mean: several only for a file without a name."""
@@ -202,7 +214,7 @@ class Oracle:
             node = self._find(event.path)
             return [] if node is None else [node]
         identity = _identity(event)
-        lost = self._nameless.get(event.path, [])
+        lost = self._lost(event.path)
         if identity is None:
             return lost
         same = [node for node in lost if node.identity == identity]
@@ -223,7 +235,7 @@ class Oracle:
     def _link(self, event: FsEvent, *, source_inside: bool) -> None:
         source = self._find(event.source) if source_inside and event.source else None
         if source is None and event.source is not None:
-            source = next(reversed(self._nameless.get(event.source, [])), None)
+            source = next(reversed(self._lost(event.source)), None)
         if source is None:
             if source_inside:
                 self._complain(event, "its source is not in the replayed tree")
@@ -325,8 +337,7 @@ class Oracle:
                     complaints.append(f"a name on the disk that no event explains: {path!r}")
             else:
                 complaints.extend(_compare(path, node, entry, seen))
-        complaints.extend(_unexplained(names, after))
-        return complaints
+        return [*complaints, *_unexplained(names, after)]
 
     def _walk(self) -> Iterator[tuple[bytes, Node]]:
         todo: list[tuple[bytes, Node]] = [(b"", self._root)]

@@ -161,3 +161,38 @@ def test_whether_an_open_made_its_file_is_judged_where_it_is_known() -> None:
     assert list(lies((step, event), created_known=True))
     assert not list(lies((step, event), created_known=False))
     assert not list(lies((step, event._replace(created=True)), created_known=True))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_file_is_changed_by_a_name_outside_of_the_tree(tmp_path: Path, known: bool) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "kept").write_text("kept")
+    (root / "moved").hardlink_to(root / "kept")
+    before = read_tree(os.fsencode(root))
+    say = Diary(root)
+    file = (root / "kept").stat()
+    (root / "moved").rename(tmp_path / "out")
+    say(Op.RENAME, "../out", "moved")
+    (tmp_path / "out").write_text("changed")
+    identity: dict[str, object] = {"dev": file.st_dev, "ino": file.st_ino} if known else {}
+    say(Op.TRUNCATE, "../out", None, **identity)
+    events = [event._replace(path=os.path.normpath(event.path)) for event in say.events]
+    assert bool(check(before, events, read_tree(os.fsencode(root)))) is not known
+
+
+def test_file_that_lost_its_name_by_another_path_of_its_directory(tmp_path: Path) -> None:
+    """As a bind mount makes it, or a rename of the directory."""
+    root = tmp_path / "root"
+    (root / "old").mkdir(parents=True)
+    (root / "kept").write_text("kept")
+    (root / "old" / "file").hardlink_to(root / "kept")
+    before = read_tree(os.fsencode(root))
+    say = Diary(root)
+    (root / "old" / "file").unlink()
+    say(Op.UNLINK, "old/file")
+    (root / "old").rename(root / "new")
+    say(Op.RENAME, "new", "old")
+    (root / "kept").write_text("by a descriptor")
+    say(Op.WRITE, "new/file", None, flags=("deleted",))
+    assert check(before, say.events, read_tree(os.fsencode(root))) == []

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from writeaudit.events import Certainty
+from writeaudit.resolve.basis import Basis
 from writeaudit.resolve.names import Names
-from writeaudit.resolve.tree import Basis, Kind, Tree
+from writeaudit.resolve.tree import Kind, Tree
 
 RESOLVED, LEXICAL = Certainty.RESOLVED, Certainty.LEXICAL
 
@@ -114,6 +115,14 @@ def test_last_component_is_followed_on_request(names: Names, name: bytes, follow
 def test_loops_end(names: Names, name: bytes) -> None:
     _path, certainty = names.resolve(b"/w", name, follow=True)
     assert certainty is LEXICAL
+
+
+@pytest.mark.parametrize("number", [errno.ELOOP, errno.EACCES])
+def test_error_of_the_disk_is_no_answer(number: int) -> None:
+    def read_link(path: bytes) -> bytes:
+        raise OSError(number, "")
+
+    assert Names(read_link).resolve(b"/w", b"any/x", follow=False) == (b"/w/any/x", LEXICAL)
 
 
 def test_dangling_symlink_leads_to_what_it_names(names: Names) -> None:
@@ -292,7 +301,7 @@ def test_cached_directory_bears_every_event_that_used_it(disk: Disk) -> None:
     [
         (lambda tree: tree.removed(b"/w/dir", directory=True), False),
         (lambda tree: tree.made(b"/w/dir", Kind.DIRECTORY), False),
-        (lambda tree: tree.renamed(b"/w/dir", b"/w/new", gone=True, directory=True), False),
+        (lambda tree: tree.renamed(b"/w/dir", b"/w/new", gone=True, directory_ns=2000), False),
         (lambda tree: tree.removed(b"/w/dir", directory=False), True),
         (lambda tree: tree.renamed(b"/w/new", b"/w/dir", gone=True), True),
         (lambda tree: tree.exchanged(b"/w/dir", b"/w/new"), True),
@@ -308,6 +317,33 @@ def test_directory_may_prove_to_have_been_one(
     names.tree.begin(2, 2000)
     change(names.tree)
     assert bool(names.tree.failed()) is fails
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_name_that_a_call_led_through_was_there(disk: Disk, ok: bool) -> None:
+    """Who removed it before it was made must have been taken for somebody else."""
+    names = _names(disk, 1000)
+    names.tree.basis.ok = ok
+    basis = _uses(names, b"dir/x")
+    _uses(names, b"dir/sub/x")
+    names.tree.begin(2, 2000)
+    names.tree.removed(b"/w/dir/sub", directory=True)
+    names.tree.made(b"/w/dir/sub", Kind.DIRECTORY)
+    assert names.tree.failed() == []
+    names.tree.made(b"/w/dir", Kind.DIRECTORY)
+    assert names.tree.failed() == ([basis] if ok else [])
+
+
+@pytest.mark.parametrize("directory", [True, False])
+def test_directory_under_the_new_name_may_be_a_younger_one(disk: Disk, directory: bool) -> None:
+    """It speaks for what was read under the old name as long as nothing changes the new one."""
+    names = _names(disk, 1000)
+    basis = _uses(names, b"dir/x")
+    names.tree.begin(2, 2000)
+    names.tree.renamed(b"/w/dir", b"/w/new", gone=True, directory_ns=5000)
+    names.tree.begin(3, 3000)
+    names.tree.removed(b"/w/new", directory=directory)
+    assert names.tree.failed() == ([] if directory else [basis])
 
 
 def test_change_of_a_directory_above_speaks_against_what_was_read(disk: Disk) -> None:

@@ -154,6 +154,19 @@ def test_look_ahead_knows_directories_that_go(resolver: Resolver, here: bytes) -
     assert resolver.unresolved == 0
 
 
+def test_look_ahead_is_taken_in_by_no_text(resolver: Resolver, here: bytes) -> None:
+    """A rename that seems to lead to ``a/new`` leads out of ``a`` by a symlink."""
+    os.makedirs(here + b"/a/b")
+    os.symlink(b"..", here + b"/a/up")
+    os.symlink(b"b", here + b"/a/new")
+    asks = _raw(Op.OPEN, _at(here, b"a/gone"), result="ENOENT", follow=True)
+    moves = _raw(Op.RENAME, _at(here, b"a/up/../new"), source=_at(here, b"a/gone"))
+    resolver.look_ahead([asks, moves])
+    assert resolver.resolve(asks).path == here + b"/a/b"
+    resolver.resolve(moves)
+    assert resolver.doubtful() == [1]
+
+
 @pytest.mark.parametrize(("result", "access", "counts"), [(OK, "w", 1), ("ENOENT", "w", 0), (OK, "r", 0)])
 def test_only_changes_that_happened_count_as_unresolved(
     resolver: Resolver, here: bytes, result: str, access: str, counts: int
@@ -290,6 +303,37 @@ def test_doubtful_event_takes_with_it_what_it_taught(resolver: Resolver, here: b
     assert resolver.unresolved == 2
 
 
+def test_symlink_that_is_removed_through_itself(resolver: Resolver, here: bytes) -> None:
+    """``l`` led to its own directory when it was removed as ``l/l``; the disk shows what came after it."""
+    os.mkdir(here + b"/l")
+    failed = resolver.resolve(_raw(Op.UNLINK, _at(here, b"l/x"), result="ENOENT"))
+    removed = resolver.resolve(_raw(Op.UNLINK, _at(here, b"l/l")))
+    assert (failed.path, removed.path) == (here + b"/l/x", here + b"/l/l")
+    assert resolver.doubtful() == []
+    resolver.resolve(_raw(Op.MKDIR, _at(here, b"l"), time_ns=1600))
+    assert sorted(resolver.doubtful()) == [failed.seq, removed.seq]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        _raw(Op.RENAME, Operand(b"", b"l/../x"), source=Operand(b"", b"l")),
+        _raw(Op.RENAME, Operand(b"", b"l/../l"), source=Operand(b"", b"l")),
+        _raw(Op.EXCHANGE, Operand(b"", b"l/../l"), source=Operand(b"", b"l")),
+        _raw(Op.RMDIR, Operand(b"", b"l/../l")),
+        _raw(Op.MKDIR, Operand(b"", b"l/../l")),
+    ],
+    ids=["rename", "same", "exchange", "rmdir", "mkdir"],
+)
+def test_call_is_no_witness_for_its_own_path(resolver: Resolver, here: bytes, raw: RawEvent) -> None:
+    """``l`` may have been a symlink until then, and led elsewhere."""
+    os.mkdir(here + b"/l")
+    os.mkdir(here + b"/x")
+    source = raw.source and raw.source._replace(base=here)
+    event = resolver.resolve(raw._replace(path=raw.path._replace(base=here), source=source))
+    assert event.certainty is Certainty.LEXICAL
+
+
 def test_text_that_changed_a_name_makes_everything_unknown(resolver: Resolver, here: bytes) -> None:
     os.mkdir(here + b"/d")
     resolver.resolve(_raw(Op.SYMLINK, _at(here, b"l"), target_text=b"/etc"))
@@ -321,6 +365,12 @@ def test_rename_of_the_directory_that_its_names_begin_at(resolver: Resolver, her
         _raw(Op.RENAME, _at(place, b"../new", inner=0), source=_at(place, b"../old", inner=0))
     )
     assert event.certainty is Certainty.RESOLVED
+
+
+def test_directory_that_a_process_removes_from_within(resolver: Resolver, here: bytes) -> None:
+    """It has no name any more when the kernel side looks; the name that was given leads out of it."""
+    event = resolver.resolve(_raw(Op.RMDIR, _at(here + b"/d", b"../d", deleted=True)))
+    assert (event.path, event.flags) == (here + b"/d", ())
 
 
 def test_fields_that_need_no_resolving_pass_through(resolver: Resolver, here: bytes) -> None:

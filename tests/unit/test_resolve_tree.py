@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from writeaudit.resolve.basis import SLACK_NS
 from writeaudit.resolve.tree import Kind, Tree
 
 
@@ -20,7 +21,7 @@ def _tree(*directories: bytes) -> Tree:
 def test_directory_that_cannot_have_moved_into_itself(new: bytes) -> None:
     """However it is spelled: the tree must not come to hold itself."""
     tree = _tree(b"/m", b"/m/a")
-    tree.renamed(b"/m/a", new, gone=True, directory=True)
+    tree.renamed(b"/m/a", new, gone=True, directory_ns=2)
     assert [basis.seq for basis in tree.failed()] == [2]
     assert tree.kind(b"/m/a") is Kind.UNKNOWN
     tree.removed(b"/m/a", directory=True)
@@ -34,6 +35,13 @@ def test_names_one_in_the_other_cannot_have_been_exchanged(one: bytes, other: by
     tree.removed(b"/m", directory=True)
 
 
+def test_name_may_be_exchanged_with_itself() -> None:
+    tree = _tree(b"/m", b"/m/a")
+    tree.exchanged(b"/m", b"/m")
+    assert tree.failed() == []
+    assert tree.kind(b"/m/a") is Kind.DIRECTORY
+
+
 def test_names_without_anything_below_them_share_nothing() -> None:
     tree = _tree(b"/m", b"/n")
     tree.made(b"/m/f", Kind.OTHER)
@@ -45,7 +53,41 @@ def test_directory_takes_along_what_is_known_below_it() -> None:
     tree = _tree(b"/m", b"/m/a")
     tree.made(b"/m/a/f", Kind.OTHER)
     tree.begin(3, 3)
-    tree.renamed(b"/m/a", b"/m/b", gone=True, directory=True)
+    tree.renamed(b"/m/a", b"/m/b", gone=True, directory_ns=3)
     assert tree.kind(b"/m/b/f") is Kind.OTHER
     assert tree.kind(b"/m/a") is Kind.ABSENT
     assert tree.kind(b"/m/a/f") is Kind.UNKNOWN
+
+
+@pytest.mark.parametrize("teaches", [True, False])
+def test_claim_is_kept_while_what_was_taught_around_it_may_prove_wrong(teaches: bool) -> None:
+    tree = _tree(b"/m")
+    first = tree.basis
+    tree.claim(tree.node(b"/m/a"), 1000)
+    tree.begin(3, 1000)
+    # What this one changed may have been /m/a, if what it rests on was read too late.
+    tree.claim(tree.node(b"/n"), 1000 + 3 * SLACK_NS)
+    tree.basis.teaches = teaches
+    tree.begin(4, 1000 + 2 * SLACK_NS)
+    tree.touch_any([b"a"], 1000)
+    assert tree.failed() == ([first] if teaches else [])
+
+
+def test_claims_go_when_nothing_can_speak_against_them_any_more() -> None:
+    tree = _tree(b"/m")
+    tree.claim(tree.node(b"/m/a"), 1000)
+    tree.basis.teaches = True
+    tree.begin(3, 1000 + SLACK_NS + 1)
+    tree.touch_any([b""], 0)
+    assert tree.failed() == []
+
+
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_what_was_thought_to_be_gone_and_moves_is_unknown(exchanged: bool) -> None:
+    tree = _tree(b"/m", b"/n")
+    tree.removed(b"/m", directory=False)
+    if exchanged:
+        tree.exchanged(b"/m", b"/n")
+    else:
+        tree.renamed(b"/m", b"/n", gone=True)
+    assert tree.kind(b"/n") is Kind.UNKNOWN

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from writeaudit.events import OK, Op, Operand, RawEvent
+from writeaudit.resolve.basis import Basis
 from writeaudit.resolve.mounts import MountBook
 
 _MAKES = frozenset({Op.MKDIR, Op.MKNOD, Op.BIND, Op.SYMLINK, Op.LINK})
@@ -40,7 +41,7 @@ class Ahead:
     """The events of a batch, looked at before their turn.
 
     Names are taken by their text: a symlink may hide in it. What is said here must be watched
-    until those events have been resolved.
+    until those events have been resolved; whoever uses it says so (`expect`).
     """
 
     def __init__(self, book: MountBook) -> None:
@@ -48,10 +49,22 @@ class Ahead:
         self._events: Sequence[RawEvent] = ()
         self._first_seq = 1
         self._steps: dict[bytes, list[Step]] | None = None
+        self._expected: dict[int, list[tuple[Basis, bytes]]] = {}
 
     def take(self, events: Sequence[RawEvent], first_seq: int) -> None:
         """Take the events of the next batch; the first of them will have ``first_seq``."""
         self._events, self._first_seq, self._steps = events, first_seq, None
+        self._expected.clear()
+
+    def expect(self, basis: Basis, path: bytes, seq: int) -> None:
+        """An event rests on that the one of number ``seq`` concerns a path, as its text has it."""
+        self._expected.setdefault(seq, []).append((basis, path))
+
+    def mistaken(self, seq: int, *paths: bytes) -> list[Basis]:
+        """Return the events that expected others than these paths of one that is resolved now."""
+        if not self._expected:
+            return []
+        return [basis for basis, path in self._expected.pop(seq, ()) if path not in paths]
 
     def next(self, path: bytes, seq: int) -> Step | None:
         """Return the first change of a name, or of a directory above it, after event ``seq``."""

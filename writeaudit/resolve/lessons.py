@@ -9,6 +9,7 @@ from writeaudit.events import Access, Op, RawEvent
 from writeaudit.resolve import identity
 from writeaudit.resolve.ahead import Ahead
 from writeaudit.resolve.mounts import MountBook, Move
+from writeaudit.resolve.namespaces import Namespaces
 from writeaudit.resolve.places import Place
 from writeaudit.resolve.tree import Kind, Node, Tree
 
@@ -16,9 +17,10 @@ from writeaudit.resolve.tree import Kind, Node, Tree
 class Lessons:
     """Takes note of events that succeeded and whose paths are known."""
 
-    def __init__(self, tree: Tree, book: MountBook, ahead: Ahead) -> None:
+    def __init__(self, tree: Tree, book: MountBook, spaces: Namespaces, ahead: Ahead) -> None:
         self._tree = tree
         self._book = book
+        self._spaces = spaces
         self._ahead = ahead
 
     def learn(self, raw: RawEvent, target: Place, source: Place | None) -> bool:
@@ -38,9 +40,12 @@ class Lessons:
             _same_file(source, target)
             return False
         self._named(raw, key, source_key)
+        if raw.op is Op.RMDIR:
+            self._spaces.vanished(key, raw.time_ns, self._tree.seq)
         if raw.op is Op.EXCHANGE and source is not None and source_key is not None:
             there = Move(source_key, key, source.path, target.path)
-            self._book.renamed([there, Move(key, source_key, target.path, source.path)])
+            back = Move(key, source_key, target.path, source.path)
+            self._spaces.renamed([there, back], raw.time_ns, self._tree.seq)
         if raw.op not in (Op.UNLINK, Op.RMDIR):
             self._identify(target, key)
             if source is not None and source_key is not None:
@@ -56,7 +61,7 @@ class Lessons:
         if raw.created is None and "creat" in raw.flags:
             created = identity.was_created(raw, target.path, key, tree, self._ahead)
         if created:
-            tree.made(key, Kind.OTHER)
+            tree.made(key, Kind.OTHER, looked_up=raw.follow)
         self._identify(target, key)
         # With O_NOFOLLOW, O_PATH opens symlinks too.
         if not created and target.fmt != stat.S_IFLNK and (raw.follow or raw.access is not Access.PATH):
@@ -89,18 +94,22 @@ class Lessons:
 
     def _renamed(self, raw: RawEvent, target: Place, source: Place, key: bytes, source_key: bytes) -> None:
         if source_key == key:
+            self._tree.renamed(source_key, key, gone=False)
             self._identify(target, key)  # rename(2) does nothing
             return
         tree = self._tree
         was_absent = tree.was(key) is Kind.ABSENT
         found = identity.look_up(target) if _is_ours(target) else None
         gone = identity.leaves(raw, source, found, was_absent=was_absent)
+        looked_ns = time.monotonic_ns()
         directory = found is not None and stat.S_ISDIR(found.st_mode)
-        tree.renamed(source_key, key, gone=gone, directory=directory)
+        tree.renamed(source_key, key, gone=gone, directory_ns=looked_ns if directory else 0)
         if found is not None:
-            tree.claim(tree.node(key), time.monotonic_ns(), identity=True)
-        if found is None or directory:
-            self._book.renamed([Move(source_key, key, source.path, target.path)])
+            tree.claim(tree.node(key), looked_ns, identity=True)
+        if gone is not False:
+            if not was_absent:
+                self._spaces.vanished(key, raw.time_ns, tree.seq)
+            self._spaces.renamed([Move(source_key, key, source.path, target.path)], raw.time_ns, tree.seq)
 
     def _identify(self, place: Place, key: bytes, node: Node | None = None) -> None:
         """Look up which file a name stands for, unless the kernel said it or it has no name any more."""

@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 
 from writeaudit.events import Certainty
 from writeaudit.resolve.ahead import Ahead, Fate, Step
-from writeaudit.resolve.tree import Basis, Kind, Node, Tree
+from writeaudit.resolve.basis import Basis
+from writeaudit.resolve.tree import Kind, Node, Tree
 
 _MAX_LINKS = 40
 """The kernel's own limit (path_resolution(7))."""
 _MAX_MOVES = 16
+_NO_ANSWER = (Kind.ABSENT, Kind.UNKNOWN)
 
 ReadLink = Callable[[bytes], bytes]
 Key = Callable[[bytes], bytes]
@@ -98,7 +100,8 @@ class Names:
                 if looked_ns:
                     if tree.recent(looked_ns):
                         bases.append(tree.basis)
-                    elif bases:
+                        tree.basis.rests_ns = max(tree.basis.rests_ns, looked_ns)
+                    elif bases and tree.settled(looked_ns):
                         bases.clear()
                 return directory, Certainty.RESOLVED
         bases = [tree.basis]
@@ -162,10 +165,10 @@ class Names:
         node = tree.node(self.key(path))
         if tree.known(node) is Kind.UNKNOWN:
             kind, target = self._read(path)
-            if kind is Kind.ABSENT:
+            if kind in _NO_ANSWER:
                 step = None if self._ahead is None else self._ahead.next(path, tree.seq)
                 if step is not None:
-                    return self._look_where_it_went(node, step)
+                    return self._look_where_it_went(path, node, step)
                 # It may have been there when the event happened.
                 tree.claim(node, time.monotonic_ns())
                 return _Gone(kind)
@@ -176,28 +179,34 @@ class Names:
         try:
             return Kind.SYMLINK, self._read_link(path)
         except OSError as error:
+            if error.errno == errno.EINVAL:
+                return Kind.OTHER, b""
+            # Any other error (ELOOP, EACCES) says nothing of the name itself.
             gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
-            return Kind.ABSENT if gone else Kind.OTHER, b""
+            return Kind.ABSENT if gone else Kind.UNKNOWN, b""
 
-    def _look_where_it_went(self, node: Node, step: Step) -> _Gone:
+    def _look_where_it_went(self, path: bytes, node: Node, step: Step) -> _Gone:
         """Return what a name was, where an event still to come in the batch says what became of it."""
         tree, ahead = self.tree, self._ahead
         assert ahead is not None
         passed = [(node, 0, step)]
         last: Step | None = step
-        path, since = b"", 0
+        since = 0
+        ahead.expect(tree.basis, path, step.seq)
         for _ in range(_MAX_MOVES):
             if last is None or last.fate is not Fate.MOVED:
                 break
             path, since = last.to, last.seq
+            ahead.expect(tree.basis, path, since)
             node = tree.node(self.key(path))
             last = ahead.next(path, since)
             if last is not None:
+                ahead.expect(tree.basis, path, last.seq)
                 passed.append((node, since, last))
         kind, target = Kind.UNKNOWN, b""
         if last is None:
             kind, target = self._read(path)
-            if kind is Kind.ABSENT:
+            if kind in _NO_ANSWER:
                 return _Gone(Kind.UNKNOWN)
             tree.claim(node, time.monotonic_ns(), symlink=kind is Kind.SYMLINK, after=since)
         elif last.fate is Fate.DIRECTORY:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
+from writeaudit.audit import Mount
 from writeaudit.resolve.ahead import Ahead
-from writeaudit.resolve.mounts import MountBook, MountTable, below, mountinfo_of, namespace_of
+from writeaudit.resolve.mounts import DELETED, MountBook, MountTable, Move, below, mountinfo_of, namespace_of
 from writeaudit.resolve.names import Names
 from writeaudit.resolve.tree import Tree
 
@@ -21,11 +23,15 @@ _RETURN_NS = 20_000_000
 waits until no processor uses the mount any more."""
 
 
+_NO_PATH = b"\0"
+"""A directory that something is mounted on keeps its name."""
+
+
 class Namespace:
     """One mount namespace: its names, its table, and since when both hold."""
 
     def __init__(self, mount_ns: int, book: MountBook, names: Names) -> None:
-        self._mount_ns = mount_ns
+        self.mount_ns = mount_ns
         self._book = book
         self.names = names
         self.read_ns = 0
@@ -36,17 +42,21 @@ class Namespace:
         """The last event that was resolved before the table was read."""
         self.changed_ns = 0
         """When its mounts changed last, as far as events say."""
+        self.young: frozenset[int] = frozenset()
+        """Which mounts the table shows elsewhere than before it was read. That may be too early."""
+        self.young_seq = 0
+        """The last event that was resolved before it did."""
         self.root_fd: int | None = None
 
     @property
     def table(self) -> MountTable | None:
         """Its mounts as they were read last; None if they never were."""
-        return self._book.tables.get(self._mount_ns)
+        return self._book.tables.get(self.mount_ns)
 
     def key(self, path: bytes) -> bytes:
         """Return the key of a path in it (see `MountTable.key`)."""
         table = self.table
-        return b"\0%d" % self._mount_ns + path if table is None else table.key(path)
+        return b"\0%d" % self.mount_ns + path if table is None else table.key(path)
 
     def holds_for(self, time_ns: int) -> bool:
         """Whether the table is that of the time of an event."""
@@ -57,8 +67,7 @@ class Namespace:
         return self.read_until_ns > time_ns - _RETURN_NS
 
 
-@dataclass(frozen=True, slots=True)
-class Doubtful:
+class Doubtful(NamedTuple):
     """Events that may have been resolved by a mount table of a later time."""
 
     space: Namespace
@@ -85,6 +94,7 @@ class Namespaces:
         self.own = Namespace(book.own_ns, book, Names(tree=tree, key=book.own_key, ahead=ahead))
         self.own.read_ns = time.monotonic_ns()
         self._foreign: dict[int, Namespace] = {}
+        self._wrong_since: int | None = None
 
     def close(self) -> None:
         """Let go of the root directories that were held open."""
@@ -120,37 +130,88 @@ class Namespaces:
             doubtful += self._foreign_changed(mount_ns, time_ns, pid, seq)
         return doubtful + self._own_changed(time_ns, seq)
 
-    def refresh(self, seq: int) -> None:
-        """Read our own table again: something that is mounted may have been moved to another name."""
-        self._read(self.own, self._book.own_ns, "self", seq)
+    def wrong_since(self) -> int | None:
+        """Return, once, the event since which tables showed what had not happened yet; None if none did."""
+        since, self._wrong_since = self._wrong_since, None
+        return since
+
+    def renamed(self, moves: Sequence[Move], time_ns: int, seq: int) -> None:
+        """The event at hand moved directories, and whatever is mounted from or below them."""
+        concerned = self._book.moved_by(moves)
+        if concerned:
+            self._book.renamed(moves)
+            if self._were_young(concerned, time_ns):
+                self._look_again(concerned, time_ns, seq)
+
+    def vanished(self, key: bytes, time_ns: int, seq: int) -> None:
+        """The event at hand took the name of a directory away, which may be mounted elsewhere."""
+        move = Move(key, key + DELETED, _NO_PATH, _NO_PATH)
+        concerned = self._book.moved_by([move])
+        if concerned and self._were_young(concerned, time_ns):
+            self._look_again(concerned, time_ns, seq)
+        elif concerned:
+            self._book.renamed([move])
+
+    def lost(self, names: Iterable[bytes], time_ns: int, seq: int) -> None:
+        """An event moved something of one of these names, and nobody knows which."""
+        concerned = self._book.called(names)
+        if concerned:
+            self._were_young(concerned, time_ns)
+            self._look_again(concerned, time_ns, seq)
+
+    def _were_young(self, concerned: frozenset[int], time_ns: int) -> bool:
+        """Whether tables may have shown a move already that is come to only now."""
+        found = False
+        for space in (self.own, *self._foreign.values()):
+            if space.read_after(time_ns) and not space.young.isdisjoint(concerned):
+                found = True
+                if self._wrong_since is None or space.young_seq < self._wrong_since:
+                    self._wrong_since = space.young_seq
+        return found
+
+    def _look_again(self, concerned: frozenset[int], time_ns: int, seq: int) -> None:
+        """Nobody knows where some mounts are but the disk, and that only in our own namespace."""
+        self._read(self.own, "self", time_ns, seq)
+        self.own.young |= concerned
+        for space in self._foreign.values():
+            if space.table is not None and any(mount.id in concerned for mount in space.table.mounts):
+                space.changed_ns = time.monotonic_ns()
 
     def _foreign_changed(self, mount_ns: int, time_ns: int, pid: int, seq: int) -> list[Doubtful]:
         space = self.foreign(mount_ns)
         doubtful = [Doubtful(space, space.read_seq, None)] if space.read_after(time_ns) else []
         space.changed_ns = max(space.changed_ns, time_ns)
-        if self._read(space, mount_ns, pid, seq):
+        if self._read(space, pid, time_ns, seq) is not None:
             self._hold_root(space, pid)
         return doubtful
 
     def _own_changed(self, time_ns: int, seq: int) -> list[Doubtful]:
-        before = self._book.own.mounts
-        self._read(self.own, self._book.own_ns, "self", seq)
-        points = frozenset(mount.mountpoint for mount in set(before) ^ set(self._book.own.mounts))
+        own = self.own
+        earlier = own.young if own.read_after(time_ns) else frozenset[int]()
+        changed = self._read(own, "self", time_ns, seq) or ()
+        # What shows no more, or already did, may have changed with this as well.
+        points = frozenset(mount.mountpoint for mount in (*changed, *self._book.some(earlier)))
         if not points:
             return []
         self.own.changed_ns = max(self.own.changed_ns, time_ns)
         self._tree.forget_all()
         return [Doubtful(self.own, 0, points)]
 
-    def _read(self, space: Namespace, mount_ns: int, pid: int | str, seq: int) -> bool:
-        """Read the table of a namespace that a process is in; False if the process is gone."""
+    def _read(self, space: Namespace, pid: int | str, time_ns: int, seq: int) -> tuple[Mount, ...] | None:
+        """Read the table of a namespace that a process is in; None if the process is gone.
+
+        Returns what has changed since it was read before. ``time_ns``: when what is come to happened.
+        """
         begun_ns = time.monotonic_ns()
         info = mountinfo_of(pid)
         if info is None:
-            return False
+            return None
+        if not space.young or not space.read_after(time_ns):
+            space.young, space.young_seq = frozenset(), seq
         space.read_ns, space.read_until_ns, space.read_seq = begun_ns, time.monotonic_ns(), seq
-        self._book.read(mount_ns, info)
-        return True
+        changed = self._book.read(space.mount_ns, info)
+        space.young |= {mount.id for mount in changed}
+        return changed
 
     def _hold_root(self, space: Namespace, pid: int) -> None:
         """Keep another namespace's root directory open: its processes may be gone soon."""

@@ -66,7 +66,7 @@ class Places:
         foreign = mount is not None and not mount.own and mount.mount_ns != 0
         if operand.name is None:
             place = self._file_place(operand, mount, foreign=foreign)
-            if raw.op in _DATA and place.path == b"/":
+            if place.path == b"/" and (raw.op in _DATA or _must_not_be_root(raw, operand)):
                 # So reads the path of a file that was moved out of what a mount shows of its file system.
                 place.certainty = Certainty.LEXICAL
             return place
@@ -83,7 +83,7 @@ class Places:
             place.spelled = operand
         table = self._book.own
         place.mount = table.containing(path) if raw.op in _ON_MOUNT_POINTS else table.of(path)
-        place.deleted = operand.deleted
+        place.deleted = _has_no_name(operand)
         return place
 
     def _file_place(self, operand: Operand, mount: Mount | None, *, foreign: bool) -> Place:
@@ -121,7 +121,7 @@ class Places:
             known = Certainty.LEXICAL if operand.truncated else Certainty.RESOLVED
             place = Place(operand.base.rstrip(b"/") + b"/" + name, known)
             place.mount = mount
-            place.deleted = operand.deleted
+            place.deleted = _has_no_name(operand)
             if operand.inner is not None:
                 inner = operand.base[len(operand.base) - operand.inner :] if operand.base != b"/" else b""
                 self._into_own(place, mount, inner + b"/" + name)
@@ -130,7 +130,7 @@ class Places:
         if operand.truncated or not space.holds_for(raw.time_ns):
             certainty = Certainty.LEXICAL
         place = Place(path, certainty)
-        place.deleted = operand.deleted
+        place.deleted = _has_no_name(operand)
         place.space = space
         place.spelled = operand
         found: Mount | None = None
@@ -150,6 +150,20 @@ class Places:
         if name is not None:
             place.path = name
             place.mount = self._book.own.of(name)
+
+
+def _must_not_be_root(raw: RawEvent, operand: Operand) -> bool:
+    """Whether an open said another name than the root directory's, and nobody knows which file it was."""
+    return operand.ino is None and bool((raw.spelled or b"").strip(b"/."))
+
+
+def _has_no_name(operand: Operand) -> bool:
+    """Whether a name lies in a directory that has none any more.
+
+    Nothing but ``..`` leads anywhere from there, and that leads out; a process may even remove the
+    directory that it is in so.
+    """
+    return operand.deleted and b".." not in (operand.name or b"").split(b"/")
 
 
 def _looked_up(names: Names, raw: RawEvent, operand: Operand, *, follow: bool) -> tuple[bytes, Certainty]:

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from writeaudit.audit import BlindSpot, Mount
 from writeaudit.events import NAMESPACE_OPS, OK, Certainty, FsEvent, Op, Operand, RawEvent
 from writeaudit.resolve.ahead import Ahead, textual
+from writeaudit.resolve.basis import Basis
 from writeaudit.resolve.lessons import Lessons
 from writeaudit.resolve.mounts import MountBook, mountinfo_of, namespace_of
 from writeaudit.resolve.namespaces import Namespace, Namespaces
 from writeaudit.resolve.places import Place, Places
-from writeaudit.resolve.tree import Basis, Kind, Tree
+from writeaudit.resolve.tree import Kind, Tree
 from writeaudit.text import show
 
 _RECENT = 8192
@@ -40,7 +41,7 @@ class Resolver:
         self._ahead = Ahead(self.book)
         self._spaces = Namespaces(self.book, self._tree, self._ahead)
         self._places = Places(self.book, self._spaces)
-        self._lessons = Lessons(self._tree, self.book, self._ahead)
+        self._lessons = Lessons(self._tree, self.book, self._spaces, self._ahead)
         self._started_ns = started_ns
         self._seq = 0
         self._recent: deque[tuple[Basis, Operand, bytes, Namespace]] = deque(maxlen=_RECENT)
@@ -96,6 +97,7 @@ class Resolver:
                     and doubt.concerns(basis.seq, textual(operand), path)
                 ):
                     self._doubt(basis)
+        self._reconsider()
 
     def look_ahead(self, events: Sequence[RawEvent]) -> None:
         """Take the events of the batch that comes next: they may say what became of names that are gone."""
@@ -113,6 +115,7 @@ class Resolver:
             if event is not None:
                 return event
         basis = self._tree.basis
+        basis.ok = ok
         source: Place | None = None
         if raw.source is not None:
             source = self._places.place(raw, raw.source, follow=raw.follow_source)
@@ -219,11 +222,17 @@ class Resolver:
             return
         # It taught wrong things, and what it did change went unnoticed.
         self._unlearn(basis)
+        self._doubt_after(basis.seq)
+
+    def _doubt_after(self, seq: int) -> None:
+        """Call everything doubtful that was resolved after an event by what was known."""
         for other, _operand, _path, _space in self._recent:
-            if other.seq > basis.seq and not other.lexical:
+            if other.seq > seq and not other.lexical:
                 self._say_doubtful(other)
                 if other.teaches:
                     self._tree.touch_any(other.names, other.time_ns)
+                if other.moves:
+                    self._spaces.lost(other.names, other.time_ns, self._seq)
 
     def _say_doubtful(self, basis: Basis) -> None:
         basis.lexical = True
@@ -237,11 +246,20 @@ class Resolver:
         self._tree.forget_all()
         self._tree.touch_any(basis.names, basis.time_ns)
         if basis.moves:
-            self._spaces.refresh(self._seq)
+            self._spaces.lost(basis.names, basis.time_ns, self._seq)
 
     def _reconsider(self) -> None:
         """Take back what the disk has said too late, as the event at hand shows."""
-        while failed := self._tree.failed():
+        while True:
+            since = self._spaces.wrong_since()
+            if since is not None:
+                # Names were taken for others.
+                self._tree.forget_all()
+                self._tree.touch_any((b"",), self._tree.time_ns)
+                self._doubt_after(since)
+            failed = self._tree.failed()
+            if since is None and not failed:
+                return
             for basis in failed:
                 if basis.broken:
                     self._doubt(basis)
@@ -256,7 +274,10 @@ class Resolver:
         if basis.teaches:
             operands = (raw.path, raw.source) if raw.op is not Op.LINK else (raw.path,)
             basis.names = tuple(_last(operand) for operand in operands if operand is not None)
-        basis.moves = raw.op in (Op.RENAME, Op.EXCHANGE)
+        basis.moves = raw.op in (Op.RENAME, Op.EXCHANGE, Op.RMDIR)
+        paths = () if basis.lexical else (target.path,) if source is None else (target.path, source.path)
+        for other in self._ahead.mistaken(self._seq, *paths):
+            self._tree.disbelieve(other)
         if not basis.lexical:
             return self._lessons.learn(raw, target, source)
         if basis.teaches:

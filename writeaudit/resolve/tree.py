@@ -12,11 +12,10 @@ import enum
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-SLACK_NS = 15_000_000
-"""How long before a call returns it may have taken effect. The time of an event is that of the return,
-and on a busy machine a process may have to wait for a processor in between."""
+from writeaudit.resolve.basis import SLACK_NS, Basis, Doubts
 
 _ALWAYS = 1 << 62
+_MOST = 1 << 15  # claims that are kept at once
 
 
 class Kind(enum.Enum):
@@ -28,43 +27,6 @@ class Kind(enum.Enum):
     SYMLINK = enum.auto()
     OTHER = enum.auto()
     """No symlink."""
-
-
-class Basis:
-    """An event, and what of it rests on the disk."""
-
-    __slots__ = (
-        "broken",
-        "changes",
-        "foreign",
-        "lexical",
-        "moves",
-        "names",
-        "seq",
-        "teaches",
-        "time_ns",
-        "unidentified",
-    )
-
-    def __init__(self, seq: int, time_ns: int) -> None:
-        self.seq = seq
-        self.time_ns = time_ns
-        self.broken = False
-        """Its path may be wrong."""
-        self.unidentified = False
-        """Its file may be another one than that which was found under its name."""
-        self.changes = False
-        """It changed a file, or may have."""
-        self.teaches = False
-        """It changed a name."""
-        self.moves = False
-        """It gave another name to something, a directory perhaps."""
-        self.names: tuple[bytes, ...] = ()
-        """The last components of the names that it changed; an empty one if that is not known."""
-        self.foreign = False
-        """It was resolved by the mounts of another namespace."""
-        self.lexical = False
-        """It has been said that its path is but text."""
 
 
 class _Claim:
@@ -83,6 +45,14 @@ class _Claim:
         self.identity = False
         """It bears not the event's path, but the number of its file."""
         self.symlink = False
+
+    def holds_if_absent(self, maker: int | None) -> bool:
+        """Whether the name may not have been there before an event; ``maker``, if given, needed it not."""
+        return not self.after and not any(basis.ok and basis.seq != maker for basis in self.bases)
+
+    def holds_if_directory(self, mover: int) -> bool:
+        """Whether it need not be believed that an event moved a directory because it led through it."""
+        return not any(basis.seq == mover for basis in self.bases)
 
 
 class Node:
@@ -120,21 +90,24 @@ class Tree:
         """Changes whenever what a path leads to may have changed."""
         self.seq = 0
         """That of the event at hand."""
-        self._time_ns = 0
+        self.time_ns = 0
         self._basis: Basis | None = None
+        self._doubts = Doubts()
 
     @property
     def basis(self) -> Basis:
         """The event at hand."""
         if self._basis is None:
-            self._basis = Basis(self.seq, self._time_ns)
+            self._basis = Basis(self.seq, self.time_ns)
         return self._basis
 
     def begin(self, seq: int, time_ns: int) -> None:
         """Turn to the next event."""
-        self.seq, self._time_ns, self._basis = seq, time_ns, None
+        if self._basis is not None:
+            self._doubts.note(self._basis)
+        self.seq, self.time_ns, self._basis = seq, time_ns, None
         live = self._live
-        while live and live[0].until_ns + SLACK_NS < time_ns:
+        while live and (self.settled(live[0].until_ns) or len(live) > _MOST):
             claim = live.popleft()
             claims = claim.node.claims
             if claims is not None:
@@ -193,7 +166,7 @@ class Tree:
         node = self.find(key)
         if node is None or node.epoch != self._epoch:
             return Kind.UNKNOWN
-        kind = self._before(node)[0]
+        kind = Kind.ABSENT if node.kind is Kind.ABSENT else self._before(node)[0]
         return Kind.OTHER if kind is Kind.UNKNOWN and node.there else kind
 
     def _set(self, node: Node, kind: Kind, target: bytes = b"", *, there: bool = True) -> None:
@@ -214,7 +187,11 @@ class Tree:
 
     def recent(self, looked_ns: int) -> bool:
         """Whether what was read from the disk then may be younger than the event at hand."""
-        return looked_ns + SLACK_NS > self._time_ns
+        return looked_ns + SLACK_NS > self.time_ns
+
+    def settled(self, looked_ns: int) -> bool:
+        """Whether no event can come any more, or prove to have been another, that shows it was younger."""
+        return self._doubts.settled(looked_ns, self.time_ns)
 
     def use(self, node: Node, bases: Sequence[Basis]) -> None:
         """The paths of some events rest on what is known of a name."""
@@ -235,20 +212,27 @@ class Tree:
         """The event at hand (or ``bases``) rests on that nothing changed a name until it was looked at."""
         claim = _Claim((self.basis,) if bases is None else bases, node, until_ns)
         claim.identity, claim.symlink, claim.after, claim.before = identity, symlink, after, before
+        if not identity:
+            self.basis.rests_ns = max(self.basis.rests_ns, until_ns)
         if node.claims is None:
             node.claims = [claim]
         else:
             node.claims.append(claim)
         self._live.append(claim)
 
-    def _touch(self, node: Node, *, made: bool = False, directory: bool = False) -> None:
+    def _touch(
+        self, node: Node, *, made: bool = False, maker: int | None = None, directory: bool = False
+    ) -> list[Basis]:
         """The event at hand changes a name: what was read of it, or below it, later than that is wrong.
 
-        What was taken for no symlink was none if it was not there (``made``) or a ``directory``.
+        What was taken for no symlink was none if it was not there (``made``) or a ``directory``; but if a
+        call led through it, somebody must have removed it, and under another name as it seems. Returns the
+        events that are right for that reason alone.
         """
+        spared: list[Basis] = []
         if not self._live:
-            return
-        seq, earliest = self.seq, self._time_ns - SLACK_NS
+            return spared
+        seq, earliest = self.seq, self.time_ns - SLACK_NS
         todo = [node]
         while todo:
             here = todo.pop()
@@ -256,10 +240,16 @@ class Tree:
             for claim in here.claims or ():
                 if not claim.after < seq < claim.before or claim.until_ns < earliest:
                     continue
-                if (made or (directory and here is node)) and not claim.identity and not claim.symlink:
+                if claim.identity or claim.symlink:
+                    self._fail(claim)
+                elif (made and claim.holds_if_absent(maker)) or (
+                    directory and here is node and claim.holds_if_directory(seq)
+                ):
                     claim.before = seq
+                    spared += claim.bases
                 else:
                     self._fail(claim)
+        return spared
 
     def touch_any(self, names: Iterable[bytes], time_ns: int) -> None:
         """An event changed something of one of these names, and nobody knows in which directory.
@@ -275,22 +265,29 @@ class Tree:
 
     def _fail(self, claim: _Claim) -> None:
         for basis in claim.bases:
-            if claim.identity:
-                if not basis.unidentified:
-                    basis.unidentified = True
-                    self._failed.append(basis)
-            elif not basis.broken:
-                basis.broken = True
+            if not claim.identity:
+                self.disbelieve(basis)
+            elif not basis.unidentified:
+                basis.unidentified = True
                 self._failed.append(basis)
         if not claim.identity:
             self.version += 1
 
+    def disbelieve(self, basis: Basis) -> None:
+        """What an event rests on has turned out to be unfounded."""
+        if not basis.broken:
+            basis.broken = True
+            self._failed.append(basis)
+
     # What events say.
 
-    def made(self, key: bytes, kind: Kind, target: bytes = b"") -> Node:
-        """A name came to be something, which was not there before."""
+    def made(self, key: bytes, kind: Kind, target: bytes = b"", *, looked_up: bool = False) -> Node:
+        """A name came to be something, which was not there before.
+
+        ``looked_up``: by a call that would have followed it, had it been a symlink.
+        """
         node = self.node(key)
-        self._touch(node, made=True)
+        self._touch(node, made=True, maker=self.seq if looked_up else None)
         if node.children:
             # What was read below it was read too early, or too late for the events until now.
             node.children = _NO_CHILDREN
@@ -325,17 +322,21 @@ class Tree:
         self._set(node, Kind.ABSENT, there=False)
         node.children = _NO_CHILDREN
 
-    def renamed(self, old: bytes, new: bytes, *, gone: bool | None, directory: bool = False) -> None:
-        """A name (of a ``directory``, as far as is known) moved, with all that is known below it.
+    def renamed(self, old: bytes, new: bytes, *, gone: bool | None, directory_ns: int = 0) -> None:
+        """A name moved, with all that is known below it.
 
         ``gone``: whether the old one is no more. It still is if both were links to one file: rename(2)
-        then does nothing. None: nobody knows.
+        then does nothing. None: nobody knows. ``directory_ns``: when the disk was seen to have a directory
+        under the new name; 0 if it had none.
         """
-        if old == new or self._nested(old, new):
+        if self._nested(old, new):
             return
         source, target = self.node(old), self.node(new)
-        self._touch(source, directory=directory)
+        spared = self._touch(source, directory=bool(directory_ns))
         self._touch(target)
+        if spared:
+            # It was a directory before if that is what the disk showed, and not something younger.
+            self.claim(target, directory_ns, spared)
         plain = self.known(source) is Kind.OTHER and not source.children and not source.looked_ns
         if not plain or target.looked_ns or self.known(target) in (Kind.SYMLINK, Kind.DIRECTORY):
             self.version += 1
@@ -369,20 +370,19 @@ class Tree:
         self._forget_late(b.children)
 
     def _nested(self, one: bytes, other: bytes) -> bool:
-        """Whether a name lies below another, so that they cannot have moved: one of them is wrong then."""
-        first, second = _names_of(one), _names_of(other)
-        common = min(len(first), len(second))
-        if first[:common] != second[:common]:
+        """Whether names are one, or lie in one another and so cannot have moved: one is wrong then."""
+        if one == other:
+            self.touch_any(self.basis.names, self.time_ns)  # it was no witness for itself
+            return True
+        if any(a != b for a, b in zip(_names_of(one), _names_of(other), strict=False)):
             return False
         self.forget_all()
-        if not self.basis.broken:
-            self.basis.broken = True
-            self._failed.append(self.basis)
+        self.disbelieve(self.basis)
         return True
 
     def _before(self, node: Node) -> tuple[Kind, bytes]:
-        """Return what a name was before the event at hand, as far as that is known for sure."""
-        if node.looked_ns and self.recent(node.looked_ns):
+        """Return what a name was that the event at hand moved, so was there, as far as that is sure."""
+        if (node.looked_ns and self.recent(node.looked_ns)) or node.kind is Kind.ABSENT:
             return Kind.UNKNOWN, b""
         return self.known(node), node.target
 

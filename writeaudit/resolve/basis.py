@@ -1,0 +1,82 @@
+"""What events rest on, and what of it has proved wrong."""
+
+from __future__ import annotations
+
+SLACK_NS = 15_000_000
+"""How long before a call returns it may have taken effect. The time of an event is that of the return,
+and on a busy machine a process may have to wait for a processor in between."""
+
+_ALWAYS = 1 << 62
+
+
+class Basis:
+    """An event, and what of it rests on the disk."""
+
+    __slots__ = (
+        "broken",
+        "changes",
+        "foreign",
+        "lexical",
+        "moves",
+        "names",
+        "ok",
+        "rests_ns",
+        "seq",
+        "teaches",
+        "time_ns",
+        "unidentified",
+    )
+
+    def __init__(self, seq: int, time_ns: int) -> None:
+        self.seq = seq
+        self.time_ns = time_ns
+        self.broken = False
+        """Its path may be wrong."""
+        self.unidentified = False
+        """Its file may be another one than that which was found under its name."""
+        self.ok = False
+        """The call succeeded: every directory on the way was there."""
+        self.changes = False
+        """It changed a file, or may have."""
+        self.teaches = False
+        """It changed a name."""
+        self.moves = False
+        """It gave another name to something, a directory perhaps, or took a directory's name away."""
+        self.names: tuple[bytes, ...] = ()
+        """The last components of the names that it changed; an empty one if that is not known."""
+        self.foreign = False
+        """It was resolved by the mounts of another namespace."""
+        self.lexical = False
+        """It has been said that its path is but text."""
+        self.rests_ns = 0
+        """When the youngest thing was read from the disk that its path rests on; 0 if none was."""
+
+
+class Doubts:
+    """How long what was read from the disk can prove to have been younger than what rests on it.
+
+    Until an event comes that happened later; but if one that taught something proves wrong before,
+    it may have changed anything that was read since it happened. So all that is kept open for as long
+    as that one is.
+    """
+
+    def __init__(self) -> None:
+        self._from_ns = _ALWAYS
+        self._until_ns = -_ALWAYS
+        """The time of the first of a row of events that can prove wrong, and when the youngest thing
+        was read that one of them rests on."""
+
+    def note(self, basis: Basis) -> None:
+        """An event is done with for now."""
+        if not basis.rests_ns or not basis.teaches or basis.lexical:
+            return
+        if self._until_ns + SLACK_NS < basis.time_ns:
+            self._from_ns = basis.time_ns
+        self._until_ns = max(self._until_ns, basis.rests_ns)
+
+    def settled(self, looked_ns: int, time_ns: int) -> bool:
+        """Whether what was read then was right, for an event has come that happened at ``time_ns``."""
+        last_ns = looked_ns + SLACK_NS
+        if last_ns >= time_ns:
+            return False
+        return last_ns < self._from_ns or self._until_ns + SLACK_NS < time_ns
