@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from writeaudit.resolve import tree as tree_module
 from writeaudit.resolve.basis import SLACK_NS
 from writeaudit.resolve.tree import Kind, Tree
 
@@ -80,6 +81,38 @@ def test_claims_go_when_nothing_can_speak_against_them_any_more() -> None:
     tree.begin(3, 1000 + SLACK_NS + 1)
     tree.touch_any([b""], 0)
     assert tree.failed() == []
+
+
+def test_claims_beyond_what_is_kept_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree_module, "_MOST", 2)
+    tree = _tree(b"/m")
+    bases = []
+    for number in range(4):
+        tree.begin(3 + number, 1000)
+        tree.claim(tree.node(b"/m/%d" % number), 1000, identity=number == 1)
+        bases.append(tree.basis)
+    tree.begin(9, 1000)
+    assert tree.failed() == [bases[0]]
+    assert [basis.broken for basis in bases] == [True, False, False, False]
+    assert not any(basis.unidentified for basis in bases)
+
+
+def test_many_moves_that_nobody_can_follow_cost_little_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree_module, "_CREDIT", 11)
+    tree = _tree(b"/m")
+    bases = []
+    for number in range(4):
+        tree.begin(3 + number, 1000)
+        tree.claim(tree.node(b"/m/%d" % number), 1000)
+        bases.append(tree.basis)
+    tree.touch_any([b"x"], 1000)
+    tree.touch_any([b"3"], 1000)
+    assert tree.failed() == [bases[3]]
+    # 8 of the credit are spent: the third search, among the three that are left, is the last.
+    tree.touch_any([b"x"], 1000)
+    assert tree.failed() == []
+    tree.touch_any([b"x"], 1000)
+    assert tree.failed() == bases[:3]
 
 
 @pytest.mark.parametrize("exchanged", [True, False])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from writeaudit.events import Certainty
 from writeaudit.resolve.ahead import Ahead, Fate, Step
@@ -15,6 +15,7 @@ from writeaudit.resolve.tree import Kind, Node, Tree
 _MAX_LINKS = 40
 """The kernel's own limit (path_resolution(7))."""
 _MAX_MOVES = 16
+_PATH_MAX = 4096
 _NO_ANSWER = (Kind.ABSENT, Kind.UNKNOWN)
 
 ReadLink = Callable[[bytes], bytes]
@@ -31,12 +32,45 @@ class _Gone:
         self.target = target
 
 
+def read_link(path: bytes) -> bytes:
+    """Do what `os.readlink` does, with absolute paths beyond PATH_MAX as well. Raises OSError."""
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG or len(path) < _PATH_MAX:
+            raise
+    head, _slash, last = path.rpartition(b"/")
+    how = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    directory = os.open(b"/", how)
+    try:
+        for piece in _pieces(head):
+            below = os.open(piece, how, dir_fd=directory)
+            os.close(directory)
+            directory = below
+        return os.readlink(last, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
+def _pieces(path: bytes) -> Iterator[bytes]:
+    """Yield a path in relative pieces that the kernel takes."""
+    piece = b""
+    for name in path.split(b"/"):
+        if len(piece) + len(name) >= _PATH_MAX - 1:
+            yield piece
+            piece = b""
+        if name:
+            piece = piece + b"/" + name if piece else name
+    if piece:
+        yield piece
+
+
 class Names:
     """The names of one mount namespace, as far as ``tree`` and the disk know them."""
 
     def __init__(
         self,
-        read_link: ReadLink = os.readlink,
+        read_link: ReadLink = read_link,
         tree: Tree | None = None,
         key: Key = lambda path: path,
         ahead: Ahead | None = None,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from writeaudit.audit import Mount
 from writeaudit.resolve.ahead import Ahead
 from writeaudit.resolve.mounts import DELETED, MountBook, MountTable, Move, below, mountinfo_of, namespace_of
-from writeaudit.resolve.names import Names
+from writeaudit.resolve.names import Names, read_link
 from writeaudit.resolve.tree import Tree
 
 _RETURN_NS = 20_000_000
@@ -223,7 +223,7 @@ class Namespaces:
             os.close(space.root_fd)
         space.root_fd = fd
         prefix = b"/proc/self/fd/%d" % fd
-        space.names = Names(lambda path: os.readlink(prefix + path), self._tree, space.key)
+        space.names = Names(lambda path: read_link(prefix + path), self._tree, space.key)
 
 
 def _nowhere(path: bytes) -> bytes:

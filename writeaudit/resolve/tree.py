@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from writeaudit.resolve.basis import SLACK_NS, Basis, Doubts
 
 _ALWAYS = 1 << 62
-_MOST = 1 << 15  # claims that are kept at once
+_MOST = 1 << 17
+"""How many claims are kept at once (20 MB at most)."""
+_CREDIT, _CREDIT_EACH = 1 << 20, 32
+"""How many claims may be searched for a name at once, and how many more with each event: a program
+that moves names where nobody can follow should not make each of its calls cost thousands of them."""
 
 
 class Kind(enum.Enum):
@@ -93,6 +97,7 @@ class Tree:
         self.time_ns = 0
         self._basis: Basis | None = None
         self._doubts = Doubts()
+        self._credit = _CREDIT
 
     @property
     def basis(self) -> Basis:
@@ -106,15 +111,16 @@ class Tree:
         if self._basis is not None:
             self._doubts.note(self._basis)
         self.seq, self.time_ns, self._basis = seq, time_ns, None
+        if self._credit < _CREDIT:
+            self._credit += _CREDIT_EACH
         live = self._live
-        while live and (self.settled(live[0].until_ns) or len(live) > _MOST):
-            claim = live.popleft()
-            claims = claim.node.claims
-            if claims is not None:
-                claims.remove(claim)
-                if not claims:
-                    claim.node.claims = None
-                    claim.node.key = b""
+        while live and self.settled(live[0].until_ns):
+            _drop(live.popleft())
+        while len(live) > _MOST:
+            # Nobody will say any more whether it was right; if its file is the wrong one, no path is.
+            if not live[0].identity:
+                self._fail(live[0])
+            _drop(live.popleft())
 
     def failed(self) -> list[Basis]:
         """Return, once, the events of which a claim has turned out to be unfounded."""
@@ -251,17 +257,27 @@ class Tree:
                     self._fail(claim)
         return spared
 
-    def touch_any(self, names: Iterable[bytes], time_ns: int) -> None:
+    def touch_any(self, names: Sequence[bytes], time_ns: int) -> None:
         """An event changed something of one of these names, and nobody knows in which directory.
 
-        What was read from the disk later may be wrong; all of it, if a name is empty.
+        What was read from the disk later may be wrong; all of it, if a name is empty, or if there have
+        been too many such events to look for each one's names.
         """
-        parts = [b"/%s/" % name if name else b"/" for name in names]
+        parts = [b"/%s/" % name for name in names if name]
+        everything = len(parts) < len(names) or self._credit < len(self._live)
+        if not everything:
+            self._credit -= len(self._live)
+        open_: deque[_Claim] = deque()
         for claim in self._live:
-            if claim.until_ns >= time_ns - SLACK_NS:
-                key = b"/%s/" % claim.node.key
-                if not claim.node.key or any(part in key for part in parts):
-                    self._fail(claim)
+            key = b"/%s/" % claim.node.key
+            if claim.until_ns < time_ns - SLACK_NS:
+                open_.append(claim)
+            elif everything or not claim.node.key or any(part in key for part in parts):
+                self._fail(claim)
+                _drop(claim)
+            else:
+                open_.append(claim)
+        self._live = open_
 
     def _fail(self, claim: _Claim) -> None:
         for basis in claim.bases:
@@ -394,6 +410,16 @@ class Tree:
             if node.looked_ns and self.recent(node.looked_ns):
                 self._set(node, Kind.UNKNOWN, there=node.there and node.epoch == self._epoch)
             todo.extend(node.children.values())
+
+
+def _drop(claim: _Claim) -> None:
+    """Forget a claim: it was right, or has failed."""
+    claims = claim.node.claims
+    if claims is not None:
+        claims.remove(claim)
+        if not claims:
+            claim.node.claims = None
+            claim.node.key = b""
 
 
 def _names_of(key: bytes) -> list[bytes]:
