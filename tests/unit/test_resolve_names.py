@@ -12,7 +12,8 @@ import pytest
 from writeaudit.events import Certainty
 from writeaudit.resolve.basis import Basis
 from writeaudit.resolve.names import Names, read_link
-from writeaudit.resolve.tree import Kind, Tree
+from writeaudit.resolve.nodes import Kind
+from writeaudit.resolve.tree import Tree
 
 RESOLVED, LEXICAL = Certainty.RESOLVED, Certainty.LEXICAL
 

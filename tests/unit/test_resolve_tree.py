@@ -6,7 +6,8 @@ import pytest
 
 from writeaudit.resolve import tree as tree_module
 from writeaudit.resolve.basis import SLACK_NS
-from writeaudit.resolve.tree import Kind, Tree
+from writeaudit.resolve.nodes import Kind
+from writeaudit.resolve.tree import Tree
 
 
 def _tree(*directories: bytes) -> Tree:

@@ -8,8 +8,9 @@ import stat
 from writeaudit.events import RawEvent
 from writeaudit.resolve.ahead import Ahead, Fate
 from writeaudit.resolve.birth import born_ns
+from writeaudit.resolve.nodes import Kind
 from writeaudit.resolve.places import Place
-from writeaudit.resolve.tree import Kind, Tree
+from writeaudit.resolve.tree import Tree
 
 
 def look_up(place: Place) -> os.stat_result | None:

@@ -10,8 +10,9 @@ from writeaudit.resolve import identity
 from writeaudit.resolve.ahead import Ahead
 from writeaudit.resolve.mounts import MountBook, Move
 from writeaudit.resolve.namespaces import Namespaces
+from writeaudit.resolve.nodes import Kind, Node
 from writeaudit.resolve.places import Place
-from writeaudit.resolve.tree import Kind, Node, Tree
+from writeaudit.resolve.tree import Tree
 
 
 class Lessons:

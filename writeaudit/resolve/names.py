@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from writeaudit.events import Certainty
 from writeaudit.resolve.ahead import Ahead, Fate, Step
 from writeaudit.resolve.basis import Basis
-from writeaudit.resolve.tree import Kind, Node, Tree
+from writeaudit.resolve.nodes import Kind, Node
+from writeaudit.resolve.tree import Tree
 
 _MAX_LINKS = 40
 """The kernel's own limit (path_resolution(7))."""

@@ -18,8 +18,9 @@ from writeaudit.resolve.basis import Basis
 from writeaudit.resolve.lessons import Lessons
 from writeaudit.resolve.mounts import MountBook, mountinfo_of, namespace_of
 from writeaudit.resolve.namespaces import Namespace, Namespaces
+from writeaudit.resolve.nodes import Kind
 from writeaudit.resolve.places import Place, Places
-from writeaudit.resolve.tree import Kind, Tree
+from writeaudit.resolve.tree import Tree
 from writeaudit.text import show
 
 _RECENT = 8192

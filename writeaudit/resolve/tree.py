@@ -8,78 +8,17 @@ had changed before it was read.
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Sequence
 
 from writeaudit.resolve.basis import SLACK_NS, Basis, Doubts
+from writeaudit.resolve.nodes import ALWAYS, NO_CHILDREN, Claim, Kind, Node
 
-_ALWAYS = 1 << 62
 _MOST = 1 << 17
 """How many claims are kept at once (20 MB at most)."""
 _CREDIT, _CREDIT_EACH = 1 << 20, 32
 """How many claims may be searched for a name at once, and how many more with each event: a program
 that moves names where nobody can follow should not make each of its calls cost thousands of them."""
-
-
-class Kind(enum.Enum):
-    """What a name stands for."""
-
-    UNKNOWN = enum.auto()
-    ABSENT = enum.auto()
-    DIRECTORY = enum.auto()
-    SYMLINK = enum.auto()
-    OTHER = enum.auto()
-    """No symlink."""
-
-
-class _Claim:
-    """That a name has not changed between an event and a look at the disk."""
-
-    __slots__ = ("after", "bases", "before", "identity", "node", "symlink", "until_ns")
-
-    def __init__(self, bases: Sequence[Basis], node: Node, until_ns: int) -> None:
-        self.bases = bases
-        self.node = node
-        self.until_ns = until_ns
-        """When the disk was looked at."""
-        self.after = 0
-        self.before = _ALWAYS
-        """Only events between these two, by seq, speak against it."""
-        self.identity = False
-        """It bears not the event's path, but the number of its file."""
-        self.symlink = False
-
-    def holds_if_absent(self, maker: int | None) -> bool:
-        """Whether the name may not have been there before an event; ``maker``, if given, needed it not."""
-        return not self.after and not any(basis.ok and basis.seq != maker for basis in self.bases)
-
-    def holds_if_directory(self, mover: int) -> bool:
-        """Whether it need not be believed that an event moved a directory because it led through it."""
-        return not any(basis.seq == mover for basis in self.bases)
-
-
-class Node:
-    """One name in the tree of what is known."""
-
-    __slots__ = ("children", "claims", "epoch", "key", "kind", "looked_ns", "target", "there")
-
-    def __init__(self) -> None:
-        self.kind = Kind.UNKNOWN
-        self.target = b""
-        self.epoch = 0
-        self.looked_ns = 0
-        """When the disk was asked (CLOCK_MONOTONIC); 0 if an event said it."""
-        self.key = b""
-        """Its key when it was asked for last; empty if it was not kept."""
-        self.there = False
-        """An event said that it is there, whatever it is."""
-        self.children = _NO_CHILDREN
-        self.claims: list[_Claim] | None = None
-
-
-_NO_CHILDREN: dict[bytes, Node] = {}
-"""Shared by all that have none, which are most; it is replaced, and never added to."""
 
 
 class Tree:
@@ -88,7 +27,7 @@ class Tree:
     def __init__(self) -> None:
         self._root = Node()
         self._epoch = 1
-        self._live: deque[_Claim] = deque()
+        self._live: deque[Claim] = deque()
         self._failed: list[Basis] = []
         self.version = 0
         """Changes whenever what a path leads to may have changed."""
@@ -115,12 +54,12 @@ class Tree:
             self._credit += _CREDIT_EACH
         live = self._live
         while live and self.settled(live[0].until_ns):
-            _drop(live.popleft())
+            live.popleft().forget()
         while len(live) > _MOST:
             # Nobody will say any more whether it was right; if its file is the wrong one, no path is.
             if not live[0].identity:
                 self._fail(live[0])
-            _drop(live.popleft())
+            live.popleft().forget()
 
     def failed(self) -> list[Basis]:
         """Return, once, the events of which a claim has turned out to be unfounded."""
@@ -139,7 +78,7 @@ class Tree:
                 found = node.children.get(name)
                 if found is None:
                     found = Node()
-                    if node.children is _NO_CHILDREN:
+                    if node.children is NO_CHILDREN:
                         node.children = {name: found}
                     else:
                         node.children[name] = found
@@ -213,10 +152,10 @@ class Tree:
         identity: bool = False,
         symlink: bool = False,
         after: int = 0,
-        before: int = _ALWAYS,
+        before: int = ALWAYS,
     ) -> None:
         """The event at hand (or ``bases``) rests on that nothing changed a name until it was looked at."""
-        claim = _Claim((self.basis,) if bases is None else bases, node, until_ns)
+        claim = Claim((self.basis,) if bases is None else bases, node, until_ns)
         claim.identity, claim.symlink, claim.after, claim.before = identity, symlink, after, before
         if not identity:
             self.basis.rests_ns = max(self.basis.rests_ns, until_ns)
@@ -267,19 +206,19 @@ class Tree:
         everything = len(parts) < len(names) or self._credit < len(self._live)
         if not everything:
             self._credit -= len(self._live)
-        open_: deque[_Claim] = deque()
+        open_: deque[Claim] = deque()
         for claim in self._live:
             key = b"/%s/" % claim.node.key
             if claim.until_ns < time_ns - SLACK_NS:
                 open_.append(claim)
             elif everything or not claim.node.key or any(part in key for part in parts):
                 self._fail(claim)
-                _drop(claim)
+                claim.forget()
             else:
                 open_.append(claim)
         self._live = open_
 
-    def _fail(self, claim: _Claim) -> None:
+    def _fail(self, claim: Claim) -> None:
         for basis in claim.bases:
             if not claim.identity:
                 self.disbelieve(basis)
@@ -306,7 +245,7 @@ class Tree:
         self._touch(node, made=True, maker=self.seq if looked_up else None)
         if node.children:
             # What was read below it was read too early, or too late for the events until now.
-            node.children = _NO_CHILDREN
+            node.children = NO_CHILDREN
             self.version += 1
         self._now(node, kind, target)
         if node.claims is None:
@@ -336,7 +275,7 @@ class Tree:
 
     def _gone(self, node: Node) -> None:
         self._set(node, Kind.ABSENT, there=False)
-        node.children = _NO_CHILDREN
+        node.children = NO_CHILDREN
 
     def renamed(self, old: bytes, new: bytes, *, gone: bool | None, directory_ns: int = 0) -> None:
         """A name moved, with all that is known below it.
@@ -366,7 +305,7 @@ class Tree:
             self._gone(source)
         else:
             self._set(source, Kind.UNKNOWN, there=False)
-            source.children = _NO_CHILDREN
+            source.children = NO_CHILDREN
         self._set(target, kind, text)
         target.children = children
 
@@ -410,16 +349,6 @@ class Tree:
             if node.looked_ns and self.recent(node.looked_ns):
                 self._set(node, Kind.UNKNOWN, there=node.there and node.epoch == self._epoch)
             todo.extend(node.children.values())
-
-
-def _drop(claim: _Claim) -> None:
-    """Forget a claim: it was right, or has failed."""
-    claims = claim.node.claims
-    if claims is not None:
-        claims.remove(claim)
-        if not claims:
-            claim.node.claims = None
-            claim.node.key = b""
 
 
 def _names_of(key: bytes) -> list[bytes]:

@@ -1,0 +1,79 @@
+"""One name of the tree, and what rests on it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+from writeaudit.resolve.basis import Basis
+
+ALWAYS = 1 << 62
+
+
+class Kind(enum.Enum):
+    """What a name stands for."""
+
+    UNKNOWN = enum.auto()
+    ABSENT = enum.auto()
+    DIRECTORY = enum.auto()
+    SYMLINK = enum.auto()
+    OTHER = enum.auto()
+    """No symlink."""
+
+
+class Claim:
+    """That a name has not changed between an event and a look at the disk."""
+
+    __slots__ = ("after", "bases", "before", "identity", "node", "symlink", "until_ns")
+
+    def __init__(self, bases: Sequence[Basis], node: Node, until_ns: int) -> None:
+        self.bases = bases
+        self.node = node
+        self.until_ns = until_ns
+        """When the disk was looked at."""
+        self.after = 0
+        self.before = ALWAYS
+        """Only events between these two, by seq, speak against it."""
+        self.identity = False
+        """It bears not the event's path, but the number of its file."""
+        self.symlink = False
+
+    def holds_if_absent(self, maker: int | None) -> bool:
+        """Whether the name may not have been there before an event; ``maker``, if given, needed it not."""
+        return not self.after and not any(basis.ok and basis.seq != maker for basis in self.bases)
+
+    def holds_if_directory(self, mover: int) -> bool:
+        """Whether it need not be believed that an event moved a directory because it led through it."""
+        return not any(basis.seq == mover for basis in self.bases)
+
+    def forget(self) -> None:
+        """It was right, or has failed: nothing needs to know of it any more."""
+        claims = self.node.claims
+        if claims is not None:
+            claims.remove(self)
+            if not claims:
+                self.node.claims = None
+                self.node.key = b""
+
+
+class Node:
+    """One name in the tree of what is known."""
+
+    __slots__ = ("children", "claims", "epoch", "key", "kind", "looked_ns", "target", "there")
+
+    def __init__(self) -> None:
+        self.kind = Kind.UNKNOWN
+        self.target = b""
+        self.epoch = 0
+        self.looked_ns = 0
+        """When the disk was asked (CLOCK_MONOTONIC); 0 if an event said it."""
+        self.key = b""
+        """Its key when it was asked for last; empty if it was not kept."""
+        self.there = False
+        """An event said that it is there, whatever it is."""
+        self.children = NO_CHILDREN
+        self.claims: list[Claim] | None = None
+
+
+NO_CHILDREN: dict[bytes, Node] = {}
+"""Shared by all that have none, which are most; it is replaced, and never added to."""
