@@ -130,6 +130,16 @@ def test_file_systems_are_named_by_type() -> None:
     assert file_system(Path("/proc/self")) == "proc"
 
 
+@pytest.mark.parametrize(("setting", "counts"), [("1\n", True), ("0\n", False), (None, False)])
+def test_a_kernel_that_times_every_program_is_noticed(
+    tmp_path: Path, setting: str | None, counts: bool
+) -> None:
+    file = tmp_path / "bpf_stats_enabled"
+    if setting is not None:
+        file.write_text(setting)
+    assert command._counts_programs(file) is counts
+
+
 def test_a_row_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--rows", "startup,starup"]) == 1
     assert "no such row: starup" in capsys.readouterr().err
