@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +20,10 @@ import pytest
 
 from writeaudit.capture.interface import Backend
 from writeaudit.errors import BackendUnavailable
+
+# Whoever starts the tests in the background may have them ignore these, and every command inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = ("ebpf", "bcc", "strace")

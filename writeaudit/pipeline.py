@@ -344,6 +344,7 @@ def examine(
     """
     audit = recording.audit()
     if events is not None:
+        recording.must_hold(len(events))
         audit = audit._replace(events=events)
     kept = recording.meta("policy")
     if policy_file is not None or profile is not None or kept is None:

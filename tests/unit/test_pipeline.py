@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from writeaudit.capture.interface import (
     Record,
     Sink,
 )
-from writeaudit.errors import BackendUnavailable, CaptureError, OutputError, WriteauditError
+from writeaudit.errors import BackendUnavailable, CaptureError, OutputError, RecordingError, WriteauditError
 from writeaudit.events import OK, Access, Certainty, Op, Operand, RawEvent, WriteTotal
 from writeaudit.judgement import Policy, Verdict, Zone, ZoneAccess
 from writeaudit.recording import Recording, RecordingWriter
@@ -154,6 +155,21 @@ def test_kept_events_are_those_of_the_recording(
     assert read[0].certainty is Certainty.LEXICAL
     assert [event.ino for event in read] == [1, 2, None, None, 2**64 - 1]
     assert read[1].bytes == 4096
+
+
+def test_kept_events_do_not_hide_that_the_recording_lost_some(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    name = os.fsencode(tmp_path / "open" / "a")
+    fake = FakeBackend([[_write(number, name) for number in range(3)]])
+    recorded = _record(monkeypatch, tmp_path / "r.wa", policy, fake)
+    with sqlite3.connect(tmp_path / "r.wa") as database:
+        database.execute("DELETE FROM event WHERE seq = 2")
+    with (
+        Recording(str(tmp_path / "r.wa")) as recording,
+        pytest.raises(RecordingError, match="it holds 2 of 3 events"),
+    ):
+        pipeline.examine(recording, fail_on=parse_fail_on(()), events=recorded.events)
 
 
 def test_a_long_run_is_judged_from_the_recording(

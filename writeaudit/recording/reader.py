@@ -74,6 +74,18 @@ class Recording:
                 event_count=count,
             )
 
+    def must_hold(self, count: int) -> None:
+        """Raise `RecordingError` unless the file is whole and holds so many events.
+
+        For those who do not read them: the audited command may have written to the file.
+        """
+        found = self._rows("PRAGMA quick_check(1)")[0][0]
+        if found != "ok":
+            raise RecordingError(f"{self.path} is damaged: {found}")
+        held = self._rows("SELECT count(*) FROM event")[0][0]
+        if held != count:
+            raise RecordingError(f"{self.path} is damaged: it holds {held} of {count} events")
+
     @contextmanager
     def _sound(self) -> Iterator[None]:
         """Turn what reading values of an unexpected form raises into `RecordingError`."""
