@@ -24,8 +24,9 @@
 WA_INLINE long copy_short(struct wa_scratch *s, __u32 off, __u64 dentry)
 {
 	__u32 sequence = KREAD32(dentry, d_seq, dentry);
-	__u32 length = kread32(dentry + WA_OFFSET(dentry, d_name) + WA_OFFSET(qstr, len));
-	__u64 name = kread64(dentry + WA_OFFSET(dentry, d_name) + WA_OFFSET(qstr, name));
+	__u64 called = dentry + WA_OFFSET(dentry, d_name);
+	__u32 length = KREAD32(qstr, len, called);
+	__u64 name = KREAD64(qstr, name, called);
 
 	if (length >= WA_SHORT || sequence & 1)
 		return 0;

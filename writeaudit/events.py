@@ -200,3 +200,7 @@ class FsEvent(NamedTuple):
     def ok(self) -> bool:
         """Whether the operation succeeded."""
         return self.result == OK
+
+
+MANNER = slice(FsEvent._fields.index("access"), FsEvent._fields.index("result") + 1)
+"""Access, flags, created, mode and result. A run has millions of events and some dozens of these."""

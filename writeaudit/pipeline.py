@@ -65,6 +65,16 @@ class Recorded(NamedTuple):
     """What the recording holds, where it was few enough to be kept."""
 
 
+class _Batch(NamedTuple):
+    """What a batch of records comes to: new events, and what it says of those before."""
+
+    events: Sequence[FsEvent]
+    totals: Sequence[tuple[int, int, int]]
+    """Bytes, calls and seq of each open file that is gone."""
+    doubtful: Sequence[int]
+    unidentified: Sequence[int]
+
+
 class _Recorder:
     """Takes records from capture, resolves them and writes them down, while the command runs."""
 
@@ -111,9 +121,9 @@ class _Recorder:
                 case _:
                     self._note(record)
         self._events += len(events)
-        doubtful, unidentified = self.resolver.doubtful(), self.resolver.unidentified()
-        self._write(events, totals, doubtful, unidentified)
-        self._keep(events, totals, doubtful, unidentified)
+        batch = _Batch(events, totals, self.resolver.doubtful(), self.resolver.unidentified())
+        self._write(batch)
+        self._keep(batch)
         self._progress(self._events, self._changes)
 
     def _note(self, record: ProcessStart | ProcessExec | ProcessExit | MountsChanged | MountSeen) -> None:
@@ -134,21 +144,15 @@ class _Recorder:
     def _since(self, time_ns: int) -> int:
         return max(time_ns - (self._started_ns or time_ns), 0)
 
-    def _write(
-        self,
-        events: Sequence[FsEvent],
-        totals: Sequence[tuple[int, int, int]],
-        doubtful: Sequence[int],
-        unidentified: Sequence[int],
-    ) -> None:
+    def _write(self, batch: _Batch) -> None:
         if self.failure is not None:
             return
         try:
-            self._writer.events(events)
-            self._writer.totals(totals)
-            self._writer.doubtful(doubtful)
-            self._writer.unidentified(unidentified)
-            self._uncommitted += len(events)
+            self._writer.events(batch.events)
+            self._writer.totals(batch.totals)
+            self._writer.doubtful(batch.doubtful)
+            self._writer.unidentified(batch.unidentified)
+            self._uncommitted += len(batch.events)
             now = time.monotonic()
             if now >= self._next_commit or self._uncommitted >= _COMMIT_EVENTS:
                 self._writer.commit()
@@ -157,26 +161,20 @@ class _Recorder:
         except OutputError as error:
             self.failure = error
 
-    def _keep(
-        self,
-        events: Sequence[FsEvent],
-        totals: Sequence[tuple[int, int, int]],
-        doubtful: Sequence[int],
-        unidentified: Sequence[int],
-    ) -> None:
+    def _keep(self, batch: _Batch) -> None:
         """Do to the kept events what `_write` does to the recording."""
         kept = self.kept
         if kept is None:
             return
-        kept.extend(events)
+        kept.extend(batch.events)
         if len(kept) > _KEPT_EVENTS:
             self.kept = None
             return
-        for size, calls, seq in totals:
+        for size, calls, seq in batch.totals:
             kept[seq - 1] = kept[seq - 1]._replace(bytes=size, calls=calls)
-        for seq in doubtful:
+        for seq in batch.doubtful:
             kept[seq - 1] = kept[seq - 1]._replace(certainty=Certainty.LEXICAL)
-        for seq in unidentified:
+        for seq in batch.unidentified:
             kept[seq - 1] = kept[seq - 1]._replace(ino=None, source_ino=None, source_dev=None, fmt=None)
 
 
@@ -342,10 +340,7 @@ def examine(
     ``events``: those that it holds, if they are at hand. Otherwise the returned report reads them
     from ``recording``, which must stay open. Raises `RecordingError`, `PolicyError`, `UsageError`.
     """
-    audit = recording.audit()
-    if events is not None:
-        recording.must_hold(len(events))
-        audit = audit._replace(events=events)
+    audit = recording.audit(events)
     kept = recording.meta("policy")
     if policy_file is not None or profile is not None or kept is None:
         run = audit.run

@@ -11,7 +11,7 @@ import pytest
 
 from writeaudit.events import Certainty
 from writeaudit.resolve.basis import Basis
-from writeaudit.resolve.names import Names, read_link
+from writeaudit.resolve.names import Names
 from writeaudit.resolve.nodes import Kind
 from writeaudit.resolve.tree import Tree
 
@@ -396,24 +396,3 @@ def test_directory_cannot_move_into_itself(names: Names, way: str) -> None:
         names.tree.renamed(old, new, gone=True)
     assert names.tree.failed() == [names.tree.basis]
     assert names.tree.kind(b"/w/a/b/c") is Kind.UNKNOWN
-
-
-@pytest.mark.parametrize("depth", [1, 19, 20, 21, 60])
-def test_links_are_read_beyond_what_a_path_may_hold(tmp_path: Path, depth: int) -> None:
-    path = os.fsencode(tmp_path.resolve())
-    component = b"p" * 200
-    directory = os.open(path, os.O_PATH)
-    for _ in range(depth):
-        os.mkdir(component, dir_fd=directory)
-        below = os.open(component, os.O_PATH, dir_fd=directory)
-        os.close(directory)
-        directory = below
-        path += b"/" + component
-    os.symlink(b"there", b"link", dir_fd=directory)
-    os.close(directory)
-    assert read_link(path + b"/link") == b"there"
-    for name, number in ((b"/missing", errno.ENOENT), (b"/" + b"n" * 256, errno.ENAMETOOLONG)):
-        with pytest.raises(OSError, match=os.strerror(number)):
-            read_link(path + name)
-    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
-        read_link(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from writeaudit.resolve import tree as tree_module
-from writeaudit.resolve.basis import SLACK_NS
+from writeaudit.resolve.basis import SLACK_NS, Basis
 from writeaudit.resolve.nodes import Kind
 from writeaudit.resolve.tree import Tree
 
@@ -17,6 +17,16 @@ def _tree(*directories: bytes) -> Tree:
         tree.made(directory, Kind.DIRECTORY)
     tree.begin(2, 2)
     return tree
+
+
+def _claims(tree: Tree, identity: int | None = None) -> list[Basis]:
+    """Let four events rest on one name each, one of them for its file's ``identity``."""
+    bases = []
+    for number in range(4):
+        tree.begin(3 + number, 1000)
+        tree.claim(tree.node(b"/m/%d" % number), 1000, identity=number == identity)
+        bases.append(tree.basis)
+    return bases
 
 
 @pytest.mark.parametrize("new", [b"/m/a/b", b"/m//a/b", b"m/a/b/", b"/m/a//"])
@@ -87,11 +97,7 @@ def test_claims_go_when_nothing_can_speak_against_them_any_more() -> None:
 def test_claims_beyond_what_is_kept_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_module, "_MOST", 2)
     tree = _tree(b"/m")
-    bases = []
-    for number in range(4):
-        tree.begin(3 + number, 1000)
-        tree.claim(tree.node(b"/m/%d" % number), 1000, identity=number == 1)
-        bases.append(tree.basis)
+    bases = _claims(tree, identity=1)
     tree.begin(9, 1000)
     assert tree.failed() == [bases[0]]
     assert [basis.broken for basis in bases] == [True, False, False, False]
@@ -101,11 +107,7 @@ def test_claims_beyond_what_is_kept_prove_nothing(monkeypatch: pytest.MonkeyPatc
 def test_many_moves_that_nobody_can_follow_cost_little_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_module, "_CREDIT", 11)
     tree = _tree(b"/m")
-    bases = []
-    for number in range(4):
-        tree.begin(3 + number, 1000)
-        tree.claim(tree.node(b"/m/%d" % number), 1000)
-        bases.append(tree.basis)
+    bases = _claims(tree)
     tree.touch_any([b"x"], 1000)
     tree.touch_any([b"3"], 1000)
     assert tree.failed() == [bases[3]]

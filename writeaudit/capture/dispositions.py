@@ -11,6 +11,8 @@ import ctypes
 import os
 import struct
 
+from writeaudit.capture.own_status import own_status
+
 _OF_THE_C_LIBRARY = (32, 33)
 _RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134}
 _IGNORE = struct.pack("=QQQQ", 1, 0, 0, 0)
@@ -22,11 +24,8 @@ _ignored: list[int] = []
 
 def remember() -> None:
     """Note what is ignored; to be called before the first thread is started."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        for line in status:
-            if line.startswith("SigIgn:"):
-                mask = int(line.split()[1], 16)
-                _ignored[:] = (number for number in _OF_THE_C_LIBRARY if mask >> number - 1 & 1)
+    mask = int(own_status().get("SigIgn", "0"), 16)
+    _ignored[:] = (number for number in _OF_THE_C_LIBRARY if mask >> number - 1 & 1)
 
 
 def restore() -> None:

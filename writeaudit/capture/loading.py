@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from writeaudit import resources
 from writeaudit.capture.libbpf import Libbpf, Map, Object
+from writeaudit.capture.own_status import own_status
 from writeaudit.errors import BackendUnavailable
 
 RING_BYTES = 16 << 20
@@ -49,12 +50,8 @@ def check_platform() -> None:
 
 def _may_load() -> bool:
     """Whether this process has CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON (capabilities(7))."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        for line in status:
-            if line.startswith("CapEff:"):
-                effective = int(line.split()[1], 16)
-                return bool(effective >> 21 & 1 or (effective >> 39 & 1 and effective >> 38 & 1))
-    return False
+    effective = int(own_status().get("CapEff", "0"), 16)
+    return bool(effective >> 21 & 1 or (effective >> 39 & 1 and effective >> 38 & 1))
 
 
 def object_paths() -> tuple[str, ...]:

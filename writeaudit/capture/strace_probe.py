@@ -8,6 +8,7 @@ import re
 import subprocess
 from typing import NamedTuple
 
+from writeaudit.capture.own_status import own_status
 from writeaudit.errors import BackendUnavailable
 
 INSTALL = "install it: `apt install strace` (Debian, Ubuntu), `dnf install strace` (Fedora)"
@@ -41,13 +42,12 @@ def keeps_privileges(*, filtered: bool) -> bool:
     do without if CAP_SYS_ADMIN installs it (seccomp(2)).
     """
     try:
-        with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
-            status = dict(line.split(":", 1) for line in file if ":" in line)
+        status = own_status()
         effective = int(status["CapEff"], 16)
     except (OSError, KeyError, ValueError):
         return False
     needed = 1 << _CAP_SYS_PTRACE | (filtered << _CAP_SYS_ADMIN)
-    return effective & needed == needed and status.get("NoNewPrivs", "0").strip() == "0"
+    return effective & needed == needed and status.get("NoNewPrivs", "0") == "0"
 
 
 def version_of(program: str) -> Version:

@@ -181,6 +181,7 @@ def _default_recording(env: dict[str, str], owner: tuple[int, int] | None) -> st
             f"cannot make the directory for recordings {directory}: {error.strerror}",
             hint="name a file for the recording: -o FILE",
         ) from error
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    fraction = time.time_ns() % 1_000_000_000 // 1_000_000
+    # Of one reading of the clock: "last" is the greatest name.
+    seconds, fraction = divmod(time.time_ns() // 1_000_000, 1000)
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
     return os.path.join(directory, f"{stamp}.{fraction:03d}-{os.getpid()}.wa")

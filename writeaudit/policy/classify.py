@@ -6,7 +6,7 @@ import enum
 import stat
 from typing import NamedTuple, assert_never
 
-from writeaudit.events import NAMESPACE_OPS, OK, Access, FsEvent, Op
+from writeaudit.events import MANNER, NAMESPACE_OPS, OK, Access, FsEvent, Op
 from writeaudit.judgement import Judged, Policy, Reason, Verdict, Zone, ZoneAccess
 from writeaudit.policy.zones import ZoneMatcher, literal, with_devices
 
@@ -137,11 +137,8 @@ def _manner(event: FsEvent) -> _Manner:
 
     A run has some millions of events and some dozens of manners.
     """
-    return event.op, event.fmt, event[_ACCESS_TO_RESULT]
+    return event.op, event.fmt, event[MANNER]
 
-
-_ACCESS_TO_RESULT = slice(FsEvent._fields.index("access"), FsEvent._fields.index("result") + 1)
-"""access, flags, created, mode, result"""
 
 _KEPT_MANNERS = 1 << 14
 _KEPT_DIRECTORIES = 1 << 17
@@ -183,7 +180,7 @@ class Classifier:
         say that it was allowed.
         """
         # As `sides` does, written out for the commonest case: this runs once for each event.
-        answers = self._answers.get((event.op, event.fmt, event[_ACCESS_TO_RESULT]))
+        answers = self._answers.get((event.op, event.fmt, event[MANNER]))
         path = event.path
         number = self._places.get(path[: path.rfind(b"/")])
         if answers is None or number is None or answers.needs_way:

@@ -58,33 +58,31 @@ class Recording:
         with self._sound():
             return json.loads(row[0][0]) if row else None
 
-    def audit(self) -> Audit:
-        """Return all of it; the events are read as they are iterated over."""
+    def audit(self, events: Sequence[FsEvent] | None = None) -> Audit:
+        """Return all of it; the events are read as they are iterated over.
+
+        ``events``: those that it must hold, if they are at hand. They are not read then, but the file
+        must be whole and hold as many: the audited command may have written to it.
+        """
         run = self.meta("run")
         if run is None:
             raise RecordingError(f"{self.path} is damaged: it does not say what was run")
+        if events is not None:
+            found = self._rows("PRAGMA quick_check(1)")[0][0]
+            if found != "ok":
+                raise RecordingError(f"{self.path} is damaged: {found}")
         count = self._rows("SELECT count(*) FROM event")[0][0]
+        if events is not None and count != len(events):
+            raise RecordingError(f"{self.path} is damaged: it holds {count} of {len(events)} events")
         with self._sound():
             return Audit(
                 run=_run(run),
                 completeness=_completeness(self.meta("completeness")),
                 mounts=tuple(_mounts(self._rows("SELECT * FROM mount ORDER BY id"))),
                 processes=tuple(_processes(self._rows("SELECT * FROM process ORDER BY id"))),
-                events=_Events(self._db, self.path),
+                events=_Events(self._db, self.path) if events is None else events,
                 event_count=count,
             )
-
-    def must_hold(self, count: int) -> None:
-        """Raise `RecordingError` unless the file is whole and holds so many events.
-
-        For those who do not read them: the audited command may have written to the file.
-        """
-        found = self._rows("PRAGMA quick_check(1)")[0][0]
-        if found != "ok":
-            raise RecordingError(f"{self.path} is damaged: {found}")
-        held = self._rows("SELECT count(*) FROM event")[0][0]
-        if held != count:
-            raise RecordingError(f"{self.path} is damaged: it holds {held} of {count} events")
 
     @contextmanager
     def _sound(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from writeaudit.events import Access, Certainty, FsEvent, Op
+from writeaudit.events import MANNER, Access, Certainty, FsEvent, Op
 from writeaudit.judgement import FileSummary, Net, Verdict
 from writeaudit.report.batches import batches
 from writeaudit.report.view import Numbers, Report, only_looked
@@ -25,8 +25,6 @@ _RANK = {verdict: rank for rank, verdict in enumerate(_ORDER)}
 _ACCESS = {Access.READ: "read", Access.WRITE: "write", Access.READ_WRITE: "read-write", Access.PATH: "path"}
 _NETS = {net: number for number, net in enumerate(Net)}
 _OPS = {op: number for number, op in enumerate(Op)}
-_ACCESS_TO_RESULT = slice(FsEvent._fields.index("access"), FsEvent._fields.index("result") + 1)
-"""All that an event's shape and result are made of, but for its certainty."""
 _SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 _AS_IT_IS = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\<>&')
 """What stands for itself in a JSON string, shown and safe inside ``<script>``."""
@@ -205,7 +203,7 @@ class _Writer:
                 continue
             embedded.events += 1
             op, certainty = event.op, event.certainty
-            manner = event[_ACCESS_TO_RESULT]
+            manner = event[MANNER]
             key = (op, judged.verdict, certainty, manner)
             kind = kinds.get(key)
             if kind is None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from writeaudit.audit import Audit, Completeness, Mount, Process
-from writeaudit.events import FsEvent
+from writeaudit.events import MANNER, FsEvent
 from writeaudit.judgement import Finding, Judged, Verdict
 from writeaudit.report.batches import batches
 from writeaudit.report.view import Report
@@ -23,7 +23,6 @@ OUTSIDE = "outside"
 _quote = json.encoder.encode_basestring
 _AS_IT_IS = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 """What stands for itself in a JSON string, shown."""
-_ACCESS_TO_RESULT = slice(FsEvent._fields.index("access"), FsEvent._fields.index("result") + 1)
 _KEPT_KINDS = 1 << 12
 """Beyond so many the memory is let go: a hostile program can make up names of extended attributes."""
 
@@ -105,7 +104,7 @@ def _events(report: Report) -> Iterator[str]:
             seq, time_ns, pid, tid, op, path, source, _access, _flags, _created, _mode, _result, size, calls,
             mount, source_mount, dev, ino, source_dev, source_ino, _fmt, seen_as, certainty,
         ) = event  # fmt: skip
-        key = (op, event[_ACCESS_TO_RESULT], mount, source_mount, dev, source_dev, certainty, judged)
+        key = (op, event[MANNER], mount, source_mount, dev, source_dev, certainty, judged)
         kind = kinds.get(key)
         if kind is None:
             if len(kinds) >= _KEPT_KINDS:
