@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from writeaudit.events import Operand
+
 SLACK_NS = 15_000_000
 """How long before a call returns it may have taken effect. The time of an event is that of the return,
 and on a busy machine a process may have to wait for a processor in between."""
@@ -18,8 +22,8 @@ class Basis:
         "foreign",
         "lexical",
         "moves",
-        "names",
         "ok",
+        "operands",
         "rests_ns",
         "seq",
         "teaches",
@@ -42,14 +46,42 @@ class Basis:
         """It changed a name."""
         self.moves = False
         """It gave another name to something, a directory perhaps, or took a directory's name away."""
-        self.names: tuple[bytes, ...] = ()
-        """The last components of the names that it changed; an empty one if that is not known."""
+        self.operands: tuple[Operand, ...] = ()
+        """The names that it changed."""
         self.foreign = False
         """It was resolved by the mounts of another namespace."""
         self.lexical = False
         """It has been said that its path is but text."""
         self.rests_ns = 0
         """When the youngest thing was read from the disk that its path rests on; 0 if none was."""
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """The last components of the names that it changed; an empty one if that is not known."""
+        return tuple(_last(operand) for operand in self.operands)
+
+
+class Bases:
+    """The events that rest on where one directory leads, and so on what was read of its names."""
+
+    __slots__ = ("below", "events")
+
+    def __init__(self) -> None:
+        self.events: list[Basis] = []
+        self.below: list[Bases] = []
+        """Those of directories that it leads to."""
+
+    def __iter__(self) -> Iterator[Basis]:
+        todo = [self]
+        while todo:
+            bases = todo.pop()
+            yield from bases.events
+            todo += bases.below
+
+    def clear(self) -> None:
+        """Nothing can show any more that they were wrong."""
+        self.events.clear()
+        self.below.clear()
 
 
 class Doubts:
@@ -80,3 +112,9 @@ class Doubts:
         if last_ns >= time_ns:
             return False
         return last_ns < self._from_ns or self._until_ns + SLACK_NS < time_ns
+
+
+def _last(operand: Operand) -> bytes:
+    """Return the last component of a name; empty if that does not name anything."""
+    last = (operand.name or b"").rstrip(b"/").rpartition(b"/")[2]
+    return b"" if operand.truncated or last in (b".", b"..") else last

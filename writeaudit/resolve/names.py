@@ -5,18 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from writeaudit.events import Certainty
 from writeaudit.resolve.ahead import Ahead, Fate, Step
-from writeaudit.resolve.basis import Basis
+from writeaudit.resolve.basis import Bases, Basis
 from writeaudit.resolve.nodes import Kind, Node
 from writeaudit.resolve.tree import Tree
 
 _MAX_LINKS = 40
 """The kernel's own limit (path_resolution(7))."""
 _MAX_MOVES = 16
+_MAX_CACHED = 32
+"""How many directories above one are made known with it: a long path need not be kept once for each."""
 _PATH_MAX = 4096
+_NO_NAMES = (b"", b".", b"..")
 _NO_ANSWER = (Kind.ABSENT, Kind.UNKNOWN)
 
 ReadLink = Callable[[bytes], bytes]
@@ -31,6 +35,18 @@ class _Gone:
     def __init__(self, kind: Kind, target: bytes = b"") -> None:
         self.kind = kind
         self.target = target
+
+
+class _Way(NamedTuple):
+    """Where the name of a directory leads."""
+
+    path: bytes
+    certainty: Certainty
+    looked_ns: int | None
+    """When the last of its names was read from the disk; None if it holds for the event at hand alone."""
+    links: int
+    """How many symlinks are on it."""
+    bases: Bases
 
 
 def read_link(path: bytes) -> bytes:
@@ -81,9 +97,7 @@ class Names:
         self.tree = tree or Tree()
         self.key = key
         self._ahead = ahead
-        self._cache: dict[tuple[bytes, bytes], tuple[bytes, int, list[Basis]]] = {}
-        """Where directories lead, when the last of their names was read from the disk, and the events
-        that rest on it."""
+        self._cache: dict[tuple[bytes, bytes], _Way] = {}
         self._version = 0
 
     def resolve(
@@ -104,19 +118,21 @@ class Names:
         """
         if name[:1] == b"/":
             start = root
-        head, slash, last = name.rstrip(b"/").rpartition(b"/")
+        head, slash, last = name.rpartition(b"/")
+        if not last:
+            head, slash, last = name.rstrip(b"/").rpartition(b"/")
         directory = start
         if slash:
             directory, certainty = self._directory(start, head, root)
             if certainty is Certainty.LEXICAL:
                 return _join(directory, last), certainty
-        if not last or last == b".":
-            return directory, Certainty.RESOLVED
-        if last == b"..":
+        if last in _NO_NAMES:
+            if last != b"..":
+                return directory, Certainty.RESOLVED
             return (directory if directory == root else _parent(directory)), Certainty.RESOLVED
-        if not follow and not name.endswith(b"/"):
+        if not follow and name[-1:] != b"/":
             return _join(directory, last), Certainty.RESOLVED
-        path, certainty, _ = self._walk(
+        path, certainty, _, _ = self._walk(
             directory, last, root, (self.tree.basis,), missing=not there, makes=makes
         )
         return path, certainty
@@ -127,43 +143,57 @@ class Names:
         if self._version != tree.version:
             self._version = tree.version
             self._cache.clear()
-        key = (start, head)
         if root == b"/":
-            cached = self._cache.get(key)
-            if cached is not None:
-                directory, looked_ns, bases = cached
-                if looked_ns:
-                    if tree.recent(looked_ns):
-                        bases.append(tree.basis)
-                        tree.basis.rests_ns = max(tree.basis.rests_ns, looked_ns)
-                    elif bases and tree.settled(looked_ns):
-                        bases.clear()
-                return directory, Certainty.RESOLVED
-        bases = [tree.basis]
-        directory, certainty, latest = self._walk(start, head, root, bases)
-        if root == b"/" and latest is not None and certainty is Certainty.RESOLVED:
-            self._cache[key] = directory, latest, bases
-        return directory, certainty
+            way = self._cache.get((start, head)) or self._way(start, head, _MAX_CACHED)
+        else:
+            bases = Bases()
+            way = _Way(*self._walk(start, head, root, bases), bases)
+        looked_ns = way.looked_ns
+        if looked_ns is None or tree.recent(looked_ns):
+            way.bases.events.append(tree.basis)
+            tree.basis.rests_ns = max(tree.basis.rests_ns, looked_ns or 0)
+        elif way.bases.events and tree.settled(looked_ns):
+            way.bases.clear()
+        return way.path, way.certainty
+
+    def _way(self, start: bytes, head: bytes, depth: int) -> _Way:
+        """Return where directories lead, by way of the one above: it is known, or will be needed again."""
+        cut = head.rfind(b"/")
+        bases = Bases()
+        if cut <= 0 or not depth:
+            way = _Way(*self._walk(start, head, b"/", bases), bases)
+        else:
+            above = self._cache.get((start, head[:cut])) or self._way(start, head[:cut], depth - 1)
+            last = head[cut + 1 :]
+            if above.certainty is Certainty.LEXICAL:
+                return above._replace(path=_joined(above.path, (last,)))
+            if above.looked_ns is None or self.tree.recent(above.looked_ns):
+                above.bases.below.append(bases)
+            found = self._walk(above.path, last, b"/", bases, latest=above.looked_ns, links=above.links)
+            way = _Way(*found, bases)
+        if way.looked_ns is not None and way.certainty is Certainty.RESOLVED:
+            self._cache[start, head] = way
+        return way
 
     def _walk(
         self,
         start: bytes,
         names: bytes,
         root: bytes,
-        bases: Sequence[Basis],
+        bases: Iterable[Basis],
         *,
+        latest: int | None = 0,
+        links: int = 0,
         missing: bool = False,
         makes: bool = False,
-    ) -> tuple[bytes, Certainty, int | None]:
-        """Return the path, how certain it is, and when the last of its names was read from the disk.
+    ) -> tuple[bytes, Certainty, int | None, int]:
+        """Follow ``names`` from ``start``; returns all of a `_Way` but its ``bases``, which rest on it.
 
-        That is None if the answer holds for the event at hand alone, else for all that are added to
-        ``bases``. ``missing``: the last name need not be there; ``makes``: it need not have been there.
+        ``latest`` and ``links`` are those of the way to ``start``. ``missing``: the last name need not be
+        there; ``makes``: it need not have been there.
         """
         todo = [part for part in reversed(names.split(b"/")) if part not in (b"", b".")]
         here = start
-        links = 0
-        latest: int | None = 0
         while todo:
             part = todo.pop()
             if part == b"..":
@@ -179,7 +209,7 @@ class Names:
             if node.kind is Kind.SYMLINK:
                 links += 1
                 if links > _MAX_LINKS:
-                    return path, Certainty.LEXICAL, None
+                    return path, Certainty.LEXICAL, None, links
                 if node.target[:1] == b"/":
                     here = root
                 todo.extend(p for p in reversed(node.target.split(b"/")) if p not in (b"", b"."))
@@ -188,11 +218,9 @@ class Names:
             if node.kind in (Kind.ABSENT, Kind.UNKNOWN):
                 proven = makes and isinstance(node, Node)
                 if (missing or proven) and not todo and node.kind is Kind.ABSENT:
-                    return here, Certainty.RESOLVED, None
-                for rest in reversed(todo):
-                    here = _parent(here) if rest == b".." else _join(here, rest)
-                return here, Certainty.LEXICAL, None
-        return here, Certainty.RESOLVED, latest
+                    return here, Certainty.RESOLVED, None, links
+                return _joined(here, reversed(todo)), Certainty.LEXICAL, None, links
+        return here, Certainty.RESOLVED, latest, links
 
     def _look(self, path: bytes) -> Node | _Gone:
         """Return what a name is; what no event has said is read from the disk, once."""
@@ -255,6 +283,13 @@ class Names:
 
 def _join(directory: bytes, name: bytes) -> bytes:
     return directory + name if directory.endswith(b"/") else directory + b"/" + name
+
+
+def _joined(path: bytes, names: Iterable[bytes]) -> bytes:
+    """Return a path with names added by their text alone."""
+    for name in names:
+        path = _parent(path) if name == b".." else path if name in (b"", b".") else _join(path, name)
+    return path
 
 
 def _parent(path: bytes) -> bytes:

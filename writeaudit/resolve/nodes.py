@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from writeaudit.resolve.basis import Basis
 
@@ -26,7 +26,7 @@ class Claim:
 
     __slots__ = ("after", "bases", "before", "identity", "node", "symlink", "until_ns")
 
-    def __init__(self, bases: Sequence[Basis], node: Node, until_ns: int) -> None:
+    def __init__(self, bases: Iterable[Basis], node: Node, until_ns: int) -> None:
         self.bases = bases
         self.node = node
         self.until_ns = until_ns

@@ -62,28 +62,29 @@ class Places:
 
     def place(self, raw: RawEvent, operand: Operand, *, follow: bool) -> Place:
         """Return where an operand of an event is."""
-        mount = self._book.get(operand.mount)
+        mount = None if operand.mount is None else self._book.get(operand.mount)
         foreign = mount is not None and not mount.own and mount.mount_ns != 0
-        if operand.name is None:
+        name, base = operand.name, operand.base
+        if name is None:
             place = self._file_place(operand, mount, foreign=foreign)
             if place.path == b"/" and (raw.op in _DATA or _must_not_be_root(raw, operand)):
                 # So reads the path of a file that was moved out of what a mount shows of its file system.
                 place.certainty = Certainty.LEXICAL
             return place
-        if operand.base is None:
-            return Place(operand.name, Certainty.LEXICAL)
-        if raw.op in _DIRECTORIES and operand.name[-1:] == b"/":
+        if base is None:
+            return Place(name, Certainty.LEXICAL)
+        if name[-1:] == b"/" and raw.op in _DIRECTORIES:
             # The slash says that it is a directory, and follows nothing: that would be an error.
-            return self.place(raw, operand._replace(name=operand.name.rstrip(b"/") or b"."), follow=follow)
+            return self.place(raw, operand._replace(name=name.rstrip(b"/") or b"."), follow=follow)
         if foreign and mount is not None:
             return self._foreign_place(raw, operand, mount, follow=follow)
-        path, certainty = _looked_up(self._names, raw, operand, follow=follow)
+        path, certainty = _looked_up(self._names, raw, base, name, follow=follow)
         place = Place(path, Certainty.LEXICAL if operand.truncated else certainty)
-        if follow or b"/" in operand.name:
+        if follow or b"/" in name:
             place.spelled = operand
         table = self._book.own
         place.mount = table.containing(path) if raw.op in _ON_MOUNT_POINTS else table.of(path)
-        place.deleted = _has_no_name(operand)
+        place.deleted = operand.deleted and _has_no_name(name)
         return place
 
     def _file_place(self, operand: Operand, mount: Mount | None, *, foreign: bool) -> Place:
@@ -121,16 +122,16 @@ class Places:
             known = Certainty.LEXICAL if operand.truncated else Certainty.RESOLVED
             place = Place(operand.base.rstrip(b"/") + b"/" + name, known)
             place.mount = mount
-            place.deleted = _has_no_name(operand)
+            place.deleted = operand.deleted and _has_no_name(operand.name)
             if operand.inner is not None:
                 inner = operand.base[len(operand.base) - operand.inner :] if operand.base != b"/" else b""
                 self._into_own(place, mount, inner + b"/" + name)
             return place
-        path, certainty = _looked_up(space.names, raw, operand, follow=follow)
+        path, certainty = _looked_up(space.names, raw, operand.base, operand.name, follow=follow)
         if operand.truncated or not space.holds_for(raw.time_ns):
             certainty = Certainty.LEXICAL
         place = Place(path, certainty)
-        place.deleted = _has_no_name(operand)
+        place.deleted = operand.deleted and _has_no_name(operand.name)
         place.space = space
         place.spelled = operand
         found: Mount | None = None
@@ -157,24 +158,24 @@ def _must_not_be_root(raw: RawEvent, operand: Operand) -> bool:
     return operand.ino is None and bool((raw.spelled or b"").strip(b"/."))
 
 
-def _has_no_name(operand: Operand) -> bool:
-    """Whether a name lies in a directory that has none any more.
+def _has_no_name(name: bytes) -> bool:
+    """Whether a name has none any more if the directory has none that it begins at.
 
     Nothing but ``..`` leads anywhere from there, and that leads out; a process may even remove the
     directory that it is in so.
     """
-    return operand.deleted and b".." not in (operand.name or b"").split(b"/")
+    return b".." not in name.split(b"/")
 
 
-def _looked_up(names: Names, raw: RawEvent, operand: Operand, *, follow: bool) -> tuple[bytes, Certainty]:
+def _looked_up(
+    names: Names, raw: RawEvent, base: bytes, name: bytes, *, follow: bool
+) -> tuple[bytes, Certainty]:
     """Look a name up, relative to the directory that the kernel named."""
-    assert operand.base is not None
-    assert operand.name is not None
     return names.resolve(
-        operand.base,
-        operand.name,
+        base,
+        name,
         follow=follow,
-        root=operand.base if operand.name[:1] == b"/" else b"/",
+        root=base if name[:1] == b"/" else b"/",
         there=raw.result == OK,
         makes="creat" in raw.flags,
     )

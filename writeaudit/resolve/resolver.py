@@ -273,8 +273,9 @@ class Resolver:
             raw.op is Op.OPEN and raw.created is not False and "creat" in raw.flags
         )
         if basis.teaches:
-            operands = (raw.path, raw.source) if raw.op is not Op.LINK else (raw.path,)
-            basis.names = tuple(_last(operand) for operand in operands if operand is not None)
+            basis.operands = (raw.path,)
+            if raw.source is not None and raw.op is not Op.LINK:
+                basis.operands = (raw.path, raw.source)
         basis.moves = raw.op in (Op.RENAME, Op.EXCHANGE, Op.RMDIR)
         paths = () if basis.lexical else (target.path,) if source is None else (target.path, source.path)
         for other in self._ahead.mistaken(self._seq, *paths):
@@ -284,12 +285,6 @@ class Resolver:
         if basis.teaches:
             self._unlearn(basis)
         return bool(raw.created)
-
-
-def _last(operand: Operand) -> bytes:
-    """Return the last component of a name; empty if that does not name anything."""
-    last = (operand.name or b"").rstrip(b"/").rpartition(b"/")[2]
-    return b"" if operand.truncated or last in (b".", b"..") else last
 
 
 def _moved_along(raw: RawEvent, target: Place, source: Place | None) -> bool:

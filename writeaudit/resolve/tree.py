@@ -9,7 +9,7 @@ had changed before it was read.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from writeaudit.resolve.basis import SLACK_NS, Basis, Doubts
 from writeaudit.resolve.nodes import ALWAYS, NO_CHILDREN, Claim, Kind, Node
@@ -20,12 +20,16 @@ _CREDIT, _CREDIT_EACH = 1 << 20, 32
 """How many claims may be searched for a name at once, and how many more with each event: a program
 that moves names where nobody can follow should not make each of its calls cost thousands of them."""
 
+_DIRECTORIES = 1 << 14
+
 
 class Tree:
     """Names, by keys: absolute paths, of which a name has but one."""
 
     def __init__(self) -> None:
         self._root = Node()
+        self._directories: dict[bytes, Node] = {}
+        """Where the names of directories lead in the tree, until one of them moves."""
         self._epoch = 1
         self._live: deque[Claim] = deque()
         self._failed: list[Basis] = []
@@ -72,18 +76,31 @@ class Tree:
 
     def node(self, key: bytes) -> Node:
         """Return the node of a name, which is made if there is none."""
-        node = self._root
+        cut = key.rfind(b"/")
+        name = key[cut + 1 :]
+        if not name:
+            node = self._grow(self._root, key)
+        else:
+            directory = self._directories.get(key[:cut])
+            if directory is None:
+                directory = self._directory(key[:cut])
+            found = directory.children.get(name)
+            node = _child(directory, name) if found is None else found
+        node.key = key
+        return node
+
+    def _directory(self, key: bytes) -> Node:
+        """Return the node of a directory, to be found at once the next time: most names share theirs."""
+        if len(self._directories) >= _DIRECTORIES:
+            self._directories.clear()
+        node = self._directories[key] = self._grow(self._root, key)
+        return node
+
+    @staticmethod
+    def _grow(node: Node, key: bytes) -> Node:
         for name in key.split(b"/"):
             if name:
-                found = node.children.get(name)
-                if found is None:
-                    found = Node()
-                    if node.children is NO_CHILDREN:
-                        node.children = {name: found}
-                    else:
-                        node.children[name] = found
-                node = found
-        node.key = key
+                node = node.children.get(name) or _child(node, name)
         return node
 
     def find(self, key: bytes) -> Node | None:
@@ -96,6 +113,12 @@ class Tree:
                     return None
                 node = found
         return node
+
+    def _below(self, node: Node, children: dict[bytes, Node]) -> None:
+        """Let a name have other names below it than before."""
+        if node.children:
+            self._directories.clear()
+        node.children = children
 
     def known(self, node: Node) -> Kind:
         """Return what is known of a name."""
@@ -138,7 +161,7 @@ class Tree:
         """Whether no event can come any more, or prove to have been another, that shows it was younger."""
         return self._doubts.settled(looked_ns, self.time_ns)
 
-    def use(self, node: Node, bases: Sequence[Basis]) -> None:
+    def use(self, node: Node, bases: Iterable[Basis]) -> None:
         """The paths of some events rest on what is known of a name."""
         if node.looked_ns and self.recent(node.looked_ns):
             self.claim(node, node.looked_ns, bases, symlink=node.kind is Kind.SYMLINK)
@@ -147,7 +170,7 @@ class Tree:
         self,
         node: Node,
         until_ns: int,
-        bases: Sequence[Basis] | None = None,
+        bases: Iterable[Basis] | None = None,
         *,
         identity: bool = False,
         symlink: bool = False,
@@ -245,7 +268,7 @@ class Tree:
         self._touch(node, made=True, maker=self.seq if looked_up else None)
         if node.children:
             # What was read below it was read too early, or too late for the events until now.
-            node.children = NO_CHILDREN
+            self._below(node, NO_CHILDREN)
             self.version += 1
         self._now(node, kind, target)
         if node.claims is None:
@@ -275,7 +298,7 @@ class Tree:
 
     def _gone(self, node: Node) -> None:
         self._set(node, Kind.ABSENT, there=False)
-        node.children = NO_CHILDREN
+        self._below(node, NO_CHILDREN)
 
     def renamed(self, old: bytes, new: bytes, *, gone: bool | None, directory_ns: int = 0) -> None:
         """A name moved, with all that is known below it.
@@ -305,9 +328,9 @@ class Tree:
             self._gone(source)
         else:
             self._set(source, Kind.UNKNOWN, there=False)
-            source.children = NO_CHILDREN
+            self._below(source, NO_CHILDREN)
         self._set(target, kind, text)
-        target.children = children
+        self._below(target, children)
 
     def exchanged(self, one: bytes, other: bytes) -> None:
         """Two names changed places."""
@@ -320,7 +343,9 @@ class Tree:
         was, text = self._before(a)
         self._set(a, *self._before(b))
         self._set(b, was, text)
-        a.children, b.children = b.children, a.children
+        above, below = a.children, b.children
+        self._below(a, below)
+        self._below(b, above)
         self._forget_late(a.children)
         self._forget_late(b.children)
 
@@ -329,6 +354,9 @@ class Tree:
         if one == other:
             self.touch_any(self.basis.names, self.time_ns)  # it was no witness for itself
             return True
+        cut = one.rfind(b"/") + 1
+        if one[:cut] == other[:cut] and one[cut:] and other[cut:] and b"/" not in other[cut:]:
+            return False  # in one directory, which is the commonest
         if any(a != b for a, b in zip(_names_of(one), _names_of(other), strict=False)):
             return False
         self.forget_all()
@@ -349,6 +377,16 @@ class Tree:
             if node.looked_ns and self.recent(node.looked_ns):
                 self._set(node, Kind.UNKNOWN, there=node.there and node.epoch == self._epoch)
             todo.extend(node.children.values())
+
+
+def _child(node: Node, name: bytes) -> Node:
+    """Make the node of a name that has none yet."""
+    child = Node()
+    if node.children is NO_CHILDREN:
+        node.children = {name: child}
+    else:
+        node.children[name] = child
+    return child
 
 
 def _names_of(key: bytes) -> list[bytes]:
