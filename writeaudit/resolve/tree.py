@@ -284,7 +284,8 @@ class Tree:
         return node
 
     def _now(self, node: Node, kind: Kind, target: bytes) -> None:
-        if Kind.SYMLINK in (self.known(node), kind):
+        # A hard link may be one to a symlink; what had never been known led nowhere before.
+        if Kind.SYMLINK in (self.known(node), kind) or (kind is Kind.UNKNOWN and node.epoch):
             self.version += 1
         self._set(node, kind, target)
 

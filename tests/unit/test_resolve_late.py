@@ -1,0 +1,162 @@
+"""Names that are read from the disk later than the events that rest on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.unit.made_up_disk import LATER, TREE, Disk, names_of
+from writeaudit.events import Certainty
+from writeaudit.resolve.basis import Basis
+from writeaudit.resolve.names import Names
+from writeaudit.resolve.nodes import Kind
+from writeaudit.resolve.tree import Tree
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk(TREE)
+
+
+@pytest.fixture
+def names(disk: Disk) -> Names:
+    return names_of(disk)
+
+
+def _uses(names: Names, name: bytes) -> Basis:
+    """Resolve a name for the event at hand."""
+    names.resolve(b"/w", name, follow=False)
+    return names.tree.basis
+
+
+def test_symlink_that_was_read_after_it_changed_is_a_failed_claim(disk: Disk) -> None:
+    names = names_of(disk, 1000)
+    basis = _uses(names, b"rel/x")
+    names.tree.begin(2, 2000)
+    names.tree.removed(b"/w/rel", directory=False)
+    assert names.tree.failed() == [basis]
+    assert names.tree.failed() == []
+
+
+def test_cached_directory_bears_every_event_that_used_it(disk: Disk) -> None:
+    names = names_of(disk, 1000)
+    uses = [_uses(names, b"rel/x")]
+    for seq in (2, 3):
+        names.tree.begin(seq, 1000 + seq)
+        uses.append(_uses(names, b"rel/y"))
+    names.tree.begin(4, 2000)
+    names.tree.renamed(b"/w/file", b"/w/dir", gone=True)
+    assert names.tree.failed() == uses
+
+
+def test_directory_above_bears_every_event_that_led_through_it(disk: Disk) -> None:
+    names = names_of(disk, 1000)
+    uses = [_uses(names, b"dir/x")]
+    for seq in (2, 3):
+        names.tree.begin(seq, 1000 + seq)
+        uses.append(_uses(names, b"dir/sub/../sub/y"))
+    names.tree.begin(4, 2000)
+    names.tree.removed(b"/w/dir", directory=False)
+    assert sorted(names.tree.failed(), key=lambda basis: basis.seq) == uses
+
+
+@pytest.mark.parametrize(
+    ("change", "fails"),
+    [
+        (lambda tree: tree.removed(b"/w/dir", directory=True), False),
+        (lambda tree: tree.made(b"/w/dir", Kind.DIRECTORY), False),
+        (lambda tree: tree.renamed(b"/w/dir", b"/w/new", gone=True, directory_ns=2000), False),
+        (lambda tree: tree.removed(b"/w/dir", directory=False), True),
+        (lambda tree: tree.renamed(b"/w/new", b"/w/dir", gone=True), True),
+        (lambda tree: tree.exchanged(b"/w/dir", b"/w/new"), True),
+        (lambda tree: tree.removed(b"/w/file", directory=False), False),
+    ],
+    ids=["rmdir", "mkdir", "moved", "unlink", "replaced", "exchanged", "another"],
+)
+def test_directory_may_prove_to_have_been_one(
+    disk: Disk, change: Callable[[Tree], None], fails: bool
+) -> None:
+    names = names_of(disk, 1000)
+    _uses(names, b"dir/x")
+    names.tree.begin(2, 2000)
+    change(names.tree)
+    assert bool(names.tree.failed()) is fails
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_name_that_a_call_led_through_was_there(disk: Disk, ok: bool) -> None:
+    """Who removed it before it was made must have been taken for somebody else."""
+    names = names_of(disk, 1000)
+    names.tree.basis.ok = ok
+    basis = _uses(names, b"dir/x")
+    _uses(names, b"dir/sub/x")
+    names.tree.begin(2, 2000)
+    names.tree.removed(b"/w/dir/sub", directory=True)
+    names.tree.made(b"/w/dir/sub", Kind.DIRECTORY)
+    assert names.tree.failed() == []
+    names.tree.made(b"/w/dir", Kind.DIRECTORY)
+    assert names.tree.failed() == ([basis] if ok else [])
+
+
+@pytest.mark.parametrize("directory", [True, False])
+def test_directory_under_the_new_name_may_be_a_younger_one(disk: Disk, directory: bool) -> None:
+    """It speaks for what was read under the old name as long as nothing changes the new one."""
+    names = names_of(disk, 1000)
+    basis = _uses(names, b"dir/x")
+    names.tree.begin(2, 2000)
+    names.tree.renamed(b"/w/dir", b"/w/new", gone=True, directory_ns=5000)
+    names.tree.begin(3, 3000)
+    names.tree.removed(b"/w/new", directory=directory)
+    assert names.tree.failed() == ([] if directory else [basis])
+
+
+def test_change_of_a_directory_above_speaks_against_what_was_read(disk: Disk) -> None:
+    names = names_of(disk, 1000)
+    basis = _uses(names, b"dir/sub/x")
+    names.tree.begin(2, 2000)
+    names.tree.exchanged(b"/w/dir", b"/w/new")
+    assert names.tree.failed() == [basis]
+
+
+def test_what_was_read_long_before_a_change_was_right(disk: Disk) -> None:
+    names = names_of(disk, 1000)
+    _uses(names, b"rel/x")
+    names.tree.begin(2, LATER)
+    names.tree.removed(b"/w/rel", directory=False)
+    assert names.tree.failed() == []
+
+
+def test_what_was_read_too_late_does_not_move_with_a_name(disk: Disk) -> None:
+    names = names_of(disk, 1000)
+    _uses(names, b"rel/x")
+    names.tree.begin(2, 2000)
+    disk.tree[b"/w/moved"] = None
+    names.tree.renamed(b"/w/rel", b"/w/moved", gone=True)
+    assert names.resolve(b"/w", b"moved/x", follow=False) == (b"/w/moved/x", Certainty.RESOLVED)
+
+
+def test_old_name_stays_if_both_were_one_file(names: Names) -> None:
+    names.tree.made(b"/w/a", Kind.SYMLINK, b"/etc")
+    names.tree.made(b"/w/b", Kind.SYMLINK, b"/etc")
+    names.tree.renamed(b"/w/a", b"/w/b", gone=False)
+    assert names.resolve(b"/w", b"a/x", follow=False) == (b"/etc/x", Certainty.RESOLVED)
+
+
+def test_nothing_is_known_of_an_old_name_that_may_be_there_still(names: Names) -> None:
+    names.tree.made(b"/w/a", Kind.SYMLINK, b"/etc")
+    names.tree.renamed(b"/w/a", b"/w/b", gone=None)
+    assert names.tree.kind(b"/w/a") is Kind.UNKNOWN
+    assert names.tree.kind(b"/w/b") is Kind.SYMLINK
+
+
+@pytest.mark.parametrize("way", ["down", "up", "exchange"])
+def test_directory_cannot_move_into_itself(names: Names, way: str) -> None:
+    names.tree.made(b"/w/a/b/c", Kind.OTHER)
+    if way == "exchange":
+        names.tree.exchanged(b"/w/a", b"/w/a/b")
+    else:
+        old, new = (b"/w/a", b"/w/a/b") if way == "down" else (b"/w/a/b", b"/w/a")
+        names.tree.renamed(old, new, gone=True)
+    assert names.tree.failed() == [names.tree.basis]
+    assert names.tree.kind(b"/w/a/b/c") is Kind.UNKNOWN
