@@ -28,6 +28,9 @@ _NO_FILE = (
 )
 """Files of the kernel's internal mounts: they have no name and no place that a policy could rule."""
 
+MAGIC = (b"/proc/", b"/dev/fd/", b"/dev/std")
+"""How names begin that may lead through a link of the process's own in /proc."""
+
 _NO_DATA = frozenset({stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK})
 
 
@@ -137,7 +140,7 @@ class Context:
         else:
             directory, deleted = self.directory(thread, base)
         if text[:1] == b"/":
-            if text.startswith((b"/proc/", b"/dev/")):
+            if text.startswith(MAGIC):
                 led = self._magic(thread, text, follow=follow)
                 if led is not None:
                     return led
@@ -183,20 +186,19 @@ class Context:
     def now_open(self, thread: Thread, number: int, file: OpenFile) -> OpenFile:
         """Note what a descriptor refers to from now on."""
         table = thread.files.open
-        self.ledger.settle(table.get(number), self.out)
+        before = table.get(number)
+        if before is not None and before.key is not None:
+            self.ledger.settle(before, self.out)
         table[number] = file
         return file
 
     def open_file(self, thread: Thread, found: Descriptor) -> OpenFile:
         """Return what is known of an open descriptor, remembering it if it is new."""
-        table = thread.files.open
-        known = table.get(found.number)
-        if known is None or known.path != found.path or known.deleted != found.deleted:
-            if known is not None and known.path == found.path:
-                known.deleted = found.deleted
-                return known
-            self.ledger.settle(known, self.out)
-            known = table[found.number] = OpenFile(found.path, found.deleted)
+        number, path, deleted = found
+        known = thread.files.open.get(number)
+        if known is None or known.path != path:
+            return self.now_open(thread, number, OpenFile(path, deleted))
+        known.deleted = deleted
         return known
 
     def holds_data(self, file: OpenFile) -> bool:
@@ -210,8 +212,8 @@ class Context:
 
     def emit(self, call: Call, op: Op, path: Operand, source: Operand | None = None, **rest: object) -> None:
         """Hand out an event of a call."""
-        thread = call.thread
-        if call.outcome == "ENAMETOOLONG":
+        thread, outcome = call.thread, call.outcome
+        if outcome == "ENAMETOOLONG":
             # The kernel did not take the whole of it either.
             path = path._replace(truncated=False)
             source = None if source is None else source._replace(truncated=False)
@@ -223,7 +225,7 @@ class Context:
                 thread.process.pid,
                 thread.tid,
                 op,
-                call.outcome,
+                outcome,
                 path,
                 source,
                 **rest,  # type: ignore[arg-type]

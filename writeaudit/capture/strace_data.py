@@ -71,7 +71,7 @@ def _wrote(context: Context, thread: Thread, time_ns: int, file: OpenFile, resul
         outcome = "EINTR" if result.error is None or result.error.startswith("ERESTART") else result.error
         if outcome in file.failures:
             return
-        file.failures.add(outcome)
+        file.failures |= {outcome}
         count = None
     else:
         file.bytes += count

@@ -232,6 +232,10 @@ def _link(context: Context, call: Call) -> None:
     )
 
 
+_NO_NAMES = (b"", b".", b"..")
+"""Last components that do not say what a name leads to."""
+
+
 def _rename(context: Context, call: Call) -> None:
     args, thread = call.args, call.thread
     if call.name == b"rename":
@@ -250,13 +254,20 @@ def _rename(context: Context, call: Call) -> None:
     path = context.named(thread, new_base, new)
     context.emit(call, op, path, source, flags=flags, follow=False)
     if call.ok:
-        _renamed(context, source, path, both=op is Op.EXCHANGE)
+        renamed(context, source, path, both=op is Op.EXCHANGE)
 
 
-def _renamed(context: Context, source: Operand, path: Operand, *, both: bool) -> None:
+def renamed(context: Context, source: Operand, path: Operand, *, both: bool) -> None:
     """Keep up with the names of working directories: not every call shows them."""
     if source.base is None or source.name is None or path.base is None or path.name is None:
         return
+    last = source.name.rpartition(b"/")[2]
+    if not both and last not in _NO_NAMES:
+        for thread in context.threads.values():
+            if last in thread.place.cwd:
+                break
+        else:
+            return  # nobody's directory is below one of that name
     old = joined(Place(source.base, source.base), source.name)
     new = joined(Place(path.base, path.base), path.name)
     for place in {id(thread.place): thread.place for thread in context.threads.values()}.values():

@@ -20,11 +20,8 @@ from writeaudit.capture import strace_data, strace_names, strace_tree
 from writeaudit.capture.interface import ProcessExec, ProcessExit, ProcessStart, Record
 from writeaudit.capture.strace_context import Call, Context, Handlers, merged
 from writeaudit.capture.strace_data import WRITES, irrelevant, write_line, writes_file
-from writeaudit.capture.strace_lexer import (
-    UnparsedLine,
-    arguments,
-    result,
-)
+from writeaudit.capture.strace_fast import READERS, Reader
+from writeaudit.capture.strace_lexer import UnparsedLine, arguments, result
 from writeaudit.capture.strace_life import argv_of, clone_flags, program_of, signal_status
 from writeaudit.capture.strace_newer import unknown_call
 from writeaudit.capture.strace_state import Files, Host, NoHost, Place, Process, Thread
@@ -105,8 +102,8 @@ class TraceParser:
         self._processes: dict[int, Process] = {root: process}
         self._pending: dict[int, _Pending] = {}
         self._strangers: set[int] = set()
+        self._fast: Mapping[bytes, Reader] = {}
         self._rest = b""
-        self._last_ns = 0
         self.started_ns: int | None = None
         """When the command's own program was executed; None before that."""
         self.lines = 0
@@ -177,30 +174,39 @@ class TraceParser:
         tid_text, seconds, micros, name, resumed, special, _signal = match.groups()
         tid = int(tid_text)
         time_ns = int(seconds + micros) * 1000 + self._offset
-        self._last_ns = time_ns
-        thread = self._threads.get(tid)
+        thread = self._threads.get(tid) or self._met(tid, time_ns, ended=special is not None)
         if thread is None:
-            if self.started_ns is None:
-                # The command that strace was started with, and is of no interest.
-                self._strangers.add(tid)
-            if tid in self._strangers:
-                if special is not None:
-                    self._strangers.discard(tid)
-                return
-            thread = self._adopt(tid, time_ns)
+            return
         if name is not None:
-            if line.endswith((_UNFINISHED, b" ...>")):
+            if line.endswith(b" ...>"):
                 self._begun(thread, name, line, match.start(4))
-            else:
-                self._finished(thread, time_ns, name, line, match.end(), whole=True)
+                return
+            text, pos, child = line, match.end(), None
         elif resumed is not None:
+            name, pos = resumed, len(resumed) + 1
             pending = self._pending.pop(tid, None)
-            if pending is None or pending.name != resumed:
+            if pending is None or pending.name != name:
                 raise UnparsedLine("the end of a call that never began")
-            text = pending.text + line[match.end() :]
-            self._finished(thread, time_ns, resumed, text, len(resumed) + 1, whole=False, child=pending.child)
-        elif special is not None:
-            self._ended(thread, time_ns, line, match.end())
+            text, child = pending.text + line[match.end() :], pending.child
+        else:
+            if special is not None:
+                self._ended(thread, time_ns, line, match.end())
+            return
+        whole = resumed is None
+        fast = self._fast.get(name)
+        if fast is None or not fast(self._context, thread, time_ns, text, pos, whole):
+            self._finished(thread, time_ns, name, text, pos, whole=whole, child=child)
+
+    def _met(self, tid: int, time_ns: int, *, ended: bool) -> Thread | None:
+        """Return a thread that is seen for the first time; None if it is none of the command's."""
+        if self.started_ns is None:
+            # The command that strace was started with, and is of no interest.
+            self._strangers.add(tid)
+        if tid in self._strangers:
+            if ended:
+                self._strangers.discard(tid)
+            return None
+        return self._adopt(tid, time_ns)
 
     def _begun(self, thread: Thread, name: bytes, line: bytes, pos: int) -> None:
         if line.endswith(_UNFINISHED):
@@ -323,6 +329,8 @@ class TraceParser:
         thread, process = call.thread, call.thread.process
         if self.started_ns is None:
             self.started_ns = began_ns
+            if not self._context.deleted_inside:
+                self._fast = READERS
             self._context.out.append(ProcessStart(began_ns, process.pid, process.ppid))
         if thread.files.users > 1:
             thread.files.users -= 1

@@ -116,7 +116,7 @@ class OpenFile:
     is_file: bool | None = None
     """False for devices, pipes and sockets, to which writing changes no file; None: not asked."""
     fmt: int | None = None
-    failures: set[str] = field(default_factory=set)
+    failures: frozenset[str] = frozenset()
     """The errors of writes that were told already."""
 
 
