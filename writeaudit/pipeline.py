@@ -48,8 +48,8 @@ _PLACES = re.compile(
 _SETTINGS = ("fs/protected_hardlinks", "fs/protected_symlinks")
 _COMMIT_S = 1.0
 _COMMIT_EVENTS = 4096
-_KEPT_EVENTS = 1 << 16
-"""How many events a run may have that are judged from memory (30 MB at most); those of a longer
+_KEPT_EVENTS = 1 << 17
+"""How many events a run may have that are judged from memory (60 MB at most); those of a longer
 one are read back from the recording."""
 _NAMES_NOTHING = frozenset({"ENAMETOOLONG", "EFAULT", "EBADF"})
 """The kernel itself could not make anything of the path: nothing is missing."""
