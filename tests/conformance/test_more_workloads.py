@@ -1,0 +1,86 @@
+"""Further workloads, under each backend: what a name can end in, what a descriptor can become, refusals."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.audited import run
+from tests.conformance.test_workloads import python, said_to_be_missing, verdict
+from writeaudit.capture.interface import Backend
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="the workloads make the system calls of x86-64"
+)
+
+_SKIPPED = 77
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Path:
+    directory = tmp_path / "ground"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> None:
+    """Let a workload that becomes nobody search the directories that pytest makes private."""
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(directory.stat().st_mode | 0o011)
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [
+        "slashes",
+        "handed",
+        "mappings",
+        "refusals",
+        pytest.param("namespaces_more roots", marks=pytest.mark.requires_root),
+    ],
+)
+@pytest.mark.usefixtures("searched")
+def test_the_recording_tells_what_the_workload_did(
+    workload: str, backend: Backend, ground: Path, tmp_path: Path
+) -> None:
+    audited = run(python(workload), ground, backend.name, tmp_path / "run.wa")
+    assert audited.story
+    if wrong := verdict(audited, backend):
+        pytest.fail(wrong, pytrace=False)
+
+
+@pytest.mark.requires_root
+def test_mounts_of_every_kind(backend: Backend, ground: Path, tmp_path: Path) -> None:
+    audited = run(python("namespaces_more mounts"), ground, backend.name, tmp_path / "run.wa")
+    assert audited.story
+    if "mount-namespaces" in said_to_be_missing(audited, backend):
+        return
+    if wrong := verdict(audited, backend):
+        pytest.fail(wrong, pytrace=False)
+
+
+@pytest.mark.requires_gcc
+@pytest.mark.parametrize(
+    ("program", "flags"),
+    [("compat_more", ("-m32",)), ("int80", ()), ("thread_exec", ("-pthread",)), ("uring_more", ())],
+)
+def test_a_program_in_c(
+    program: str,
+    flags: tuple[str, ...],
+    backend: Backend,
+    ground: Path,
+    tmp_path: Path,
+    compiled: Callable[..., Path],
+) -> None:
+    argv = [compiled(program, *flags)]
+    audited = run(argv, ground, backend.name, tmp_path / "run.wa", may_fail=True)
+    if audited.status == _SKIPPED:
+        pytest.skip("the system has no such calls")
+    assert audited.status == 0
+    assert audited.story
+    if "io_uring" not in said_to_be_missing(audited, backend) and (wrong := verdict(audited, backend)):
+        pytest.fail(wrong, pytrace=False)
