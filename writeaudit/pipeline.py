@@ -152,9 +152,9 @@ class _Recorder:
             self._writer.totals(batch.totals)
             self._writer.doubtful(batch.doubtful)
             self._writer.unidentified(batch.unidentified)
-            self._uncommitted += len(batch.events)
+            self._uncommitted += sum(map(len, batch))
             now = time.monotonic()
-            if now >= self._next_commit or self._uncommitted >= _COMMIT_EVENTS:
+            if self._uncommitted and (now >= self._next_commit or self._uncommitted >= _COMMIT_EVENTS):
                 self._writer.commit()
                 self._next_commit = now + _COMMIT_S
                 self._uncommitted = 0

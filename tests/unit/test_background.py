@@ -17,11 +17,15 @@ class _Work:
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
         self.nice: int | None = None
+        self.idle = threading.Event()
         self.go = threading.Event()
         self.go.set()
 
     def __call__(self, chunk: bytes) -> None:
         assert self.go.wait(10)
+        if not chunk:
+            self.idle.set()
+            return
         if chunk == b"bad":
             raise ValueError("bad chunk")
         self.nice = os.getpriority(os.PRIO_PROCESS, 0)
@@ -51,6 +55,14 @@ def test_chunks_are_worked_on_in_order_at_a_lower_priority(background: Backgroun
     assert work.chunks == chunks
     assert work.nice == min(19, before + 10)
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_work_is_called_while_nothing_comes(background: Background, work: _Work) -> None:
+    background.push(b"one")
+    assert background.wait(10)
+    work.idle.clear()
+    assert work.idle.wait(10)
+    assert work.chunks == [b"one"]
 
 
 def test_nothing_to_do_is_done(background: Background) -> None:

@@ -16,10 +16,11 @@ from writeaudit.capture.ring import Backlog
 
 _NICE = 10
 """How much the priority is lowered while the command runs (nice(2))."""
+_IDLE_S = 0.5
 
 
 class Background:
-    """Calls ``work`` with one chunk after the other, in their order."""
+    """Calls ``work`` with one chunk after the other, in their order, and without any while none comes."""
 
     def __init__(self, work: Callable[[bytes], None]) -> None:
         self._work = work
@@ -74,7 +75,7 @@ class Background:
             # Linux: of this thread alone.
             self._nice = os.getpriority(os.PRIO_PROCESS, 0)
             os.setpriority(os.PRIO_PROCESS, 0, min(19, self._nice + _NICE))
-        while chunk := self._next():
+        while (chunk := self._next()) or not self._over:
             try:
                 self._work(chunk)
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits
@@ -84,8 +85,8 @@ class Background:
 
     def _next(self) -> bytes:
         with self._changed:
-            self._changed.wait_for(lambda: self._over or self._backlog)
-            if self._over:
+            self._changed.wait_for(lambda: self._over or self._backlog, _IDLE_S)
+            if self._over or not self._backlog:
                 return b""
             self._busy = True
             return self._backlog.pop()

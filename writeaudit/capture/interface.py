@@ -75,7 +75,8 @@ class MountSeen(NamedTuple):
 
 Record = RawEvent | WriteTotal | ProcessStart | ProcessExec | ProcessExit | MountsChanged | MountSeen
 Sink = Callable[[Sequence[Record]], None]
-"""Takes records in the order in which the kernel finished them. Called from one thread."""
+"""Takes records in the order in which the kernel finished them. Called from one thread, and with none
+now and then while nothing happens: what was taken before need not wait for what comes next."""
 
 
 class Limits(NamedTuple):
