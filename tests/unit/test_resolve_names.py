@@ -92,6 +92,14 @@ def test_dangling_symlink_leads_to_what_it_names(names: Names) -> None:
     assert names.resolve(b"/w", b"dangling", follow=True) == (b"/w/nowhere/at/all", LEXICAL)
 
 
+@pytest.mark.parametrize("link", [b"self", b"thread-self", b"7/cwd", b"7/root", b"7/fd/3", b"7/task/8/cwd"])
+def test_links_of_proc_that_pass_are_not_asked(disk: Disk, link: bytes) -> None:
+    """What they lead to now, and for us, says nothing of what they led to for the process."""
+    disk.tree |= {b"/w/by-proc": b"/proc/" + link, b"/proc": None, b"/proc/7": None, b"/proc/7/task": None}
+    disk.tree |= {b"/proc/7/fd": None, b"/proc/7/task/8": None, b"/proc/" + link: b"/w/dir"}
+    assert names_of(disk).resolve(b"/w", b"by-proc/x", follow=False) == (b"/proc/" + link + b"/x", LEXICAL)
+
+
 def test_absent_directory_on_the_way_makes_it_text(names: Names) -> None:
     assert names.resolve(b"/w", b"gone/file", follow=False) == (b"/w/gone/file", LEXICAL)
     assert names.resolve(b"/w", b"gone/../file", follow=False) == (b"/w/file", LEXICAL)

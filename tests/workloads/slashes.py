@@ -59,8 +59,6 @@ def links_of_proc() -> None:
     do(says("utime", b"file"), "utimensat", CWD, b"/proc/%d/fd/%d" % (os.getpid(), fd), None, 0)
     attempt(says("setxattr", b"file"), "setxattr", b"/dev/fd/%d" % fd, b"user.x", b"1", 1, 0)
     quiet("close", fd)
-    do(says("symlink", b"by-proc", text=b"/proc/self/cwd/d"), "symlink", b"/proc/self/cwd/d", b"by-proc")
-    do(says("mkdir", b"d/through"), "mkdir", b"by-proc/through", 0o755)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -20,6 +21,8 @@ _MAX_MOVES = 16
 _MAX_CACHED = 32
 """How many directories above one are made known with it: a long path need not be kept once for each."""
 _PATH_MAX = 4096
+_PASSING = re.compile(rb"/proc/((thread-)?self|\d+/(task/\d+/)?(cwd|root|exe|fd/\d+))").fullmatch
+"""Links of /proc that lead elsewhere for each process or change without an event (proc(5))."""
 _NO_NAMES = (b"", b".", b"..")
 _NO_ANSWER = (Kind.ABSENT, Kind.UNKNOWN)
 
@@ -239,6 +242,8 @@ class Names:
         return node
 
     def _read(self, path: bytes) -> tuple[Kind, bytes]:
+        if path[:6] == b"/proc/" and _PASSING(path):
+            return Kind.UNKNOWN, b""
         try:
             return Kind.SYMLINK, self._read_link(path)
         except OSError as error:

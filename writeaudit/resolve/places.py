@@ -96,7 +96,8 @@ class Places:
         if operand.base is None:
             return place
         if mount is None:
-            place.mount = self._book.own.of(operand.base)
+            # What has no slash in its name (`pipe:[4]`) lies in none.
+            place.mount = self._book.own.of(operand.base) if operand.base[:1] == b"/" else None
         elif foreign and operand.inner is not None:
             self._into_own(place, mount, operand.base[len(operand.base) - operand.inner :])
         if mount is not None and mount.fstype == "btrfs":
