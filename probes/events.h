@@ -67,7 +67,11 @@ enum wa_op {
 	WA_OP_SOCKETCALL = 38, /* 32-bit: arguments in memory; becomes WA_OP_BIND or is dropped */
 	WA_OP_OLD_MMAP = 39, /* 32-bit: arguments in memory; becomes WA_OP_MMAP */
 	WA_OP_URING_OTHER = 40, /* an io_uring operation on files that is not decoded */
-	WA_OPS = 41,
+	WA_OP_MMAP_OTHER = 41, /* whatever else is mapped: it takes the place of what lay there */
+	WA_OP_SUBVOL_CREATE = 42, /* of btrfs, as are the next two: directories, made and removed by ioctl */
+	WA_OP_SUBVOL_SNAPSHOT = 43,
+	WA_OP_SUBVOL_DESTROY = 44,
+	WA_OPS = 45,
 };
 
 /* Flags of struct wa_operand. */
@@ -83,6 +87,7 @@ enum wa_op {
 #define WA_F_MAGIC 0x0200 /* name began with /proc/self/fd/N or the like: base is that file */
 #define WA_F_ROOT 0x0400 /* name is absolute, base is the root directory of a chroot */
 #define WA_F_NOFD 0x0800 /* the descriptor was not open (any more) */
+#define WA_F_INTERNAL 0x1000 /* on a mount of the kernel's own (a pipe, a memfd): base is its name there */
 
 /* Flags of struct wa_head. */
 #define WA_H_IO_URING 0x0001
@@ -90,6 +95,7 @@ enum wa_op {
 #define WA_H_NEW_MNT_NS 0x0004 /* fork: the child has a mount namespace of its own */
 #define WA_H_MORE 0x0008 /* there was more of the same that was not sent */
 #define WA_H_COREDUMP 0x0010 /* exit: the kernel wrote a core dump */
+#define WA_H_SAME_MM 0x0020 /* fork: the child shares the parent's memory (CLONE_VM) */
 
 struct wa_head {
 	__u64 time_ns; /* CLOCK_MONOTONIC */
@@ -194,7 +200,7 @@ struct wa_config {
 	__u64 mount_generation; /* counts changes of any mount table by audited processes */
 	__u32 waiting; /* 1 until the announcement */
 	__u32 pid_level; /* depth of writeaudit's pid namespace */
-	__u32 shared_seen; /* a writable file was mapped shared but not (yet) writable */
+	__u32 shared_seen; /* a process maps a file so that mprotect can make it writable */
 	__u32 wake_bytes; /* a power of two: wake the host each time that so much more is waiting */
 	__u32 ring_bytes; /* size of the buffer */
 	__u32 pad;

@@ -117,6 +117,7 @@ struct task_struct {
 	int pid;
 	int tgid;
 	int exit_code;
+	void *group_leader;
 	void *files;
 	void *fs;
 	void *nsproxy;

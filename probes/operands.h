@@ -23,13 +23,18 @@
 #define WA_MAGIC_CWD (-2)
 #define WA_MAGIC_ROOT (-3)
 
-WA_INLINE __u64 fd_file(int fd)
+WA_INLINE __u64 task_file(__u64 task, int fd)
 {
-	__u64 fdt = KREAD64(files_struct, fdt, KREAD64(task_struct, files, bpf_get_current_task()));
+	__u64 fdt = KREAD64(files_struct, fdt, KREAD64(task_struct, files, task));
 
 	if (fd < 0 || (__u32)fd >= KREAD32(fdtable, max_fds, fdt))
 		return 0;
 	return kread64(KREAD64(fdtable, fd, fdt) + 8 * (__u64)fd);
+}
+
+WA_INLINE __u64 fd_file(int fd)
+{
+	return task_file(bpf_get_current_task(), fd);
 }
 
 WA_INLINE int is_digit(char c)
@@ -155,12 +160,13 @@ WA_FUNC int find_base(__u32 start, int dirfd)
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct wa_config *c = config_get();
 	struct wa_found *f;
-	__u64 fs, magic = (__u32)WA_MAGIC_NONE;
+	__u64 task, fs, magic = (__u32)WA_MAGIC_NONE;
 
 	if (!s || !c)
 		return 0;
 	f = &s->found;
-	fs = KREAD64(task_struct, fs, bpf_get_current_task());
+	task = bpf_get_current_task();
+	fs = KREAD64(task_struct, fs, task);
 	if (WA_CHAR(0) != '/') {
 		if (dirfd == WA_AT_FDCWD) {
 			load_path(f, fs + WA_OFFSET(fs_struct, pwd));
@@ -179,6 +185,11 @@ WA_FUNC int find_base(__u32 start, int dirfd)
 	}
 	if ((WA_CHAR(1) == 'p' && WA_CHAR(3) == 'o') || (WA_CHAR(1) == 'd' && WA_CHAR(5) == 'f'))
 		magic = magic_link(start);
+	/* But for /proc/thread-self they are those of the first thread, which may have its own. */
+	if ((int)magic != WA_MAGIC_NONE && !(WA_CHAR(1) == 'p' && WA_CHAR(6) == 't')) {
+		task = KREAD64(task_struct, group_leader, task);
+		fs = KREAD64(task_struct, fs, task);
+	}
 	if ((int)magic == WA_MAGIC_CWD) {
 		load_path(f, fs + WA_OFFSET(fs_struct, pwd));
 		f->flags |= WA_F_MAGIC;
@@ -187,7 +198,7 @@ WA_FUNC int find_base(__u32 start, int dirfd)
 		f->flags |= WA_F_ROOT;
 		f->walk = f->vfsmount != c->root_mnt || f->dentry != c->root_dentry;
 	} else {
-		f->file = fd_file((int)magic);
+		f->file = task_file(task, (int)magic);
 		f->flags |= f->file ? WA_F_MAGIC : WA_F_NOFD;
 	}
 	f->skip = magic >> 32;
@@ -195,6 +206,12 @@ WA_FUNC int find_base(__u32 start, int dirfd)
 	if (f->file && !WA_CHAR(f->skip))
 		f->flags |= WA_F_FILE;
 	return 0;
+}
+
+/* Is a mount one of the kernel's own? Nobody has it in a namespace: MNT_NS_INTERNAL, an error pointer. */
+WA_INLINE int is_internal(__u64 mount)
+{
+	return KREAD64(mount, mnt_ns, mount) >= -4095ULL;
 }
 
 /* Write the path of what was found at off; returns where it ends. */
@@ -208,6 +225,17 @@ WA_INLINE __u32 put_base(__u32 off, __u32 limit)
 		return off;
 	f = &s->found;
 	from = f->vfsmount - WA_OFFSET(mount, mnt);
+	if (is_internal(from)) {
+		__u64 called = f->dentry + WA_OFFSET(dentry, d_name);
+		long n;
+
+		off &= WA_MASK;
+		n = bpf_probe_read_kernel_str(&s->head[off], WA_COMPONENT,
+					      (void *)KREAD64(qstr, name, called));
+		f->flags |= n > 0 ? WA_F_BASE | WA_F_INTERNAL : WA_F_FAULT;
+		f->base_len = n > 0 ? n : 0;
+		return off + f->base_len;
+	}
 	walk_begin(&s->walk, f->vfsmount, f->dentry, off, limit);
 	walk_run(WA_SLOT_SYSCALL);
 	f->flags |= s->walk.flags | WA_F_BASE;

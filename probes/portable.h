@@ -79,7 +79,7 @@ struct wa_scratch {
 enum wa_slot { WA_SLOT_SYSCALL, WA_SLOT_TASK, WA_SLOT_MOUNT, WA_SLOT_URING, WA_SLOTS };
 
 struct wa_task {
-	__u32 armed; /* 0 until the announced process runs its program */
+	__u32 armed; /* 0 until the announced process runs its program; WA_ARMED_MAPS: see syscalls.h */
 	__u32 pid; /* in writeaudit's pid namespace */
 };
 

@@ -10,6 +10,16 @@
 #define WA_FICLONE 0x40049409
 #define WA_FICLONERANGE 0x4020940d
 #define WA_FIDEDUPERANGE 0xc0189436
+#define WA_BTRFS_SNAP_CREATE 0x50009401
+#define WA_BTRFS_SUBVOL_CREATE 0x5000940e
+#define WA_BTRFS_SNAP_DESTROY 0x5000940f
+#define WA_BTRFS_SNAP_CREATE_V2 0x50009417
+#define WA_BTRFS_SUBVOL_CREATE_V2 0x50009418
+#define WA_BTRFS_SNAP_DESTROY_V2 0x5000943f
+#define WA_BTRFS_NAME 8 /* where the name is in struct btrfs_ioctl_vol_args */
+#define WA_BTRFS_FLAGS_V2 16
+#define WA_BTRFS_NAME_V2 56
+#define WA_BTRFS_BY_ID (1 << 4)
 #define WA_FS_IOC_SETFLAGS 0x40086602
 #define WA_FS_IOC32_SETFLAGS 0x40046602
 #define WA_FS_IOC_FSSETXATTR 0x401c5820
@@ -17,8 +27,16 @@
 #define WA_MAP_TYPE 0x0f
 #define WA_MAP_SHARED 1
 #define WA_MAP_SHARED_VALIDATE 3
+#define WA_MAP_ANONYMOUS 0x20
 #define WA_PROT_WRITE 2
 #define WA_FMODE_WRITE 2
+#define WA_EPERM 1
+#define WA_ENOMEM 12
+#define WA_EACCES 13
+
+/* wa_task.armed: armed, and the process maps a file that mprotect can make writable. A fork
+ * inherits it with the mappings, an exec sets it back. */
+#define WA_ARMED_MAPS 2
 
 #define WA_DEDUPE_MAX 8
 #define WA_AIO_MAX 16
@@ -139,16 +157,34 @@ WA_FUNC int note_write(__u64 file, __s64 ret)
 	return 1;
 }
 
-/* Which ioctl is it? Returns the operation, or WA_OP_NONE; puts the source's descriptor,
- * where there is one, into arg[5]. */
+/* Which ioctl is it? Returns the operation, or WA_OP_NONE; puts the source's descriptor or the
+ * address of the name, where there is one, into arg[5]. */
 WA_FUNC int ioctl_op(__u32 command)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	__u64 flags = 0;
 	__s64 fd = -1;
 
 	if (!s)
 		return WA_OP_NONE;
 	switch (command) {
+	case WA_BTRFS_SUBVOL_CREATE:
+	case WA_BTRFS_SUBVOL_CREATE_V2:
+		s->arg[5] =
+			s->arg[2] + (command == WA_BTRFS_SUBVOL_CREATE ? WA_BTRFS_NAME : WA_BTRFS_NAME_V2);
+		return WA_OP_SUBVOL_CREATE;
+	case WA_BTRFS_SNAP_CREATE:
+	case WA_BTRFS_SNAP_CREATE_V2:
+		s->arg[5] = s->arg[2] + (command == WA_BTRFS_SNAP_CREATE ? WA_BTRFS_NAME : WA_BTRFS_NAME_V2);
+		return WA_OP_SUBVOL_SNAPSHOT;
+	case WA_BTRFS_SNAP_DESTROY:
+		s->arg[5] = s->arg[2] + WA_BTRFS_NAME;
+		return WA_OP_SUBVOL_DESTROY;
+	case WA_BTRFS_SNAP_DESTROY_V2:
+		if (bpf_probe_read_user(&flags, sizeof(flags), (void *)(s->arg[2] + WA_BTRFS_FLAGS_V2)) < 0)
+			count(WA_N_FAULT);
+		s->arg[5] = flags & WA_BTRFS_BY_ID ? 0 : s->arg[2] + WA_BTRFS_NAME_V2;
+		return WA_OP_SUBVOL_DESTROY;
 	case WA_FICLONE:
 		s->arg[5] = (int)s->arg[2];
 		return WA_OP_CLONE;
@@ -165,6 +201,41 @@ WA_FUNC int ioctl_op(__u32 command)
 		return WA_OP_SETFLAGS;
 	}
 	return WA_OP_NONE;
+}
+
+/*
+ * Which mmap is it? mprotect names no file, so the host keeps where shared mappings lie: those of
+ * a file open for writing, which mprotect can make writable, and those of others, for which it is
+ * refused. munmap need not be told: nothing can be done to room where nothing lies, and what is
+ * put there next is told, for the sake of the former.
+ */
+WA_INLINE __u32 mmap_op(struct wa_scratch *s, struct wa_config *c, struct wa_task *task, __s64 ret)
+{
+	__u32 type = s->arg[3] & WA_MAP_TYPE;
+	__u64 file = 0;
+
+	if ((type == WA_MAP_SHARED || type == WA_MAP_SHARED_VALIDATE) && !(s->arg[3] & WA_MAP_ANONYMOUS))
+		file = fd_file((int)s->arg[4]);
+	if (file && is_stored(file)) {
+		if (s->arg[2] & WA_PROT_WRITE)
+			return WA_OP_MMAP;
+		if (ret < 0)
+			return WA_OP_NONE;
+		if (KREAD32(file, f_mode, file) & WA_FMODE_WRITE) {
+			c->shared_seen = 1;
+			task->armed = WA_ARMED_MAPS;
+		}
+		return WA_OP_MMAP;
+	}
+	return ret >= 0 && c->shared_seen && task->armed == WA_ARMED_MAPS ? WA_OP_MMAP_OTHER : WA_OP_NONE;
+}
+
+/* Is this mprotect of interest? One that failed may have changed what lies before the obstacle. */
+WA_INLINE int makes_writable(struct wa_scratch *s, struct wa_config *c, __s64 ret)
+{
+	if (!(s->arg[2] & WA_PROT_WRITE))
+		return 0;
+	return ret == -WA_EACCES || ret == -WA_EPERM || (c->shared_seen && (ret >= 0 || ret == -WA_ENOMEM));
 }
 
 WA_INLINE __u64 argument(struct wa_scratch *s, __u8 index)
@@ -207,7 +278,12 @@ WA_FUNC int send_event(__u32 slot, __u32 op, __s64 ret)
 		}
 		if (!i && op == WA_OP_DEDUPE)
 			arg = 5;
-		if (kind == WA_ARG_NONE)
+		if (!i && op >= WA_OP_SUBVOL_CREATE && op <= WA_OP_SUBVOL_DESTROY) {
+			kind = WA_ARG_AT;
+			dir = 0;
+			arg = 5;
+		}
+		if (kind == WA_ARG_NONE || op == WA_OP_MMAP_OTHER)
 			break;
 		off = put_operand(off, kind | dir << 8 | arg << 16 | i << 24, ret);
 		if (!off)
@@ -331,7 +407,7 @@ WA_FUNC int load_arguments(__u64 address)
 }
 
 /* The first look at a call that is recorded: what can be dropped is dropped here. */
-WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret)
+WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret, struct wa_task *task)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct wa_config *c = config_get();
@@ -382,26 +458,13 @@ WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret)
 		if (op == WA_OP_DEDUPE)
 			return send_dedupe(slot, ret);
 		break;
-	case WA_OP_MMAP: {
-		__u32 type = s->arg[3] & WA_MAP_TYPE;
-
-		if (type != WA_MAP_SHARED && type != WA_MAP_SHARED_VALIDATE)
+	case WA_OP_MMAP:
+		op = mmap_op(s, c, task, ret);
+		if (op == WA_OP_NONE)
 			return 0;
-		if (s->arg[3] & 0x20) /* MAP_ANONYMOUS */
-			return 0;
-		file = fd_file((int)s->arg[4]);
-		if (!file || !is_stored(file))
-			return 0;
-		if (!(s->arg[2] & WA_PROT_WRITE)) {
-			if (!(KREAD32(file, f_mode, file) & WA_FMODE_WRITE) || ret < 0)
-				return 0;
-			/* mprotect can make it writable later: from now on mprotect is of interest. */
-			c->shared_seen = 1;
-		}
 		break;
-	}
 	case WA_OP_MPROTECT:
-		if (!c->shared_seen || !(s->arg[2] & WA_PROT_WRITE) || ret < 0)
+		if (!makes_writable(s, c, ret))
 			return 0;
 		break;
 	case WA_OP_MREMAP:
@@ -524,7 +587,7 @@ WA_RAW_TP(sys_exit)
 		s->event.head.flags = WA_H_COMPAT;
 	s->event.head.row = slot;
 	s->event.key = 0;
-	on_syscall(slot, op, ret);
+	on_syscall(slot, op, ret, task);
 	return 0;
 }
 

@@ -43,6 +43,8 @@ WA_RAW_TP(sched_process_fork)
 	s = task_record(WA_FORK, task->pid, entry.pid);
 	if (!s)
 		return 0;
+	if (KREAD64(task_struct, mm, parent) == KREAD64(task_struct, mm, child))
+		s->task.head.flags |= WA_H_SAME_MM;
 	if (KREAD64(nsproxy, mnt_ns, KREAD64(task_struct, nsproxy, parent)) !=
 	    KREAD64(nsproxy, mnt_ns, KREAD64(task_struct, nsproxy, child))) {
 		s->task.head.flags |= WA_H_NEW_MNT_NS;

@@ -175,8 +175,8 @@ class FsEvent(NamedTuple):
     """As `path`; for a symlink the text that it holds."""
     access: Access | None = None
     flags: tuple[str, ...] = ()
-    """creat excl trunc append tmpfile directory (open); noreplace whiteout (rename);
-    deleted (the file had no name any more)."""
+    """creat excl trunc append tmpfile directory (open); noreplace whiteout (rename); subvolume
+    snapshot (mkdir, rmdir, of btrfs); deleted (the file had no name any more)."""
     created: bool = False
     mode: int | None = None
     result: str = OK

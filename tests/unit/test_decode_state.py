@@ -1,4 +1,4 @@
-"""The decoder: processes, mappings, mounts, and what it owns up to."""
+"""The decoder: processes, mounts, and what it owns up to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.unit.wire_records import NAME, OLD, OWN, Side, decoded, event_of, open_file, packed
+from tests.unit.wire_records import NAME, OLD, OWN, Side, decoded, event_of, packed
 from writeaudit.audit import Mount
 from writeaudit.capture.decode import Decoder
 from writeaudit.capture.interface import (
@@ -15,77 +15,15 @@ from writeaudit.capture.interface import (
     ProcessExec,
     ProcessExit,
     ProcessStart,
-    Record,
 )
 from writeaudit.capture.syscalls import WireOp
 from writeaudit.capture.wire import H_COREDUMP, H_MORE, H_NEW_MNT_NS, MOUNT, TASK, TOTAL, F, Kind
-from writeaudit.events import Op, RawEvent, WriteTotal
+from writeaudit.events import WriteTotal
 
 
 def test_total() -> None:
     payload = TOTAL.pack(1, 10, 10, Kind.TOTAL, 0, 0, 0, 0, 99, 1 << 40, 7)
     assert decoded(payload) == [WriteTotal(99, 1 << 40, 7)]
-
-
-def test_mapping_that_can_be_written() -> None:
-    event = event_of(WireOp.MMAP, "mmap", open_file(b"/w/f"), ret=0x7000, args=(4096, 3, 1))
-    assert (event.op, event.path.base) == (Op.MMAP_WRITE, b"/w/f")
-
-
-def _map(decoder: Decoder) -> list[Record]:
-    return decoded(packed(WireOp.MMAP, "mmap", open_file(b"/w/f"), ret=0x7000, args=(8192, 1, 1)), decoder)
-
-
-def _protect(decoder: Decoder, start: int, length: int = 4096) -> list[Record]:
-    return decoded(packed(WireOp.MPROTECT, "mprotect", args=(start, length, 3)), decoder)
-
-
-def test_mapping_that_becomes_writable() -> None:
-    decoder = Decoder(OWN)
-    assert _map(decoder) == []
-    assert _protect(decoder, 0x6000) == []
-    assert _protect(decoder, 0x9000) == []
-    [event] = _protect(decoder, 0x8000)
-    assert isinstance(event, RawEvent)
-    assert (event.op, event.path.base) == (Op.MMAP_WRITE, b"/w/f")
-
-
-def test_mapping_that_moves_and_then_becomes_writable() -> None:
-    decoder = Decoder(OWN)
-    _map(decoder)
-    assert decoded(packed(WireOp.MREMAP, "mremap", ret=0x20000, args=(0x7000, 8192, 8192)), decoder) == []
-    assert _protect(decoder, 0x7000) == []
-    assert len(_protect(decoder, 0x21000)) == 1
-
-
-def test_mapping_that_is_replaced_in_part_keeps_the_rest() -> None:
-    """munmap(2) is not recorded; a mapping takes the place of what was there."""
-    decoder = Decoder(OWN)
-    decoded(packed(WireOp.MMAP, "mmap", open_file(b"/w/f"), ret=0x7000, args=(12288, 1, 1)), decoder)
-    decoded(packed(WireOp.MMAP, "mmap", open_file(b"/w/other"), ret=0x8000, args=(4096, 1, 1)), decoder)
-    for start, path in ((0x7000, b"/w/f"), (0x8000, b"/w/other"), (0x9000, b"/w/f")):
-        [event] = _protect(decoder, start)
-        assert isinstance(event, RawEvent)
-        assert event.path.base == path
-
-
-def test_one_mprotect_over_several_mappings_names_each_file_once() -> None:
-    decoder = Decoder(OWN)
-    decoded(packed(WireOp.MMAP, "mmap", open_file(b"/w/f"), ret=0x7000, args=(12288, 1, 1)), decoder)
-    decoded(packed(WireOp.MMAP, "mmap", open_file(b"/w/other"), ret=0x8000, args=(4096, 1, 1)), decoder)
-    events = _protect(decoder, 0x7000, 0x3000)
-    assert [event.path.base for event in events if isinstance(event, RawEvent)] == [b"/w/f", b"/w/other"]
-
-
-def test_mapping_is_inherited_by_a_fork_and_gone_after_an_exec() -> None:
-    decoder = Decoder(OWN)
-    _map(decoder)
-    assert decoded(TASK.pack(5, 10, 10, Kind.FORK, 0, 0, 0, 0, 50, 0), decoder) == [ProcessStart(5, 50, 10)]
-    decoded(TASK.pack(6, 10, 10, Kind.EXEC, 0, 0, 1, 0, 10, 0) + Side(b"/bin/x", b"x\0").pack(), decoder)
-    assert _protect(decoder, 0x7000) == []
-    child = bytearray(packed(WireOp.MPROTECT, "mprotect", args=(0x7000, 4096, 3)))
-    child[8:12] = (50).to_bytes(4, "little")
-    assert len(decoded(bytes(child), decoder)) == 1
 
 
 def test_exec() -> None:
@@ -171,7 +109,7 @@ def test_mount() -> None:
     [
         (packed(WireOp.URING, "io_uring_setup", ret=5), "io_uring", True),
         (packed(WireOp.MKDIR, "mkdir", NAME, flags=H_MORE), "many_at_once", True),
-        (TASK.pack(6, 10, 10, Kind.EXIT, H_COREDUMP, 0, 0, 0, 0x8B, 0), "core_dump", False),
+        (TASK.pack(6, 10, 10, Kind.EXIT, H_COREDUMP, 0, 0, 0, 0x8B, 0), "core_dump", True),
     ],
 )
 def test_blind_spots(payload: bytes, kind: str, incomplete: bool) -> None:

@@ -6,8 +6,9 @@ import mmap
 from collections.abc import Callable
 
 from writeaudit.audit import BlindSpot, Mount
+from writeaudit.capture import core_dumps
 from writeaudit.capture.decode_calls import CALLS, MOVES_MOUNTS, Call, enters_namespace
-from writeaudit.capture.decode_mappings import Mappings
+from writeaudit.capture.decode_mappings import FMODE_WRITE, Mappings
 from writeaudit.capture.decode_operands import Operands
 from writeaudit.capture.decode_uring import Requests
 from writeaudit.capture.interface import (
@@ -25,6 +26,7 @@ from writeaudit.capture.wire import (
     H_IO_URING,
     H_MORE,
     H_NEW_MNT_NS,
+    H_SAME_MM,
     MOUNT,
     TASK,
     TOTAL,
@@ -58,8 +60,9 @@ class Decoder:
     of each process, io_uring requests under way, the blind spots met.
     """
 
-    def __init__(self, own_mount_ns: int, *, sees_uring: bool = False) -> None:
+    def __init__(self, own_mount_ns: int, *, sees_uring: bool = False, dumps_are_files: bool = True) -> None:
         self._own_ns = own_mount_ns
+        self._dumps_are_files = dumps_are_files
         self._sees_uring = sees_uring
         self._operands = Operands()
         self._mappings = Mappings()
@@ -71,8 +74,10 @@ class Decoder:
         calls: dict[int, tuple[Op | None, Callable[[Call], None]]] = {
             **CALLS,
             WireOp.MMAP: (Op.MMAP_WRITE, self._mmap),
+            WireOp.MMAP_OTHER: (None, self._mmap_other),
             WireOp.MPROTECT: (Op.MMAP_WRITE, self._mprotect),
             WireOp.MREMAP: (None, self._mremap),
+            WireOp.SUBVOL_DESTROY: (Op.RMDIR, self._subvolume_gone),
             WireOp.URING: (None, self._uring),
             WireOp.URING_OTHER: (None, self._uring_other),
             WireOp.UNSHARE: (None, _nothing),
@@ -170,7 +175,7 @@ class Decoder:
     def _task(self, kind: Kind, payload: bytes, out: list[Record]) -> None:
         time_ns, pid, _tid, _kind, flags, _op, _n, _row, other, _pad = TASK.unpack_from(payload)
         if kind is Kind.FORK:
-            self._mappings.fork(pid, other)
+            self._mappings.fork(pid, other, shares=flags & H_SAME_MM != 0)
             out.append(ProcessStart(time_ns, other, pid))
             if flags & H_NEW_MNT_NS:
                 out.append(MountsChanged(time_ns, other))
@@ -184,12 +189,7 @@ class Decoder:
         else:
             self._mappings.drop(pid)
             if flags & H_COREDUMP:
-                self._blind(
-                    "core_dump",
-                    "the kernel wrote a core dump of a process that crashed, wherever "
-                    "kernel.core_pattern says: no system call shows that",
-                    incomplete=False,
-                )
+                self._blind(core_dumps.KIND, core_dumps.MESSAGE, incomplete=self._dumps_are_files)
             signal = other & 0x7F
             out.append(ProcessExit(time_ns, pid, 128 + signal if signal else (other >> 8) & 0xFF))
 
@@ -223,18 +223,33 @@ class Decoder:
 
     def _mmap(self, call: Call) -> None:
         if not call.arg1 & mmap.PROT_WRITE:
-            self._mappings.add(call.pid, call.ret, call.arg0, call.path)
+            writable = call.f_mode & FMODE_WRITE != 0
+            self._mappings.add(call.pid, call.ret, call.arg0, call.path, writable=writable)
             call.op = None
+        elif call.ret >= 0:
+            self._mappings.forget(call.pid, call.ret, call.arg0)
+
+    def _mmap_other(self, call: Call) -> None:
+        self._mappings.forget(call.pid, call.ret, call.arg0)
 
     def _mprotect(self, call: Call) -> None:
-        files = self._mappings.find(call.pid, call.arg0, call.arg1)
+        files, made = self._mappings.protect(call.pid, call.arg0, call.arg1, call.result)
         if not files:
             call.op = None
             return
+        if made:
+            call.result = OK
         call.path, *call.more = files
 
     def _mremap(self, call: Call) -> None:
-        self._mappings.move(call.pid, call.arg0, call.ret, call.arg2)
+        self._mappings.move(call.pid, call.arg0, call.arg1, call.ret, call.arg2)
+
+    def _subvolume_gone(self, call: Call) -> None:
+        call.flags, call.follow = ("subvolume",), False
+        if call.path.name is None:
+            call.op = None
+            if call.ret >= 0:
+                self._blind("subvolume", "a btrfs subvolume was deleted by its number: its name is not known")
 
     def _uring(self, call: Call) -> None:
         if call.ret >= 0 and not self._sees_uring:

@@ -253,6 +253,16 @@ def _pivot(call: Call) -> None:
     call.follow_source = True
 
 
+def _subvolume(call: Call) -> None:
+    call.follow = False
+    call.flags = ("subvolume",)
+
+
+def _snapshot(call: Call) -> None:
+    call.follow = False
+    call.flags = ("subvolume", "snapshot")
+
+
 def _as_it_is(_call: Call) -> None:
     pass
 
@@ -276,6 +286,8 @@ CALLS: dict[int, tuple[Op, Callable[[Call], None]]] = {
     WireOp.CLONE: (Op.CLONE, _as_it_is),
     WireOp.DEDUPE: (Op.CLONE, _dedupe),
     WireOp.SETFLAGS: (Op.SETFLAGS, _as_it_is),
+    WireOp.SUBVOL_CREATE: (Op.MKDIR, _subvolume),
+    WireOp.SUBVOL_SNAPSHOT: (Op.MKDIR, _snapshot),
     WireOp.TRUNCATE: (Op.TRUNCATE, _as_it_is),
     WireOp.FALLOCATE: (Op.FALLOCATE, _fallocate),
     WireOp.CHMOD: (Op.CHMOD, _chmod),

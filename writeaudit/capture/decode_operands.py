@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import stat
+
 from writeaudit.capture.wire import OPERAND, F, kernel_dev, reversed_path
 from writeaudit.events import Operand
 
 _BASE, _FILE, _ROOT = int(F.BASE), int(F.FILE), int(F.ROOT)
 _BAD = int(F.TRUNCATED | F.FAULT | F.UNREACHABLE | F.NOFD)
-_DELETED, _DETACHED = int(F.DELETED), int(F.DETACHED)
+_DELETED, _DETACHED, _INTERNAL = int(F.DELETED), int(F.DETACHED), int(F.INTERNAL)
 _SIZE = OPERAND.size
 
 _new = tuple.__new__
@@ -45,6 +47,9 @@ class Operands:
         base: bytes | None
         if not flags & _BASE:
             base = b"/" if flags & _ROOT else None
+        elif flags & _INTERNAL:
+            base, mount = _nameless(payload[name_end:end].rstrip(b"\0"), i_mode, ino), 0
+            flags |= base[:1] == b"/" and _DELETED
         elif flags & _FILE and base_len:
             last, _, components = payload[name_end:end].partition(b"\0")
             base = (self._prefixes.get(components) or self._prefix(components)) + last
@@ -54,9 +59,20 @@ class Operands:
         deleted, bad, detached = flags & _DELETED != 0, flags & _BAD != 0, flags & _DETACHED != 0
         if flags & _FILE:
             dev, fmt = kernel_dev(dev), i_mode & 0o170000
-            file = (base, None, mount, None, dev, ino, fmt, deleted, bad, in_mount, detached)
+            file = (base, None, mount or None, None, dev, ino, fmt, deleted, bad, in_mount, detached)
             return _new(Operand, file), name, f_mode, end
         # What follows a magic link is relative to where the link leads.
         below = name[skip:].lstrip(b"/") if skip else name
         named = (base, below, mount or None, None, None, None, None, deleted, bad, in_mount, detached)
         return _new(Operand, named), name, f_mode, end
+
+
+def _nameless(name: bytes, i_mode: int, ino: int) -> bytes:
+    """Return what /proc/PID/fd shows for a file of the kernel's own; ``name`` is what it has of one."""
+    if stat.S_ISFIFO(i_mode):
+        return b"pipe:[%d]" % ino
+    if stat.S_ISSOCK(i_mode):
+        return b"socket:[%d]" % ino
+    if name.startswith(b"memfd:"):
+        return b"/" + name
+    return b"anon_inode:" + (name if name[:1] == b"[" else b"[%d]" % ino)

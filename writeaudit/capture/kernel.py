@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from writeaudit.audit import BlindSpot
+from writeaudit.capture import core_dumps
 from writeaudit.capture.background import Background
 from writeaudit.capture.decode import Decoder
 from writeaudit.capture.interface import Command, Limits, Outcome, Record, Sink
@@ -80,7 +81,11 @@ class _Session:
     def __init__(self, side: KernelSide, sink: Sink) -> None:
         self._side = side
         self._sink = sink
-        self._decoder = Decoder(os.stat("/proc/self/ns/mnt").st_ino, sees_uring=side.sees_uring)
+        self._decoder = Decoder(
+            os.stat("/proc/self/ns/mnt").st_ino,
+            sees_uring=side.sees_uring,
+            dumps_are_files=core_dumps.are_files(),
+        )
         self._ring: Ring | None = None
         self._background = Background(self._work)
         self._dropped = 0
@@ -165,7 +170,7 @@ class _Session:
             if len(batch) >= _BATCH:
                 self._sink(batch)
                 batch = []
-        if batch:
+        if batch or not chunk:
             self._sink(batch)
 
     def _linger(self, limit_s: float) -> None:

@@ -58,6 +58,10 @@ class WireOp(enum.IntEnum):
     SOCKETCALL = 38
     OLD_MMAP = 39
     URING_OTHER = 40
+    MMAP_OTHER = 41
+    SUBVOL_CREATE = 42
+    SUBVOL_SNAPSHOT = 43
+    SUBVOL_DESTROY = 44
 
 
 class Arg(enum.IntEnum):
