@@ -100,6 +100,42 @@ TABLE: tuple[Difference, ...] = (
         said="unknown_calls",
     ),
     Difference(
+        "detached-mounts",
+        _STRACE,
+        "Which files are meant, once a process has made a mount that is attached nowhere (open_tree with "
+        "OPEN_TREE_CLONE, fsmount), until move_mount gives it a place: all paths from then on have the "
+        "certainty `lexical`.",
+        "Paths in such a mount begin at its root, and nothing in what strace prints tells them from others.",
+        unseen=True,
+        extra=True,
+        said="detached_mount",
+    ),
+    Difference(
+        "undecoded-ioctls",
+        _STRACE,
+        "The name of a btrfs subvolume that is deleted by BTRFS_IOC_SNAP_DESTROY_V2.",
+        "strace up to 6.1 at least prints the address of the structure; the name is read there later.",
+        unseen=True,
+        extra=True,
+        said="ioctl",
+    ),
+    Difference(
+        "unreadable-names",
+        _STRACE,
+        "Calls that failed with EFAULT since a name lies at no readable address. (ebpf and bcc record the "
+        "attempt with an empty path.)",
+        "strace prints the address, which names no file; nor did the kernel learn of one.",
+        unseen=True,
+    ),
+    Difference(
+        "x32-names",
+        _STRACE,
+        "Failed calls by a number of the x32 kind with a name beyond the first 4 GB, as only a program makes "
+        "them that is none for x32. (Most kernels have no such calls and answer ENOSYS.)",
+        "strace takes the addresses of such calls for 32 bits wide, and prints numbers in place of names.",
+        unseen=True,
+    ),
+    Difference(
         "io_uring",
         _STRACE,
         "Operations made through io_uring. (ebpf and bcc see them from Linux 6.0 on.)",
@@ -140,7 +176,8 @@ def document() -> str:
     ]
     for entry in TABLE:
         short = ", ".join(name for name in BACKENDS if name in entry.backends)
-        said = f"blind spot `{entry.said}`" if entry.said else "no event is missing"
+        silent = "nothing: such a call changes nothing" if entry.unseen else "no event is missing"
+        said = f"blind spot `{entry.said}`" if entry.said else silent
         lines.append(f"| {entry.what} | {short} | {entry.why} | {said} |")
     lines += [
         "",

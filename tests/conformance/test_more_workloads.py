@@ -36,8 +36,10 @@ def searched(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "workload",
     [
+        "attempts",
         "slashes",
         "handed",
+        "magic",
         "mappings",
         "refusals",
         pytest.param("namespaces_more roots", marks=pytest.mark.requires_root),

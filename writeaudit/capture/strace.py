@@ -15,7 +15,7 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from writeaudit.capture import launcher, strace_filter
+from writeaudit.capture import core_dumps, launcher, strace_filter
 from writeaudit.capture.interface import Command, Limits, Outcome, Sink
 from writeaudit.capture.strace_drain import stand_by
 from writeaudit.capture.strace_host import ProcHost, own_mount_ns
@@ -66,6 +66,7 @@ class _Output:
             try:
                 chunk = os.read(self.fd, _READ_BYTES)
             except BlockingIOError:
+                self.sink(())
                 return
             if not chunk:
                 self.ended = True
@@ -155,6 +156,7 @@ class StraceBackend:
                 own_mount_ns=own_mount_ns(),
                 deleted_inside=version < _DELETED_OUTSIDE,
                 keeps_privileges=keeps_privileges(filtered=code is not None),
+                dumps_are_files=core_dumps.are_files(),
             )
             output = _Output(read_end, parser, sink)
             how = launcher.supervise(child, {}, tick_s=_TICK_S, on_tick=output.pump)

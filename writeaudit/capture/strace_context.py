@@ -31,6 +31,8 @@ _NO_FILE = (
 MAGIC = (b"/proc/", b"/dev/fd/", b"/dev/std")
 """How names begin that may lead through a link of the process's own in /proc."""
 
+_OBJECTS = {b"pipe": stat.S_IFIFO, b"socket": stat.S_IFSOCK}
+
 _NO_DATA = frozenset({stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK})
 
 
@@ -83,11 +85,30 @@ class Context:
     spots: dict[str, BlindSpot] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
     truncated: int = 0
+    detached: int = 0
+    """How many mounts are without a place, as far as can be known; see `doubtful`."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a path of the kernel's may begin at the root of a mount that is attached nowhere.
+
+        Who holds its descriptor cannot be told: they are duplicated, inherited and passed on unseen.
+        """
+        return self.detached > 0
 
     def blind(self, kind: str, message: str, *, incomplete: bool = True) -> None:
         """Note something that was met and cannot be seen in full."""
         known = self.spots.get(kind)
         self.spots[kind] = BlindSpot(kind, message, 1 if known is None else known.count + 1, incomplete)
+
+    def own_up(self) -> None:
+        """Say that an event's path is in doubt, if it is. See `doubtful`."""
+        if self.doubtful:
+            self.blind(
+                "detached_mount",
+                "a mount was attached nowhere (open_tree, fsmount), and could be used by its descriptor: "
+                "strace does not tell paths in it from others; the ebpf backend does",
+            )
 
     def lose(self, kind: str) -> None:
         """Count an event that is known to be missing."""
@@ -145,11 +166,17 @@ class Context:
                 if led is not None:
                     return led
             directory, deleted = thread.place.root, False
+        truncated = truncated or self.doubtful
         return Operand(directory, text, mount_ns=thread.mount_ns, deleted=deleted, truncated=truncated)
 
     def opened(self, thread: Thread, path: bytes, *, deleted: bool, fmt: int | None = None) -> Operand:
         """Return the operand of an open file."""
-        return Operand(path, None, mount_ns=thread.mount_ns, deleted=deleted, fmt=fmt)
+        truncated = self.doubtful
+        return Operand(path, None, mount_ns=thread.mount_ns, fmt=fmt, deleted=deleted, truncated=truncated)
+
+    def renewed(self, file: Operand) -> Operand:
+        """Return the operand of a file that was named before, as it is to be taken now."""
+        return file._replace(truncated=True) if self.doubtful else file
 
     def file(self, call: Call, arg: Arg) -> Operand | None:
         """Return the operand of a call's descriptor; None if it is no file."""
@@ -176,12 +203,22 @@ class Context:
         """Return the operand of a descriptor that strace did not decode."""
         known = thread.files.open.get(number)
         if known is not None:
-            return self.opened(thread, known.path, deleted=known.deleted)
+            return self.opened_object(thread, known.path, deleted=known.deleted)
         link = self.host.open_file(thread.tid, number)
-        if link is None or not link.startswith(b"/"):
+        if link is None:
             return None
         path, deleted = strip_deleted(link)
-        return self.opened(thread, path, deleted=deleted)
+        return self.opened_object(thread, path, deleted=deleted)
+
+    def opened_object(self, thread: Thread, path: bytes, *, deleted: bool) -> Operand:
+        """Return the operand of whatever is open: a file, or one of the kernel's own objects."""
+        if path[:1] == b"/":
+            return self.opened(thread, path, deleted=deleted)
+        kind, _colon, number = path.partition(b":")
+        fmt = _OBJECTS.get(kind, 0)
+        if not fmt and kind != b"anon_inode":
+            path = b"anon_inode:" + number  # of a namespace, say
+        return Operand(path, None, mount_ns=thread.mount_ns, fmt=fmt)
 
     def now_open(self, thread: Thread, number: int, file: OpenFile) -> OpenFile:
         """Note what a descriptor refers to from now on."""
@@ -205,7 +242,7 @@ class Context:
         """Whether writing to an open file changes a file."""
         if file.is_file is None:
             file.is_file = has_name(file.path, deleted=file.deleted)
-            if file.is_file and not file.deleted:
+            if file.is_file and not file.deleted and not self.doubtful:
                 file.fmt = self.host.file_type(file.path)
                 file.is_file = file.fmt not in _NO_DATA
         return file.is_file
@@ -219,6 +256,7 @@ class Context:
             source = None if source is None else source._replace(truncated=False)
         if path.truncated or (source is not None and source.truncated):
             self.truncated += 1
+            self.own_up()
         self.out.append(
             RawEvent(
                 call.time_ns,
@@ -244,18 +282,24 @@ class Context:
                 parts = [b"", b"proc", b"self", b"fd", number, *parts[3:]]
             else:
                 return None
-        own = (b"self", b"thread-self", b"%d" % thread.process.pid, b"%d" % thread.tid)
-        if len(parts) < 4 or parts[2] not in own:
+        process = thread.process
+        if len(parts) < 4:
+            return None
+        if parts[2] in (b"self", b"%d" % process.pid):
+            whose = process.leader or thread
+        elif parts[2] in (b"thread-self", b"%d" % thread.tid):
+            whose = thread
+        else:
             return None
         found: Operand | None
         rest = parts[4:]
         if parts[3] == b"cwd":
-            place = thread.place
+            place = whose.place
             found = self.opened(thread, place.cwd, deleted=place.cwd_deleted)
         elif parts[3] == b"root":
-            found = self.opened(thread, thread.place.root, deleted=False)
+            found = self.opened(thread, whose.place.root, deleted=False)
         elif parts[3] == b"fd" and rest and rest[0].isdigit():
-            found = self.by_number(thread, int(rest[0]))
+            found = self.by_number(whose, int(rest[0]))
             rest = rest[1:]
         else:
             return None

@@ -32,15 +32,15 @@ NEWEST = 470
 """The last system call known when this was written; whatever came after it is traced."""
 
 # Calls that strace follows beyond those that the kernel side of the other backends looks at.
-_PROCESSES_64 = {
-    "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "chdir": 80, "fchdir": 81, "execveat": 322,
-    "clone3": 435,
+_FURTHER_64 = {
+    "munmap": 11, "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "chdir": 80, "fchdir": 81,
+    "execveat": 322, "open_tree": 428, "fsmount": 432, "clone3": 435,
 }  # fmt: skip
-_PROCESSES_32 = {
-    "fork": 2, "execve": 11, "chdir": 12, "clone": 120, "fchdir": 133, "vfork": 190, "execveat": 358,
-    "clone3": 435,
+_FURTHER_32 = {
+    "fork": 2, "execve": 11, "chdir": 12, "munmap": 91, "clone": 120, "fchdir": 133, "vfork": 190,
+    "execveat": 358, "open_tree": 428, "fsmount": 432, "clone3": 435,
 }  # fmt: skip
-_PROCESSES_X32 = {"execve": 520, "execveat": 545}
+_FURTHER_X32 = {"execve": 520, "execveat": 545}
 
 _Instruction = tuple[int, int, int, int]
 """struct sock_filter: code, jt, jf, k."""
@@ -53,8 +53,8 @@ def numbers() -> tuple[frozenset[int], frozenset[int]]:
     x32 = {row - ABI_X32 + 512 for row in rows if ABI_X32 <= row < ABI_URING}
     compat = {row - ABI_32 for row in rows if ABI_32 <= row < ABI_X32}
     return (
-        frozenset(native | x32 | set(_PROCESSES_64.values()) | set(_PROCESSES_X32.values())),
-        frozenset(compat | set(_PROCESSES_32.values())),
+        frozenset(native | x32 | set(_FURTHER_64.values()) | set(_FURTHER_X32.values())),
+        frozenset(compat | set(_FURTHER_32.values())),
     )
 
 

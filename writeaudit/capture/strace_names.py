@@ -162,7 +162,7 @@ def _opened(
         if has_name(path_bytes, deleted=deleted):
             path = context.opened(thread, path_bytes, deleted=deleted)
         else:  # a pipe, through /proc/self/fd: named, but no file
-            path = context.named(thread, base, name)
+            path = context.opened_object(thread, path_bytes, deleted=deleted)
     else:
         path = context.named(thread, base, name, follow=flags.follow)
         if result.value is not None and call.ok and path.base is not None and path.name is not None:

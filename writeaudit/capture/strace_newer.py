@@ -21,7 +21,9 @@ _SHAPES: dict[int, tuple[bytes, Shape]] = {
 }
 _UNREAD: dict[int, bytes] = {
     425: b"io_uring_setup",
+    428: b"open_tree",
     429: b"move_mount",
+    432: b"fsmount",
     435: b"clone3",
     437: b"openat2",
     442: b"mount_setattr",

@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from writeaudit.audit import BlindSpot
-from writeaudit.capture import strace_data, strace_names, strace_tree
+from writeaudit.capture import core_dumps, strace_tree
 from writeaudit.capture.interface import ProcessExec, ProcessExit, ProcessStart, Record
-from writeaudit.capture.strace_context import Call, Context, Handlers, merged
-from writeaudit.capture.strace_data import WRITES, irrelevant, write_line, writes_file
+from writeaudit.capture.strace_calls import HANDLERS, irrelevant
+from writeaudit.capture.strace_context import Call, Context
+from writeaudit.capture.strace_data import WRITES, write_line, writes_file
 from writeaudit.capture.strace_fast import READERS, Reader
 from writeaudit.capture.strace_lexer import UnparsedLine, arguments, result
 from writeaudit.capture.strace_life import argv_of, clone_flags, program_of, signal_status
@@ -36,22 +37,18 @@ _UNFINISHED = b" <unfinished ...>"
 _DETACHED = b" <detached ...>"
 _CLONES = frozenset({b"clone", b"clone2", b"clone3", b"fork", b"vfork"})
 _EXECS = frozenset({b"execve", b"execveat"})
-_MANY = frozenset({b"mmap", b"mmap2", b"mprotect", b"pkey_mprotect", b"mremap", b"ioctl"})
 _OPENS = frozenset({b"open", b"openat", b"openat2"})
 _CHANGING_OPEN = (b"O_CREAT", b"O_TRUNC", b"O_TMPFILE")
 _HARMLESS = (
-    _CLONES | _EXECS | {b"chdir", b"fchdir", b"unshare", b"setns", b"io_uring_setup", b"open_by_handle_at"}
-)
+    {b"chdir", b"fchdir", b"unshare", b"setns", b"io_uring_setup", b"open_tree", b"fsmount"}
+    | {b"open_by_handle_at"} | _CLONES | _EXECS
+)  # fmt: skip
 """Calls whose result may stay unknown (the thread died in them): they change no file."""
-
-_HANDLERS: Handlers = merged(strace_names.HANDLERS, strace_data.HANDLERS, strace_tree.HANDLERS)
 
 _SAMPLES = 5
 """How many unreadable lines are kept for the message."""
 
-TRACED: tuple[str, ...] = tuple(
-    sorted(name.decode() for name in _HANDLERS.keys() | WRITES | _CLONES | _EXECS)
-)
+TRACED: tuple[str, ...] = tuple(sorted(name.decode() for name in HANDLERS.keys() | WRITES | _CLONES | _EXECS))
 """Every call that the parser reads: what strace has to be told to trace."""
 
 
@@ -74,7 +71,8 @@ class TraceParser:
     wall-clock times and makes them CLOCK_MONOTONIC. ``own_mount_ns`` is the inode number of
     writeaudit's mount namespace. ``deleted_inside`` tells that strace
     is older than 5.19, and leaves the kernel's `` (deleted)`` in its paths.
-    ``keeps_privileges``: set-user-ID programs gain their rights although they are traced.
+    ``keeps_privileges``: set-user-ID programs gain their rights although they are traced;
+    ``dumps_are_files``: of a process that crashes (`core_dumps.are_files`).
 
     What happens before ``root`` executes its program is left out, and so is every process
     that was seen before that: strace has one of its own.
@@ -91,9 +89,11 @@ class TraceParser:
         own_mount_ns: int | None = None,
         deleted_inside: bool = False,
         keeps_privileges: bool = False,
+        dumps_are_files: bool = True,
     ) -> None:
         self._context = Context(NoHost() if host is None else host, deleted_inside, own_mount_ns)
         self._keeps_privileges = keeps_privileges
+        self._dumps_are_files = dumps_are_files
         self._root = root
         self._offset = clock_offset_ns
         process = Process(root, parent, started=False)
@@ -193,7 +193,7 @@ class TraceParser:
                 self._ended(thread, time_ns, line, match.end())
             return
         whole = resumed is None
-        fast = self._fast.get(name)
+        fast = None if self._context.detached else self._fast.get(name)
         if fast is None or not fast(self._context, thread, time_ns, text, pos, whole):
             self._finished(thread, time_ns, name, text, pos, whole=whole, child=child)
 
@@ -245,7 +245,7 @@ class TraceParser:
             if self.started_ns is not None:
                 write_line(context, thread, time_ns, line, pos, whole=whole)
             return
-        if name in _MANY and irrelevant(name, line, thread.process.mappings):
+        if irrelevant(name, line, thread.process.mappings):
             return
         args, end = arguments(line, pos)
         outcome = result(line, end)
@@ -259,7 +259,7 @@ class TraceParser:
         elif name in _CLONES:
             self._cloned(call, child)
         else:
-            handler = _HANDLERS.get(name)
+            handler = HANDLERS.get(name)
             if handler is None and name.startswith(b"syscall_0x"):
                 handler = unknown_call
             if handler is None:
@@ -362,12 +362,7 @@ class TraceParser:
         elif match := _killed(line, pos):
             status = signal_status(match[1].decode())
             if match[2] is not None:
-                self._context.blind(
-                    "core_dump",
-                    "the kernel wrote a core dump of a process that crashed, wherever "
-                    "kernel.core_pattern says: no system call shows that",
-                    incomplete=False,
-                )
+                self._context.blind(core_dumps.KIND, core_dumps.MESSAGE, incomplete=self._dumps_are_files)
         else:
             raise UnparsedLine("an end of an unknown kind")
         pending = self._pending.pop(tid, None)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from writeaudit.capture.interface import Record
-from writeaudit.events import WriteTotal
+from writeaudit.events import Operand, WriteTotal
 
 
 class Host(Protocol):
@@ -116,8 +116,8 @@ class OpenFile:
     is_file: bool | None = None
     """False for devices, pipes and sockets, to which writing changes no file; None: not asked."""
     fmt: int | None = None
-    failures: frozenset[str] = frozenset()
-    """The errors of writes that were told already."""
+    detached: bool = False
+    """It is the root of a mount that has no place yet (open_tree(2), fsmount(2))."""
 
 
 @dataclass(slots=True, eq=False)
@@ -154,14 +154,13 @@ class Files:
         return Files(dict(self.open))
 
 
-@dataclass(slots=True, eq=False)
-class Mapping:
-    """A shared mapping of a file that could become writable."""
+class Mapping(NamedTuple):
+    """A range of addresses at which a file is mapped, shared, and not to be written so far."""
 
     start: int
-    length: int
-    path: bytes
-    deleted: bool
+    end: int
+    """The address behind the last."""
+    file: Operand
 
 
 @dataclass(slots=True, eq=False)
@@ -173,6 +172,8 @@ class Process:
     mappings: list[Mapping] = field(default_factory=list)
     started: bool = True
     """Whether a `ProcessStart` was handed out."""
+    leader: Thread | None = None
+    """Its first thread, whose links ``/proc/self`` has."""
 
 
 @dataclass(slots=True, eq=False)
@@ -185,6 +186,10 @@ class Thread:
     files: Files
     mount_ns: int | None = None
     """None: writeaudit's own."""
+
+    def __post_init__(self) -> None:
+        if self.tid == self.process.pid:
+            self.process.leader = self
 
 
 def joined(place: Place, name: bytes) -> bytes:

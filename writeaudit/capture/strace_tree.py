@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from writeaudit.capture.interface import MountsChanged
-from writeaudit.capture.strace_context import Call, Context, Handlers, flagged, is_number
+from writeaudit.capture.strace_context import MAGIC, Call, Context, Handlers, flagged, is_number, text_of
 from writeaudit.capture.strace_flags import mount_flags
 from writeaudit.capture.strace_lexer import Text
-from writeaudit.capture.strace_state import Thread, joined
+from writeaudit.capture.strace_state import OpenFile, Thread, joined
 from writeaudit.events import Op, Operand
 
 
@@ -20,10 +20,18 @@ def _resolved(context: Context, thread: Thread, name: bytes) -> bytes:
     return text
 
 
+def _from_root(call: Call) -> bool:
+    """Whether a chdir or chroot was given a name that begins at the root, and leads through no descriptor."""
+    name = text_of(call.args, 0)
+    return name is not None and name[:1] == b"/" and not name.startswith(MAGIC)
+
+
 def _chdir(context: Context, call: Call) -> None:
     if not call.ok:
         return
     thread = call.thread
+    if context.doubtful and not _from_root(call):
+        context.detached += 1  # for good: names may begin there even when the mount has a place
     if call.name == b"fchdir":
         path, deleted = context.directory(thread, call.args[0])
         if path is not None:
@@ -45,6 +53,8 @@ def _chroot(context: Context, call: Call) -> None:
     path = context.named(call.thread, None, call.args[0])
     context.emit(call, Op.CHROOT, path)
     name = call.args[0]
+    if call.ok and context.doubtful and not _from_root(call):
+        context.detached += 1
     if call.ok and isinstance(name, Text):
         call.thread.place.root = _resolved(context, call.thread, name.value)
 
@@ -75,6 +85,7 @@ def _umount(context: Context, call: Call) -> None:
 def _move_mount(context: Context, call: Call) -> None:
     thread, args = call.thread, call.args
     flags = call.word(4)
+    was_detached = _attached(context, call)
 
     def side(base: int, empty: bytes) -> Operand:
         name = args[base + 1]
@@ -84,10 +95,35 @@ def _move_mount(context: Context, call: Call) -> None:
                 return found
         return context.named(thread, args[base], name)
 
-    source = side(0, b"MOVE_MOUNT_F_EMPTY_PATH")
     path = side(2, b"MOVE_MOUNT_T_EMPTY_PATH")
+    # What had no place had no name: that which it has now stands for it.
+    source = path if was_detached else side(0, b"MOVE_MOUNT_F_EMPTY_PATH")
     context.emit(call, Op.MOUNT, path, source, flags=("move",))
     _mounts_changed(context, call)
+
+
+def _detached_mount(context: Context, call: Call) -> None:
+    """open_tree(2) and fsmount(2): paths in what they make begin at its root, and look like any others."""
+    number, path = call.result.value, call.result.path
+    if not call.ok or number is None:
+        return
+    detached = call.name == b"fsmount" or flagged(call, 2, b"OPEN_TREE_CLONE")
+    context.now_open(call.thread, number, OpenFile(path or b"/", call.result.deleted, detached=detached))
+    context.detached += detached
+
+
+def _attached(context: Context, call: Call) -> bool:
+    """Note that a mount got its place; returns whether it is one that had none.
+
+    One whose descriptor was duplicated is not known by the copy, and goes on counting.
+    """
+    descriptor = context.descriptor(call.args[0])
+    known = None if descriptor is None else call.thread.files.open.get(descriptor.number)
+    if not call.ok or text_of(call.args, 1) != b"" or known is None or not known.detached:
+        return False
+    known.detached = False
+    context.detached -= 1
+    return True
 
 
 def _mount_setattr(context: Context, call: Call) -> None:
@@ -166,6 +202,7 @@ HANDLERS: Handlers = {
     b"chroot": _chroot,
     b"mount": _mount,
     **dict.fromkeys((b"umount", b"umount2"), _umount),
+    **dict.fromkeys((b"open_tree", b"fsmount"), _detached_mount),
     b"move_mount": _move_mount,
     b"mount_setattr": _mount_setattr,
     b"pivot_root": _pivot_root,

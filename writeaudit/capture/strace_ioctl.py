@@ -1,0 +1,119 @@
+"""ioctl(2): reflinks, deduplication, file flags, and the subvolumes of btrfs."""
+
+from __future__ import annotations
+
+from writeaudit.capture.strace_context import Call, Context, Handlers, integer
+from writeaudit.capture.strace_lexer import Arg, Descriptor, Group, Text
+from writeaudit.capture.wire import errno_name
+from writeaudit.events import Op, Operand
+
+_WORDS = (b"FICLONE", b"FIDEDUPERANGE", b"SETFLAGS", b"FSSETXATTR", b"BTRFS_IOC_S")
+
+_SUBVOLUME = ("subvolume",)
+_SUBVOLUMES: dict[bytes, tuple[Op, tuple[str, ...]]] = {
+    b"BTRFS_IOC_SUBVOL_CREATE": (Op.MKDIR, _SUBVOLUME),
+    b"BTRFS_IOC_SUBVOL_CREATE_V2": (Op.MKDIR, _SUBVOLUME),
+    b"BTRFS_IOC_SNAP_CREATE": (Op.MKDIR, ("subvolume", "snapshot")),
+    b"BTRFS_IOC_SNAP_CREATE_V2": (Op.MKDIR, ("subvolume", "snapshot")),
+    b"BTRFS_IOC_SNAP_DESTROY": (Op.RMDIR, _SUBVOLUME),
+    b"BTRFS_IOC_SNAP_DESTROY_V2": (Op.RMDIR, _SUBVOLUME),
+}
+_BY_ID = 0x10
+"""BTRFS_SUBVOL_SPEC_BY_ID of struct btrfs_ioctl_vol_args_v2, and where its members lie."""
+_FLAGS_AT, _NAME_AT = 16, 56
+
+
+def irrelevant(line: bytes) -> bool:
+    """Whether a line of an ioctl concerns no file's content or flags, and no subvolume.
+
+    A name that holds one of the words only has its line read in vain.
+    """
+    return not any(word in line for word in _WORDS)
+
+
+def _ioctl(context: Context, call: Call) -> None:
+    request = call.word(1)
+    path = context.file(call, call.args[0])
+    if path is None:
+        return
+    if b"FICLONERANGE" in request:
+        what = call.args[2]
+        source = what.get(b"src_fd") if isinstance(what, Group) else None
+        context.emit(call, Op.CLONE, path, None if source is None else _named(context, call, source))
+    elif b"FICLONE" in request:
+        context.emit(call, Op.CLONE, path, _named(context, call, call.args[2]))
+    elif b"FIDEDUPERANGE" in request:
+        what = call.args[2]
+        if isinstance(what, Group):
+            _dedupe(context, call, path, what)
+    elif b"FS_IOC_SETFLAGS" in request or b"FS_IOC_FSSETXATTR" in request or b"FS_IOC32_SETFLAGS" in request:
+        context.emit(call, Op.SETFLAGS, path)
+    elif request in _SUBVOLUMES:
+        _subvolume(context, call, path)
+
+
+def _dedupe(context: Context, call: Call, source: Operand, what: Group) -> None:
+    """Read FIDEDUPERANGE: one source, many targets, and what became of each behind ``=>``."""
+    asked, *answered = (each for each in what.all(b"info") if isinstance(each, Group))
+    answers = answered[0].items if answered else ()
+    for index, each in enumerate(asked.items):
+        target = each.get(b"dest_fd") if isinstance(each, Group) else None
+        named = None if target is None else _named(context, call, target)
+        if named is None:
+            continue
+        answer = answers[index] if index < len(answers) else None
+        count = status = 0
+        if isinstance(answer, Group):
+            count, status = _number(answer, b"bytes_deduped"), _number(answer, b"status")
+        of_target = call
+        if call.ok and status < 0:
+            of_target = call._replace(result=call.result._replace(error=errno_name(-status)))
+        # Any other status than 0 means that nothing was changed: FILE_DEDUPE_RANGE_DIFFERS is 1.
+        size = 0 if status or not call.ok else count
+        context.emit(of_target, Op.CLONE, named, source, flags=("dedupe",), bytes=size)
+
+
+def _number(group: Group, key: bytes) -> int:
+    value = group.get(key)
+    return integer(value) if isinstance(value, bytes) else 0
+
+
+def _named(context: Context, call: Call, arg: Arg) -> Operand | None:
+    """Return the file of a descriptor, decoded by strace or, as for FICLONE, not."""
+    if isinstance(arg, Descriptor):
+        return context.file(call, arg)
+    if isinstance(arg, bytes) and arg[:1].isdigit():
+        return context.by_number(call.thread, integer(arg))
+    return None
+
+
+def _subvolume(context: Context, call: Call, directory: Operand) -> None:
+    op, flags = _SUBVOLUMES[call.word(1)]
+    what = call.args[2]
+    path = directory._replace(fmt=None)
+    if isinstance(what, Group):
+        name = what.get(b"name")
+        if isinstance(name, Text):
+            path = path._replace(name=name.value, truncated=path.truncated or name.truncated)
+            context.emit(call, op, path, flags=flags, follow=False)
+            return
+    elif call.outcome == "EFAULT":
+        return
+    else:
+        # An address: strace does not know the structure. What lies there now may not have been there then.
+        text_at, address = context.host.text_at, call.number(2)
+        options = text_at(call.thread.tid, address + _FLAGS_AT)
+        if options is not None and not (options and options[0] & _BY_ID):
+            found = text_at(call.thread.tid, address + _NAME_AT)
+            if found:
+                context.emit(call, op, path._replace(name=found, truncated=True), flags=flags, follow=False)
+    if call.ok:
+        context.blind(
+            "ioctl",
+            "a btrfs subvolume was deleted by an ioctl that names it by a number, or that strace does not "
+            "decode: its name was read later, or not at all",
+        )
+
+
+HANDLERS: Handlers = {b"ioctl": _ioctl}
+"""The one call that this module reads."""
