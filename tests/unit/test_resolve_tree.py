@@ -104,6 +104,17 @@ def test_claims_beyond_what_is_kept_prove_nothing(monkeypatch: pytest.MonkeyPatc
     assert not any(basis.unidentified for basis in bases)
 
 
+def test_what_is_mounted_on_a_name_is_not_its_file() -> None:
+    tree = _tree(b"/m")
+    first, second = _claims(tree, identity=0)[:2]
+    tree.begin(9, 1000)
+    tree.covered(b"/m/0")
+    tree.covered(b"/m/1")
+    tree.covered(b"/m/none")
+    assert tree.failed() == [first]
+    assert (first.unidentified, first.broken, second.broken) == (True, False, False)
+
+
 def test_many_moves_that_nobody_can_follow_cost_little_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_module, "_CREDIT", 11)
     tree = _tree(b"/m")

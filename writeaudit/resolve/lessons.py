@@ -31,6 +31,8 @@ class Lessons:
         key = target.key(self._book)
         if key is None:
             return False
+        if raw.op is Op.MOUNT and _is_ours(target):
+            self._tree.covered(self._book.own.name_key(target.path))
         if raw.op is Op.LINK and source is not None:
             self._linked(raw, target, key)
             _same_file(source, target)

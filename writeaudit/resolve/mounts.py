@@ -105,6 +105,10 @@ class MountTable:
         mount = self._points.get(path)
         if mount is not None:
             return key_of(mount.dev, mount.root)
+        return self.name_key(path)
+
+    def name_key(self, path: bytes) -> bytes:
+        """Return the key of a name itself, were nothing mounted on it."""
         cut = path.rfind(b"/")
         directory = path[:cut]
         known = self._keys.get(directory)

@@ -155,7 +155,7 @@ class Names:
         if looked_ns is None or tree.recent(looked_ns):
             way.bases.events.append(tree.basis)
             tree.basis.rests_ns = max(tree.basis.rests_ns, looked_ns or 0)
-        elif way.bases.events and tree.settled(looked_ns):
+        elif (way.bases.events or way.bases.below) and tree.settled(looked_ns):
             way.bases.clear()
         return way.path, way.certainty
 
@@ -172,6 +172,8 @@ class Names:
                 return above._replace(path=_joined(above.path, (last,)))
             if above.looked_ns is None or self.tree.recent(above.looked_ns):
                 above.bases.below.append(bases)
+            elif above.bases.below and self.tree.settled(above.looked_ns):
+                above.bases.clear()
             found = self._walk(above.path, last, b"/", bases, latest=above.looked_ns, links=above.links)
             way = _Way(*found, bases)
         if way.looked_ns is not None and way.certainty is Certainty.RESOLVED:

@@ -241,6 +241,13 @@ class Tree:
                 open_.append(claim)
         self._live = open_
 
+    def covered(self, key: bytes) -> None:
+        """The event at hand mounts something on a name: its file is not what was found there later."""
+        node = self.find(key)
+        for claim in () if node is None else node.claims or ():
+            if claim.identity and claim.after < self.seq < claim.before and self.recent(claim.until_ns):
+                self._fail(claim)
+
     def _fail(self, claim: Claim) -> None:
         for basis in claim.bases:
             if not claim.identity:
