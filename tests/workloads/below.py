@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from tests.workloads.calls import CWD, do, quiet, says
 
@@ -15,6 +16,7 @@ def main() -> None:
     do(says("chown", b"dir-below/file"), "lchown", b"dir-below/file", 0, 0)
     do(says("rename", b"renamed", b"dir-below/file"), "rename", b"dir-below/file", b"renamed")
     do(says("rename", b"dir-moved", b"dir-below", result="EXDEV"), "rename", b"dir-below", b"dir-moved")
+    time.sleep(0.2)  # dir-below is looked at until here
     do(says("unlink", b"renamed"), "unlink", b"renamed")
     do(says("rmdir", b"dir-below"), "rmdir", b"dir-below")
     do(says("mkdir", b"dir-below"), "mkdir", b"dir-below", 0o700)
