@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from writeaudit.resolve import tree as tree_module
@@ -102,6 +104,30 @@ def test_claims_beyond_what_is_kept_prove_nothing(monkeypatch: pytest.MonkeyPatc
     assert tree.failed() == [bases[0]]
     assert [basis.broken for basis in bases] == [True, False, False, False]
     assert not any(basis.unidentified for basis in bases)
+
+
+@pytest.mark.parametrize(
+    ("then", "fails"),
+    [
+        (lambda tree: tree.removed(b"/m/old", directory=False), True),
+        (lambda tree: tree.seen(b"/m/old", Kind.OTHER), True),
+        (lambda tree: tree.renamed(b"/m/old", b"/m/another", gone=True), True),
+        (lambda tree: tree.exchanged(b"/m/another", b"/m/old"), True),
+        (lambda tree: tree.made(b"/m/old", Kind.OTHER), False),
+        (lambda tree: tree.removed(b"/m/new", directory=False), False),
+    ],
+    ids=["unlink", "open", "rename", "exchange", "made", "another"],
+)
+@pytest.mark.parametrize("gone_ns", [0, 1000])
+def test_old_name_that_was_gone_only_later(then: Callable[[Tree], object], fails: bool, gone_ns: int) -> None:
+    """rename(2) does nothing where both names are one file; the old one may go afterwards."""
+    tree = _tree(b"/m")
+    tree.begin(3, 900)
+    renaming = tree.basis
+    tree.renamed(b"/m/old", b"/m/new", gone=True, gone_ns=gone_ns)
+    tree.begin(4, 950)
+    then(tree)
+    assert tree.failed() == ([renaming] if fails and gone_ns else [])
 
 
 def test_what_is_mounted_on_a_name_is_not_its_file() -> None:

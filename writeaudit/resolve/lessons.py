@@ -106,7 +106,14 @@ class Lessons:
         gone = identity.leaves(raw, source, found, was_absent=was_absent)
         looked_ns = time.monotonic_ns()
         directory = found is not None and stat.S_ISDIR(found.st_mode)
-        tree.renamed(source_key, key, gone=gone, directory_ns=looked_ns if directory else 0)
+        by_sight = gone and not directory and not was_absent and "noreplace" not in raw.flags
+        tree.renamed(
+            source_key,
+            key,
+            gone=gone,
+            directory_ns=looked_ns if directory else 0,
+            gone_ns=looked_ns if by_sight else 0,
+        )
         if found is not None:
             tree.claim(tree.node(key), looked_ns, identity=True)
         if gone is not False:

@@ -77,3 +77,71 @@ class Node:
 
 NO_CHILDREN: dict[bytes, Node] = {}
 """Shared by all that have none, which are most; it is replaced, and never added to."""
+
+
+_DIRECTORIES = 1 << 14
+
+
+class NodeTree:
+    """Nodes by key: a path, of which empty components do not count."""
+
+    def __init__(self) -> None:
+        self._root = Node()
+        self._directories: dict[bytes, Node] = {}
+        """Where the names of directories lead in the tree, until one of them moves."""
+
+    def node(self, key: bytes) -> Node:
+        """Return the node of a name, which is made if there is none."""
+        cut = key.rfind(b"/")
+        name = key[cut + 1 :]
+        if not name:
+            node = self._grow(self._root, key)
+        else:
+            directory = self._directories.get(key[:cut])
+            if directory is None:
+                directory = self._directory(key[:cut])
+            found = directory.children.get(name)
+            node = _child(directory, name) if found is None else found
+        node.key = key
+        return node
+
+    def _directory(self, key: bytes) -> Node:
+        """Return the node of a directory, to be found at once the next time: most names share theirs."""
+        if len(self._directories) >= _DIRECTORIES:
+            self._directories.clear()
+        node = self._directories[key] = self._grow(self._root, key)
+        return node
+
+    @staticmethod
+    def _grow(node: Node, key: bytes) -> Node:
+        for name in key.split(b"/"):
+            if name:
+                node = node.children.get(name) or _child(node, name)
+        return node
+
+    def find(self, key: bytes) -> Node | None:
+        """Return the node of a name, if there is one."""
+        node = self._root
+        for name in key.split(b"/"):
+            if name:
+                found = node.children.get(name)
+                if found is None:
+                    return None
+                node = found
+        return node
+
+    def hang(self, node: Node, children: dict[bytes, Node]) -> None:
+        """Let a name have other names below it than before."""
+        if node.children:
+            self._directories.clear()
+        node.children = children
+
+
+def _child(node: Node, name: bytes) -> Node:
+    """Make the node of a name that has none yet."""
+    child = Node()
+    if node.children is NO_CHILDREN:
+        node.children = {name: child}
+    else:
+        node.children[name] = child
+    return child

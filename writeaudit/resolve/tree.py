@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from writeaudit.resolve.basis import SLACK_NS, Basis, Doubts
-from writeaudit.resolve.nodes import ALWAYS, NO_CHILDREN, Claim, Kind, Node
+from writeaudit.resolve.nodes import ALWAYS, NO_CHILDREN, Claim, Kind, Node, NodeTree
 
 _MOST = 1 << 17
 """How many claims are kept at once (20 MB at most)."""
@@ -20,16 +20,14 @@ _CREDIT, _CREDIT_EACH = 1 << 20, 32
 """How many claims may be searched for a name at once, and how many more with each event: a program
 that moves names where nobody can follow should not make each of its calls cost thousands of them."""
 
-_DIRECTORIES = 1 << 14
+_GONE_LATER = 1 << 12
 
 
-class Tree:
+class Tree(NodeTree):
     """Names, by keys: absolute paths, of which a name has but one."""
 
     def __init__(self) -> None:
-        self._root = Node()
-        self._directories: dict[bytes, Node] = {}
-        """Where the names of directories lead in the tree, until one of them moves."""
+        super().__init__()
         self._epoch = 1
         self._live: deque[Claim] = deque()
         self._failed: list[Basis] = []
@@ -41,6 +39,8 @@ class Tree:
         self._basis: Basis | None = None
         self._doubts = Doubts()
         self._credit = _CREDIT
+        self._gone_later: dict[bytes, tuple[Basis, int]] = {}
+        """Old names that were gone when the disk was asked, and whose rename that was taken to prove."""
 
     @property
     def basis(self) -> Basis:
@@ -73,52 +73,6 @@ class Tree:
         return found
 
     # Knowledge.
-
-    def node(self, key: bytes) -> Node:
-        """Return the node of a name, which is made if there is none."""
-        cut = key.rfind(b"/")
-        name = key[cut + 1 :]
-        if not name:
-            node = self._grow(self._root, key)
-        else:
-            directory = self._directories.get(key[:cut])
-            if directory is None:
-                directory = self._directory(key[:cut])
-            found = directory.children.get(name)
-            node = _child(directory, name) if found is None else found
-        node.key = key
-        return node
-
-    def _directory(self, key: bytes) -> Node:
-        """Return the node of a directory, to be found at once the next time: most names share theirs."""
-        if len(self._directories) >= _DIRECTORIES:
-            self._directories.clear()
-        node = self._directories[key] = self._grow(self._root, key)
-        return node
-
-    @staticmethod
-    def _grow(node: Node, key: bytes) -> Node:
-        for name in key.split(b"/"):
-            if name:
-                node = node.children.get(name) or _child(node, name)
-        return node
-
-    def find(self, key: bytes) -> Node | None:
-        """Return the node of a name, if there is one."""
-        node = self._root
-        for name in key.split(b"/"):
-            if name:
-                found = node.children.get(name)
-                if found is None:
-                    return None
-                node = found
-        return node
-
-    def _below(self, node: Node, children: dict[bytes, Node]) -> None:
-        """Let a name have other names below it than before."""
-        if node.children:
-            self._directories.clear()
-        node.children = children
 
     def known(self, node: Node) -> Kind:
         """Return what is known of a name."""
@@ -272,10 +226,12 @@ class Tree:
         ``looked_up``: by a call that would have followed it, had it been a symlink.
         """
         node = self.node(key)
+        if self._gone_later:
+            self._gone_later.pop(key, None)  # it was gone indeed
         self._touch(node, made=True, maker=self.seq if looked_up else None)
         if node.children:
             # What was read below it was read too early, or too late for the events until now.
-            self._below(node, NO_CHILDREN)
+            self.hang(node, NO_CHILDREN)
             self.version += 1
         self._now(node, kind, target)
         if node.claims is None:
@@ -285,6 +241,7 @@ class Tree:
     def seen(self, key: bytes, kind: Kind) -> Node:
         """A name is something, and was so before."""
         node = self.node(key)
+        self._was_there(key)
         self._now(node, kind, b"")
         if node.claims is None:
             node.key = b""
@@ -299,6 +256,7 @@ class Tree:
     def removed(self, key: bytes, *, directory: bool) -> None:
         """A name is gone."""
         node = self.node(key)
+        self._was_there(key)
         self._touch(node, directory=directory)
         if self.known(node) is not Kind.OTHER or node.children or node.looked_ns:
             self.version += 1
@@ -306,17 +264,21 @@ class Tree:
 
     def _gone(self, node: Node) -> None:
         self._set(node, Kind.ABSENT, there=False)
-        self._below(node, NO_CHILDREN)
+        self.hang(node, NO_CHILDREN)
 
-    def renamed(self, old: bytes, new: bytes, *, gone: bool | None, directory_ns: int = 0) -> None:
+    def renamed(
+        self, old: bytes, new: bytes, *, gone: bool | None, directory_ns: int = 0, gone_ns: int = 0
+    ) -> None:
         """A name moved, with all that is known below it.
 
         ``gone``: whether the old one is no more. It still is if both were links to one file: rename(2)
         then does nothing. None: nobody knows. ``directory_ns``: when the disk was seen to have a directory
-        under the new name; 0 if it had none.
+        under the new name; 0 if it had none. ``gone_ns``: when the old name was seen to be gone, if that is
+        how it is known.
         """
         if self._nested(old, new):
             return
+        self._was_there(old)
         source, target = self.node(old), self.node(new)
         spared = self._touch(source, directory=bool(directory_ns))
         self._touch(target)
@@ -334,17 +296,23 @@ class Tree:
             return
         if gone:
             self._gone(source)
+            if gone_ns:
+                if len(self._gone_later) >= _GONE_LATER:
+                    del self._gone_later[next(iter(self._gone_later))]
+                self._gone_later[old] = self.basis, gone_ns
         else:
             self._set(source, Kind.UNKNOWN, there=False)
-            self._below(source, NO_CHILDREN)
+            self.hang(source, NO_CHILDREN)
         self._set(target, kind, text)
-        self._below(target, children)
+        self.hang(target, children)
 
     def exchanged(self, one: bytes, other: bytes) -> None:
         """Two names changed places."""
         if self._nested(one, other):
             return
         self.version += 1
+        self._was_there(one)
+        self._was_there(other)
         a, b = self.node(one), self.node(other)
         self._touch(a)
         self._touch(b)
@@ -352,10 +320,16 @@ class Tree:
         self._set(a, *self._before(b))
         self._set(b, was, text)
         above, below = a.children, b.children
-        self._below(a, below)
-        self._below(b, above)
+        self.hang(a, below)
+        self.hang(b, above)
         self._forget_late(a.children)
         self._forget_late(b.children)
+
+    def _was_there(self, key: bytes) -> None:
+        """The event at hand needed a name: no rename had taken it away, though it was gone later."""
+        basis, gone_ns = self._gone_later.pop(key, (None, 0))
+        if basis is not None and self.recent(gone_ns):
+            self.disbelieve(basis)
 
     def _nested(self, one: bytes, other: bytes) -> bool:
         """Whether names are one, or lie in one another and so cannot have moved: one is wrong then."""
@@ -385,16 +359,6 @@ class Tree:
             if node.looked_ns and self.recent(node.looked_ns):
                 self._set(node, Kind.UNKNOWN, there=node.there and node.epoch == self._epoch)
             todo.extend(node.children.values())
-
-
-def _child(node: Node, name: bytes) -> Node:
-    """Make the node of a name that has none yet."""
-    child = Node()
-    if node.children is NO_CHILDREN:
-        node.children = {name: child}
-    else:
-        node.children[name] = child
-    return child
 
 
 def _names_of(key: bytes) -> list[bytes]:
