@@ -99,6 +99,7 @@ def run(
         os.close(story)
     said = (done.stdout + done.stderr).decode("utf-8", "replace")
     assert done.returncode != 125, said
+    assert os.path.exists(recording), said
     after = read_tree(root)
     with Recording(os.fspath(recording)) as opened:
         audit: Audit = opened.audit()

@@ -255,3 +255,23 @@ def test_lines_may_come_in_pieces() -> None:
 def test_every_traced_call_has_a_plain_name() -> None:
     assert all(name.replace("_", "").isalnum() for name in TRACED)
     assert {"openat", "write", "clone3", "io_uring_setup", "renameat2", "ioctl"} <= set(TRACED)
+
+
+class _Later(NoHost):
+    """A host where a FIFO has come to stand under the name of a file that is open."""
+
+    def __init__(self, opened: int | None) -> None:
+        self.opened = opened
+
+    def file_type(self, path: bytes) -> int | None:  # noqa: ARG002
+        return stat.S_IFIFO
+
+    def open_type(self, pid: int, fd: int, path: bytes) -> int | None:  # noqa: ARG002
+        return self.opened
+
+
+@pytest.mark.parametrize(("opened", "events"), [(stat.S_IFIFO, 0), (stat.S_IFREG, 1), (None, 1)])
+def test_write_is_not_lost_to_what_took_the_name_of_its_file(opened: int | None, events: int) -> None:
+    read = parser(host=_Later(opened))
+    found = read.feed(b'10 5.000000 write(3</w/f>, "x"..., 1) = 1 <0.000010>\n')
+    assert len([event for event in found if isinstance(event, RawEvent)]) == events

@@ -238,14 +238,23 @@ class Context:
         known.deleted = deleted
         return known
 
-    def holds_data(self, file: OpenFile) -> bool:
+    def holds_data(self, thread: Thread, file: OpenFile) -> bool:
         """Whether writing to an open file changes a file."""
         if file.is_file is None:
             file.is_file = has_name(file.path, deleted=file.deleted)
             if file.is_file and not file.deleted and not self.doubtful:
                 file.fmt = self.host.file_type(file.path)
-                file.is_file = file.fmt not in _NO_DATA
+                if file.fmt in _NO_DATA:
+                    file.is_file = not self._is_still(thread, file)
+                    file.fmt = None if file.is_file else file.fmt
         return file.is_file
+
+    def _is_still(self, thread: Thread, file: OpenFile) -> bool:
+        """Whether an open file is what its name stands for now. It may have another name by then."""
+        if file.path.startswith(b"/dev/"):
+            return True
+        numbers = [number for number, known in thread.files.open.items() if known is file]
+        return any(self.host.open_type(thread.tid, number, file.path) == file.fmt for number in numbers)
 
     def emit(self, call: Call, op: Op, path: Operand, source: Operand | None = None, **rest: object) -> None:
         """Hand out an event of a call."""

@@ -56,12 +56,12 @@ def writes_file(context: Context, thread: Thread | None, text: bytes) -> bool:
     if match is None or thread is None or _no_file(match):
         return False
     file = _target(context, thread, match)
-    return file is None or context.holds_data(file)
+    return file is None or context.holds_data(thread, file)
 
 
 def _wrote(context: Context, thread: Thread, time_ns: int, file: OpenFile, result: Result) -> None:
     count = result.value
-    if not context.holds_data(file):
+    if not context.holds_data(thread, file):
         return
     if count is None and result.error is None:
         context.lose("unknown_result")
@@ -104,7 +104,7 @@ def data_file(context: Context, call: Call, arg: Arg) -> Operand | None:
                 context.lose("undecoded")
             return None
         file = hidden
-    if not context.holds_data(file):
+    if not context.holds_data(call.thread, file):
         return None
     return context.opened(call.thread, file.path, deleted=file.deleted, fmt=file.fmt)
 

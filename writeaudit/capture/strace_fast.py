@@ -230,11 +230,11 @@ def _copy_file_range(
     source_number, source_path, number, path, count, took = match.groups()
     size = int(count)
     target = context.open_file(thread, Descriptor(int(number), path, deleted=False))
-    if not context.holds_data(target) or not size:
+    if not context.holds_data(thread, target) or not size:
         return True
     source = context.open_file(thread, Descriptor(int(source_number), source_path, deleted=False))
     origin = None
-    if context.holds_data(source):
+    if context.holds_data(thread, source):
         origin = context.opened(thread, source_path, deleted=False, fmt=source.fmt)
     if whole:
         time_ns += int(took) * 1000

@@ -45,6 +45,14 @@ class ProcHost:
         except OSError:
             return None
 
+    def open_type(self, pid: int, fd: int, path: bytes) -> int | None:
+        """Return the file type bits of what a descriptor refers to; None if that is not at ``path``."""
+        try:
+            found = os.stat(f"/proc/{pid}/fd/{fd}")
+        except OSError:
+            return None
+        return stat.S_IFMT(found.st_mode) if self.open_file(pid, fd) == path else None
+
     def gains_privileges(self, path: bytes, tid: int) -> bool:
         """Whether a program has a setuid or setgid bit, or file capabilities, that mean anything to a thread.
 

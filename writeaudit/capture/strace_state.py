@@ -39,6 +39,9 @@ class Host(Protocol):
     def file_type(self, path: bytes) -> int | None:
         """Return the file type bits (`stat.S_IFMT`) of an absolute path."""
 
+    def open_type(self, pid: int, fd: int, path: bytes) -> int | None:
+        """Return the file type bits of an open file, if ``path`` is still its own."""
+
     def gains_privileges(self, path: bytes, tid: int) -> bool:
         """Whether a program gives rights to the thread that executes it."""
 
@@ -75,6 +78,10 @@ class NoHost:
         return None
 
     def file_type(self, path: bytes) -> int | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def open_type(self, pid: int, fd: int, path: bytes) -> int | None:  # noqa: ARG002
         """Return None."""
         return None
 
