@@ -263,10 +263,10 @@ class _Later(NoHost):
     def __init__(self, opened: int | None) -> None:
         self.opened = opened
 
-    def file_type(self, path: bytes) -> int | None:  # noqa: ARG002
+    def file_type(self, path: bytes) -> int | None:
         return stat.S_IFIFO
 
-    def open_type(self, pid: int, fd: int, path: bytes) -> int | None:  # noqa: ARG002
+    def open_type(self, pid: int, fd: int, path: bytes) -> int | None:
         return self.opened
 
 
