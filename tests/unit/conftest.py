@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.made_up_disk import TREE, Disk, names_of
+from writeaudit.resolve.names import Names
+
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -13,3 +16,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     real = tmp_path.resolve()
     monkeypatch.chdir(real)
     return real
+
+
+@pytest.fixture
+def disk() -> Disk:
+    """The disk of the tests of names."""
+    return Disk(TREE)
+
+
+@pytest.fixture
+def names(disk: Disk) -> Names:
+    """Names on it, at a time when all that was read is long past."""
+    return names_of(disk)

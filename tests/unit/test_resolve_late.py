@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.made_up_disk import LATER, TREE, Disk, names_of
+from tests.unit.made_up_disk import LATER, Disk, names_of
 from writeaudit.events import Certainty
 from writeaudit.resolve.basis import Basis
 from writeaudit.resolve.names import Names
@@ -14,20 +14,20 @@ from writeaudit.resolve.nodes import Kind
 from writeaudit.resolve.tree import Tree
 
 
-@pytest.fixture
-def disk() -> Disk:
-    return Disk(TREE)
-
-
-@pytest.fixture
-def names(disk: Disk) -> Names:
-    return names_of(disk)
-
-
 def _uses(names: Names, name: bytes) -> Basis:
     """Resolve a name for the event at hand."""
     names.resolve(b"/w", name, follow=False)
     return names.tree.basis
+
+
+def _three_uses(names: Names, first: bytes, later: bytes) -> list[Basis]:
+    """Resolve a name for one event, and another for two more; turn to a fourth."""
+    uses = [_uses(names, first)]
+    for seq in (2, 3):
+        names.tree.begin(seq, 1000 + seq)
+        uses.append(_uses(names, later))
+    names.tree.begin(4, 2000)
+    return uses
 
 
 def test_symlink_that_was_read_after_it_changed_is_a_failed_claim(disk: Disk) -> None:
@@ -41,22 +41,14 @@ def test_symlink_that_was_read_after_it_changed_is_a_failed_claim(disk: Disk) ->
 
 def test_cached_directory_bears_every_event_that_used_it(disk: Disk) -> None:
     names = names_of(disk, 1000)
-    uses = [_uses(names, b"rel/x")]
-    for seq in (2, 3):
-        names.tree.begin(seq, 1000 + seq)
-        uses.append(_uses(names, b"rel/y"))
-    names.tree.begin(4, 2000)
+    uses = _three_uses(names, b"rel/x", b"rel/y")
     names.tree.renamed(b"/w/file", b"/w/dir", gone=True)
     assert names.tree.failed() == uses
 
 
 def test_directory_above_bears_every_event_that_led_through_it(disk: Disk) -> None:
     names = names_of(disk, 1000)
-    uses = [_uses(names, b"dir/x")]
-    for seq in (2, 3):
-        names.tree.begin(seq, 1000 + seq)
-        uses.append(_uses(names, b"dir/sub/../sub/y"))
-    names.tree.begin(4, 2000)
+    uses = _three_uses(names, b"dir/x", b"dir/sub/../sub/y")
     names.tree.removed(b"/w/dir", directory=False)
     assert sorted(names.tree.failed(), key=lambda basis: basis.seq) == uses
 

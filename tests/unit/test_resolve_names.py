@@ -8,22 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.made_up_disk import TREE, Disk, names_of
+from tests.unit.made_up_disk import Disk, names_of
 from writeaudit.events import Certainty
 from writeaudit.resolve.names import Names
 from writeaudit.resolve.nodes import Kind
 
 RESOLVED, LEXICAL = Certainty.RESOLVED, Certainty.LEXICAL
-
-
-@pytest.fixture
-def disk() -> Disk:
-    return Disk(TREE)
-
-
-@pytest.fixture
-def names(disk: Disk) -> Names:
-    return names_of(disk)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 
 from tests.workloads.calls import CWD, call, do, put, quiet, says, tell
 
-_SUMS = "per-descriptor"
+SUMS = "per-descriptor"
 
 
 def opened(path: bytes, flags: int = os.O_RDWR) -> int:
@@ -25,7 +25,7 @@ def duplicated() -> None:
     fd = opened(b"dup")
     twin = quiet("dup", fd)
     # One open file, however many descriptors it has: one sum.
-    do(says("write", b"dup", bytes=3, calls=3, but=_SUMS), "write", fd, b"1", 1)
+    do(says("write", b"dup", bytes=3, calls=3, but=SUMS), "write", fd, b"1", 1)
     quiet("write", twin, b"2", 1)
     quiet("close", fd)
     quiet("write", twin, b"3", 1)
@@ -35,7 +35,7 @@ def duplicated() -> None:
 def forked() -> None:
     put(b"forked")
     fd = opened(b"forked")
-    do(says("write", b"forked", bytes=2, calls=2, but=_SUMS), "write", fd, b"p", 1)
+    do(says("write", b"forked", bytes=2, calls=2, but=SUMS), "write", fd, b"p", 1)
     pid = os.fork()
     if not pid:
         quiet("write", fd, b"c", 1)
@@ -124,12 +124,12 @@ def nameless() -> None:
         b"/proc/self/fd/%d" % path,
         os.O_WRONLY | os.O_TRUNC,
     )
-    do(says("write", b"there", bytes=4, calls=2, but=_SUMS), "write", real, b"via", 3)
+    do(says("write", b"there", bytes=4, calls=2, but=SUMS), "write", real, b"via", 3)
     do(says("rename", b"elsewhere", b"there"), "rename", b"there", b"elsewhere")
     # The sum belongs to the open file, which now has another name.
     quiet("write", real, b"+", 1)
     second = do(says("open", b"elsewhere"), "openat", CWD, b"/dev/fd/%d" % path, os.O_RDWR)
-    do(says("write", b"elsewhere", bytes=1, calls=1, but=_SUMS), "write", second, b"z", 1)
+    do(says("write", b"elsewhere", bytes=1, calls=1, but=SUMS), "write", second, b"z", 1)
     for fd in (path, real, second):
         quiet("close", fd)
     do(says("mkdir", b"pd"), "mkdir", b"pd", 0o700)

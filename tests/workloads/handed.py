@@ -8,19 +8,10 @@ import os
 import socket
 import sys
 
-from tests.workloads.calls import CWD, do, put, quiet, says, tell
+from tests.workloads.calls import do, put, quiet, says, tell
+from tests.workloads.descriptors import SUMS, opened, wait
 
 _FILES, _SIGCHLD = 0x400, 17
-_SUMS = "per-descriptor"
-
-
-def opened(path: bytes, flags: int = os.O_RDWR) -> int:
-    return do(says("open", path), "openat", CWD, path, flags)
-
-
-def wait(pid: int) -> None:
-    if os.waitpid(pid, 0)[1]:
-        sys.exit("a child failed")
 
 
 def replaced() -> None:
@@ -30,7 +21,7 @@ def replaced() -> None:
     first, second = opened(b"a"), opened(b"b")
     do(says("write", b"a", bytes=1, calls=1), "write", first, b"1", 1)
     os.dup2(second, first)
-    do(says("write", b"b", bytes=2, calls=2, but=_SUMS), "write", first, b"2", 1)
+    do(says("write", b"b", bytes=2, calls=2, but=SUMS), "write", first, b"2", 1)
     quiet("write", second, b"2", 1)
     quiet("close", first)
     quiet("close", second)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from tests.workloads.calls import CWD, GROUND, Argument, Says, do, put, quiet, says
+from tests.workloads.namespaces import child, create
 
 _NEWNS = 0x00020000
 _BIND, _REC, _PRIVATE = 4096, 16384, 1 << 18
@@ -22,29 +23,10 @@ _PAUSE_S = 0.2
 _CONFIG_CREATE, _MOVE_EMPTY, _TREE_CLONE, _ATTR_RDONLY = 6, 4, 1, 1
 
 
-def child(work: Callable[[], None]) -> None:
-    """Run in a process of its own, and wait for it."""
-    pid = os.fork()
-    if not pid:
-        try:
-            work()
-        except SystemExit as error:
-            sys.stderr.write(f"{error}\n")
-            os._exit(1)
-        os._exit(0)
-    if os.waitpid(pid, 0)[1]:
-        sys.exit(f"{work.__name__} failed")
-
-
 def moved(step: Says, name: str, *args: Argument) -> None:
     """Change what is mounted where, and leave time to look at it."""
     do(step, name, *args)
     time.sleep(_PAUSE_S)
-
-
-def create(path: bytes, name: bytes, base: int = CWD) -> None:
-    step = says("open", path, access="w", flags="creat", created=True)
-    quiet("close", do(step, "openat", base, name, os.O_CREAT | os.O_WRONLY, 0o600))
 
 
 def make(path: bytes, name: bytes | None = None, base: int = CWD) -> None:

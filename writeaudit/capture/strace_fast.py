@@ -48,7 +48,7 @@ def _rest(op: Op, **fields: object) -> tuple[object, ...]:
 # What follows the fields that differ from event to event.
 _KNOWN = Operand(None, None)[4:]
 _OPEN = _rest(Op.OPEN)[8:]
-_LINK = _rest(Op.LINK, follow=False)
+_LINK = {b"0": _rest(Op.LINK, follow=False)}
 _RENAME = {
     b"0": _rest(Op.RENAME, follow=False),
     b"RENAME_NOREPLACE": _rest(Op.RENAME, follow=False, flags=("noreplace",)),
@@ -111,9 +111,10 @@ def _two_names(at: bytes) -> Callable[[bytes, int], re.Match[bytes] | None]:
     return re.compile(at + _NAME + rb", " + at + _NAME + flags + _DONE).fullmatch
 
 
-def _link(at: bytes) -> Reader:
-    """Return a reader of link or linkat."""
+def _on_two_names(op: Op, at: bytes) -> Reader:
+    """Return a reader of link, linkat, rename, renameat or renameat2."""
     matched = _two_names(at)
+    rests = _LINK if op is Op.LINK else _RENAME
 
     def read(context: Context, thread: Thread, time_ns: int, line: bytes, pos: int, whole: bool) -> bool:
         match = matched(line, pos)
@@ -122,38 +123,15 @@ def _link(at: bytes) -> Reader:
         old_base, old_directory, old, new_base, new_directory, new, flags, error, took = match.groups()
         source = _named(thread, old_base, old_directory, old)
         path = _named(thread, new_base, new_directory, new)
-        if source is None or path is None or (flags or b"0") != b"0":
-            return False
-        if whole:
-            time_ns += int(took) * 1000
-        outcome = OK if error is None else error.decode()
-        fields = (time_ns, thread.process.pid, thread.tid, Op.LINK, outcome, path, source, *_LINK)
-        context.out.append(_new(RawEvent, fields))
-        return True
-
-    return read
-
-
-def _rename(at: bytes) -> Reader:
-    """Return a reader of rename, renameat or renameat2."""
-    matched = _two_names(at)
-
-    def read(context: Context, thread: Thread, time_ns: int, line: bytes, pos: int, whole: bool) -> bool:
-        match = matched(line, pos)
-        if match is None:
-            return False
-        old_base, old_directory, old, new_base, new_directory, new, flags, error, took = match.groups()
-        source = _named(thread, old_base, old_directory, old)
-        path = _named(thread, new_base, new_directory, new)
-        rest = _RENAME.get(flags or b"0")
+        rest = rests.get(flags or b"0")
         if source is None or path is None or rest is None:
             return False
         if whole:
             time_ns += int(took) * 1000
         outcome = OK if error is None else error.decode()
-        fields = (time_ns, thread.process.pid, thread.tid, Op.RENAME, outcome, path, source, *rest)
+        fields = (time_ns, thread.process.pid, thread.tid, op, outcome, path, source, *rest)
         context.out.append(_new(RawEvent, fields))
-        if error is None:
+        if error is None and op is Op.RENAME:
             renamed(context, source, path, both=False)
         return True
 
@@ -247,10 +225,10 @@ def _copy_file_range(
 READERS: dict[bytes, Reader] = {
     b"open": _open(_NO_AT),
     b"openat": _open(_AT),
-    b"link": _link(_NO_AT),
-    b"linkat": _link(_AT),
-    b"rename": _rename(_NO_AT),
-    **dict.fromkeys((b"renameat", b"renameat2"), _rename(_AT)),
+    b"link": _on_two_names(Op.LINK, _NO_AT),
+    b"linkat": _on_two_names(Op.LINK, _AT),
+    b"rename": _on_two_names(Op.RENAME, _NO_AT),
+    **dict.fromkeys((b"renameat", b"renameat2"), _on_two_names(Op.RENAME, _AT)),
     b"unlink": _on_name(Op.UNLINK, _NO_AT),
     b"unlinkat": _on_name(Op.UNLINK, _AT),
     b"rmdir": _on_name(Op.RMDIR, _NO_AT),
