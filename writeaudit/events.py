@@ -149,6 +149,8 @@ class RawEvent(NamedTuple):
     calls: int | None = None
     file_key: int | None = None
     """Tells the open files of one run apart; a later `WriteTotal` names it."""
+    lasted_ns: int = 0
+    """How long the call took; for an open of which the backend cannot tell whether it made the file."""
 
 
 class WriteTotal(NamedTuple):

@@ -13,6 +13,7 @@ import pytest
 
 from writeaudit.audit import Mount
 from writeaudit.events import OK, Access, Certainty, FsEvent, Op, Operand, RawEvent
+from writeaudit.resolve import birth
 from writeaudit.resolve.processes import ProcessBook
 from writeaudit.resolve.resolver import Resolver
 
@@ -261,6 +262,41 @@ def test_file_made_at_the_time_of_the_call_was_made_by_it(resolver: Resolver, he
             time_ns=time.monotonic_ns(),
         )
     )  # fmt: skip
+    assert event.created
+
+
+@pytest.mark.parametrize("lasted_ns", [0, 500_000_000])
+def test_call_that_had_to_wait_for_its_return_made_the_file_all_the_same(
+    resolver: Resolver, here: bytes, lasted_ns: int
+) -> None:
+    with open(here + b"/f", "wb"):
+        pass
+    event = resolver.resolve(
+        _raw(
+            Op.OPEN, Operand(here + b"/f", None), access=Access.WRITE, flags=("creat",),
+            time_ns=time.monotonic_ns() + 500_000_000, lasted_ns=lasted_ns,
+        )
+    )  # fmt: skip
+    assert event.created is (lasted_ns > 0)
+
+
+def test_file_that_goes_while_it_is_asked_about_was_made_by_the_call(
+    resolver: Resolver, here: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command goes on meanwhile: nothing that was seen a moment ago need be there still."""
+    with open(here + b"/f", "wb"):
+        pass
+    ask = birth._statx
+    assert ask is not None
+
+    def goes(*arguments: object) -> object:
+        os.unlink(here + b"/f")
+        return ask(*arguments)
+
+    monkeypatch.setattr(birth, "_statx", goes)
+    event = resolver.resolve(
+        _raw(Op.OPEN, Operand(here + b"/f", None), access=Access.WRITE, flags=("creat",), time_ns=_LATER)
+    )
     assert event.created
 
 

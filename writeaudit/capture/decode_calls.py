@@ -108,6 +108,7 @@ class Call:
                 self.size,
                 self.calls,
                 self.file_key,
+                0,
             ),
         )
 

@@ -47,7 +47,7 @@ def _rest(op: Op, **fields: object) -> tuple[object, ...]:
 
 # What follows the fields that differ from event to event.
 _KNOWN = Operand(None, None)[4:]
-_OPEN = _rest(Op.OPEN)[8:]
+_OPEN = _rest(Op.OPEN)[8:-1]
 _LINK = {b"0": _rest(Op.LINK, follow=False)}
 _RENAME = {
     b"0": _rest(Op.RENAME, follow=False),
@@ -96,10 +96,11 @@ def _open(at: bytes) -> Reader:
         else:
             context.now_open(thread, int(number), OpenFile(path, deleted=False, is_file=created or None))
         mode = mode_bits(mode_word or b"")[0] if flags.makes else None
+        lasted_ns = int(took) * 1000
         if whole:
-            time_ns += int(took) * 1000
+            time_ns += lasted_ns
         head = (time_ns, thread.process.pid, thread.tid, Op.OPEN, outcome, operand, None, None)
-        how = (flags.access, flags.names, created, flags.follow, False, mode, spelled, *_OPEN)
+        how = (flags.access, flags.names, created, flags.follow, False, mode, spelled, *_OPEN, lasted_ns)
         context.out.append(_new(RawEvent, head + how))
         return True
 

@@ -20,12 +20,17 @@ _statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
 
 
 def born_ns(path: bytes) -> int | None:
-    """Return when a file was made (CLOCK_MONOTONIC, ns, a little late); None if unknown."""
+    """Return when a file was made (CLOCK_MONOTONIC, ns, a little late); None if unknown.
+
+    Raises OSError if there is nothing of that name.
+    """
     if _statx is None:
+        os.lstat(path)
         return None
     buffer = ctypes.create_string_buffer(256)
     if _statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, buffer):
-        return None
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error), path)
     if not struct.unpack_from("=I", buffer, _MASK_AT)[0] & _STATX_BTIME:
         return None
     seconds, nanoseconds = struct.unpack_from("=qI", buffer, _BTIME_AT)

@@ -53,8 +53,11 @@ def was_created(raw: RawEvent, path: bytes, key: bytes, tree: Tree, ahead: Ahead
     while step is not None and step.fate is Fate.MOVED:
         path = step.to
         step = ahead.next(path, step.seq)
-    if step is not None or not os.path.lexists(path):
+    if step is not None:
+        return True
+    try:
+        born = born_ns(path)
+    except OSError:
         # Gone by now, and nobody spoke of it before: most such files are temporary ones.
         return True
-    born = born_ns(path)
-    return born is not None and born >= raw.time_ns
+    return born is not None and born >= raw.time_ns - raw.lasted_ns
