@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from writeaudit.capture import background as background_module
 from writeaudit.capture.background import Background
 
 
@@ -95,6 +96,90 @@ def test_hurry_gives_the_usual_priority_back(background: Background, work: _Work
     background.push(b"fast")
     assert background.wait(10)
     assert work.nice == os.getpriority(os.PRIO_PROCESS, 0)
+
+
+class _Pauses:
+    """Says whether the command pauses, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.now = False
+        self.asked = 0
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        return self.now
+
+
+@pytest.fixture
+def pauses() -> _Pauses:
+    return _Pauses()
+
+
+@pytest.fixture
+def sparing(work: _Work, pauses: _Pauses, monkeypatch: pytest.MonkeyPatch) -> Iterator[Background]:
+    """One whose patience has no end."""
+    monkeypatch.setattr(background_module, "_PATIENCE_S", 60)
+    made = Background(work, pauses)
+    made.start()
+    yield made
+    made.close()
+
+
+def test_work_waits_for_a_pause(sparing: Background, work: _Work, pauses: _Pauses) -> None:
+    sparing.push(b"one")
+    assert not sparing.wait(0.05)
+    assert work.chunks == []
+    assert pauses.asked > 1
+    pauses.now = True
+    assert sparing.wait(10)
+    assert work.chunks == [b"one"]
+
+
+def test_work_waits_no_longer_once_nobody_has_to_be_spared(sparing: Background, work: _Work) -> None:
+    sparing.push(b"one")
+    sparing.hurry()
+    assert sparing.wait(10)
+    assert work.chunks == [b"one"]
+
+
+def test_work_does_not_wait_when_much_has_come(sparing: Background, work: _Work) -> None:
+    sparing.push(b"one")
+    sparing.push(bytes(25 << 20))
+    sparing.push(b"two")
+    assert not sparing.wait(0.2)
+    assert work.chunks[0] == b"one"
+
+
+def test_patience_has_an_end(work: _Work, pauses: _Pauses) -> None:
+    made = Background(work, pauses)
+    made.start()
+    made.push(b"one")
+    assert made.wait(10)
+    made.close()
+    assert work.chunks == [b"one"]
+
+
+def test_one_quiet_moment_is_no_pause(sparing: Background) -> None:
+    answers = iter([True, False] * 1000)
+    sparing._pause = lambda: next(answers, False)
+    sparing.push(b"one")
+    assert not sparing.wait(0.05)
+
+
+def test_hurry_before_the_start(work: _Work) -> None:
+    made = Background(work, lambda: False)
+    made.hurry()
+    made.start()
+    made.push(b"one")
+    assert made.wait(10)
+    assert work.nice == os.getpriority(os.PRIO_PROCESS, 0)
+    made.close()
+
+
+def test_close_does_not_wait_for_a_pause(sparing: Background, work: _Work) -> None:
+    sparing.push(b"one")
+    sparing.close()
+    assert work.chunks in ([], [b"one"])
 
 
 def test_close_forgets_what_was_not_begun(work: _Work) -> None:

@@ -2,7 +2,8 @@
 
 The thread that watches the command empties the kernel's buffer, which takes next to nothing
 and cannot wait. Decoding, resolving and writing down take much longer, may have to wait for the
-disk, and can wait: they happen here, at a lower priority while the command runs.
+disk, and can wait: they happen here, at a lower priority while the command runs, and preferably
+in its pauses.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from writeaudit.capture.ring import Backlog
@@ -17,20 +19,30 @@ from writeaudit.capture.ring import Backlog
 _NICE = 10
 """How much the priority is lowered while the command runs (nice(2))."""
 _IDLE_S = 0.5
+_PATIENCE_S = 0.1
+"""How long a batch waits for a pause of the command."""
+_LOOK_S = 0.003
+"""How often it looks whether there is one; twice in a row, for threads also wait for one another."""
+_MUCH = 24 << 20
+"""Bytes of chunks beyond which nothing waits."""
 
 
 class Background:
     """Calls ``work`` with one chunk after the other, in their order, and without any while none comes."""
 
-    def __init__(self, work: Callable[[bytes], None]) -> None:
+    def __init__(self, work: Callable[[bytes], None], pause: Callable[[], bool] = lambda: True) -> None:
         self._work = work
+        self._pause = pause
         self._backlog = Backlog()
         self._changed = threading.Condition()
         self._busy = False
+        self._spares = True
+        self._in_pause = False
         self._over = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="writeaudit", daemon=True)
-        self._nice = 0
+        self._nice: int | None = None
+        """Its usual priority, once it has begun."""
 
     def start(self) -> None:
         """Begin, at a low priority. Signals are blocked there as they are in the calling thread."""
@@ -43,11 +55,23 @@ class Background:
             self._changed.notify_all()
 
     def hurry(self) -> None:
-        """Go on at the usual priority, if that is permitted: nobody has to be spared any more."""
-        thread = self._thread.native_id
-        if thread is not None:
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, thread, self._nice)
+        """Go on at once and at the usual priority, if that is permitted: nobody has to be spared any more."""
+        with self._changed:
+            self._spares = False
+            self._changed.notify_all()
+            if self._thread.native_id is not None and self._nice is not None:
+                with contextlib.suppress(OSError):
+                    os.setpriority(os.PRIO_PROCESS, self._thread.native_id, self._nice)
+
+    def give_way(self) -> None:
+        """Wait for a pause of the command, but not for long; to be called by ``work`` between batches."""
+        deadline = time.monotonic() + _PATIENCE_S
+        with self._changed:
+            while self._spares and not self._over and self._backlog.held <= _MUCH:
+                before, self._in_pause = self._in_pause, self._pause()
+                if (before and self._in_pause) or time.monotonic() >= deadline:
+                    return
+                self._changed.wait(_LOOK_S)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until all chunks are done with; returns whether they are. Raises what ``work`` raised."""
@@ -71,12 +95,15 @@ class Background:
         return self._busy or bool(self._backlog)
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._changed:
             # Linux: of this thread alone.
             self._nice = os.getpriority(os.PRIO_PROCESS, 0)
-            os.setpriority(os.PRIO_PROCESS, 0, min(19, self._nice + _NICE))
+            if self._spares:
+                os.setpriority(os.PRIO_PROCESS, 0, min(19, self._nice + _NICE))
         while (chunk := self._next()) or not self._over:
             try:
+                if chunk:
+                    self.give_way()
                 self._work(chunk)
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits
                 self._end(error)

@@ -22,6 +22,7 @@ from writeaudit.capture.decode import Decoder
 from writeaudit.capture.interface import Command, Limits, Outcome, Record, Sink
 from writeaudit.capture.launcher import Exit, spawn, supervise
 from writeaudit.capture.libbpf import Map
+from writeaudit.capture.processors import Processors
 from writeaudit.capture.ring import Ring, records
 from writeaudit.capture.syscalls import table
 from writeaudit.capture.wire import Kind
@@ -33,6 +34,7 @@ CONFIG = struct.Struct("=QQQQIIIIII")
 FILE = struct.Struct("=QQQQII")
 """struct wa_file."""
 _COOKIE_AT, _WAITING_AT = 0, 32
+_MOUNT_GENERATION = 3
 _ANNOUNCE = 0x77615F31
 _COUNTERS = 24
 _EMITTED, _LOST, _FAULT, _UNTRACKED, _NO_ROOM = 0, 8, 16, 17, 18
@@ -87,8 +89,11 @@ class _Session:
             dumps_are_files=core_dumps.are_files(),
         )
         self._ring: Ring | None = None
-        self._background = Background(self._work)
+        self._processors = Processors()
+        self._background = Background(self._work, self._processors.spare)
         self._dropped = 0
+        self._mounts_move = False
+        """Whether audited processes change mounts or have made a namespace for them."""
         self._alive: set[int] = set()
         self._command = 0
         self._ended_ns: int | None = None
@@ -96,6 +101,7 @@ class _Session:
 
     def close(self) -> None:
         self._background.close()
+        self._processors.close()
         if self._ring is not None:
             self._ring.close()
         self._side.close()
@@ -146,6 +152,12 @@ class _Session:
     def _drain(self) -> None:
         """Empty the kernel's buffer."""
         assert self._ring is not None
+        if not self._mounts_move:
+            config = self._side.map("config").lookup(_ZERO)
+            if config is not None and CONFIG.unpack(config)[_MOUNT_GENERATION]:
+                # What /proc tells of a process's mounts is gone with it.
+                self._mounts_move = True
+                self._background.hurry()
         while chunk := self._ring.take():
             try:
                 self._background.push(chunk)
@@ -170,6 +182,7 @@ class _Session:
             if len(batch) >= _BATCH:
                 self._sink(batch)
                 batch = []
+                self._background.give_way()
         if batch or not chunk:
             self._sink(batch)
 

@@ -83,7 +83,8 @@ class Backlog:
         self._limit = limit
         self._directory = directory
         self._chunks: deque[bytes] = deque()
-        self._held = 0
+        self.held = 0
+        """Bytes in memory."""
         self._file: io.FileIO | None = None
         self._spilled: deque[tuple[int, int]] = deque()
 
@@ -93,9 +94,9 @@ class Backlog:
     def push(self, chunk: bytes) -> None:
         """Add a chunk at the end. Raises OSError if the disk is full."""
         # Once something was spilled, order asks that all that follows is, until it is read back.
-        if not self._spilled and self._held + len(chunk) <= self._limit:
+        if not self._spilled and self.held + len(chunk) <= self._limit:
             self._chunks.append(chunk)
-            self._held += len(chunk)
+            self.held += len(chunk)
             return
         if self._file is None:
             import tempfile  # noqa: PLC0415 - start-up: hardly any run comes to this
@@ -111,7 +112,7 @@ class Backlog:
         """Take the first chunk."""
         if self._chunks:
             chunk = self._chunks.popleft()
-            self._held -= len(chunk)
+            self.held -= len(chunk)
             return chunk
         offset, length = self._spilled.popleft()
         assert self._file is not None
