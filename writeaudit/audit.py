@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from writeaudit.events import FsEvent
 
@@ -128,6 +128,27 @@ class Completeness:
             and not self.survivors
             and not any(spot.incomplete for spot in self.blind_spots)
         )
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """Events of which some can be had without reading the others."""
+
+    def pick(self, seqs: Collection[int]) -> Iterator[FsEvent]:
+        """Yield the events of these numbers, in their order."""
+
+
+def pick(events: Iterable[FsEvent], seqs: Collection[int]) -> Iterator[FsEvent]:
+    """Yield the events of these numbers, in their order. Reads no further than it must."""
+    if isinstance(events, Indexed):
+        yield from events.pick(seqs)
+    elif seqs:
+        last = max(seqs)
+        for event in events:
+            if event.seq in seqs:
+                yield event
+            if event.seq >= last:
+                return
 
 
 class Audit(NamedTuple):

@@ -72,6 +72,8 @@ class Oracle:
         self._foreign = foreign
         self._created_known = created_known
         self._nodes: dict[tuple[int, int], Node] = {}
+        self._made: dict[tuple[int, int], Node] = {}
+        """Files of the run's own, by the last device and inode that were said of one."""
         self._mounted: dict[bytes, Node] = {}
         self._nameless: dict[bytes | tuple[Node, bytes], list[Node]] = {}
         self.complaints: list[str] = []
@@ -144,8 +146,17 @@ class Oracle:
                 self._touch(event)
 
     def _outside(self, event: FsEvent) -> None:
-        """A file of the tree may have another name outside of it, and be changed by that."""
-        node = self._nodes.get(_identity(event) or (0, 0))
+        """A file of the tree may have another name outside of it, and be changed by that.
+
+        One that is made there may come to the tree later.
+        """
+        identity = _identity(event)
+        if identity is None:
+            return
+        if event.created:
+            self._made[identity] = Node(stat.S_IFREG, causes={"created"}, identity=identity)
+            return
+        node = self._made.get(identity) or self._nodes.get(identity)
         if node is not None and (event.op is not Op.OPEN or "trunc" in event.flags):
             node.causes.add("trunc" if event.op is Op.OPEN else event.op.value)
 
@@ -229,6 +240,7 @@ class Oracle:
             return
         if node.identity is None:
             node.identity = identity
+            self._made[identity] = node
         elif identity != node.identity:
             self._complain(event, f"its file is not the one of that name {node.identity}")
 
@@ -239,7 +251,7 @@ class Oracle:
         if source is None:
             if source_inside:
                 self._complain(event, "its source is not in the replayed tree")
-            source = Node(None)
+            source = self._made.get(_source_identity(event) or (0, 0)) or Node(None)
         source.causes.add("link")
         self._same_file(event, source, of_source=True)
         if self._inside(event.path):
@@ -265,7 +277,7 @@ class Oracle:
                     if "whiteout" in event.flags:
                         parent.children[name] = Node(stat.S_IFCHR)
         if node is None:
-            node = Node(None, opaque=True)
+            node = self._made.get(_identity(event) or (0, 0)) or Node(None, opaque=True)
         node.causes.add("rename")
         self._same_file(event, node)
         if inside:

@@ -181,6 +181,29 @@ def test_file_is_changed_by_a_name_outside_of_the_tree(tmp_path: Path, known: bo
     assert bool(check(before, events, read_tree(os.fsencode(root)))) is not known
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("way", [Op.LINK, Op.RENAME])
+def test_file_that_is_made_outside_of_the_tree_and_comes_to_it(tmp_path: Path, way: Op, known: bool) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    before = read_tree(os.fsencode(root))
+    say = Diary(root)
+    (tmp_path / "outside").write_text("text")
+    file = (tmp_path / "outside").stat()
+    of_it = {"ino": file.st_ino, "dev": file.st_dev}
+    say(Op.OPEN, "../outside", access=Access.WRITE, flags=("creat",), created=True, **of_it)
+    if known:
+        say(Op.WRITE, "../outside", bytes=4, calls=1, **of_it)
+    os.link(tmp_path / "outside", root / "inside")
+    if way is Op.RENAME:
+        (tmp_path / "outside").unlink()
+    say(way, "inside", "../outside", **of_it, source_ino=file.st_ino, source_dev=file.st_dev)
+    events = [event._replace(path=os.path.normpath(event.path)) for event in say.events]
+    events[-1] = events[-1]._replace(source=os.fsencode(tmp_path / "outside"))
+    complaints = check(before, events, read_tree(os.fsencode(root)))
+    assert bool(complaints) is not known
+
+
 def test_file_that_lost_its_name_by_another_path_of_its_directory(tmp_path: Path) -> None:
     """As a bind mount makes it, or a rename of the directory."""
     root = tmp_path / "root"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from writeaudit.audit import BackendInfo, BlindSpot, Completeness, Mount, Process, RunInfo
+from writeaudit.audit import BackendInfo, BlindSpot, Completeness, Mount, Process, RunInfo, pick
 from writeaudit.errors import OutputError, RecordingError
 from writeaudit.events import Access, Certainty, FsEvent, Op
 from writeaudit.recording import (
@@ -163,6 +163,9 @@ def test_any_events_come_back(tmp_path: Path, events: list[FsEvent]) -> None:
     path.unlink(missing_ok=True)
     _write(path, *numbered)
     assert _events(path) == numbered
+    with Recording(str(path)) as recording:
+        found = list(pick(recording.audit().events, {1, 3, 99, len(events)}))
+    assert found == [event for event in numbered if event.seq in (1, 3, len(events))]
 
 
 def test_inode_numbers_of_64_bits(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import pytest
 
@@ -87,8 +87,24 @@ def test_events_are_found_by_number_without_reading_on() -> None:
         assert found == {seq: (by_seq[seq], samples.judge(by_seq[seq])) for seq in wanted}
 
 
-def test_numbers_of_no_event_are_not_found() -> None:
-    assert set(samples.report(_EVENTS).find([1, 99_999])) == {1}
+@pytest.mark.parametrize("number", [0, 99, 150, 99_999])
+def test_numbers_of_no_event_are_not_found(number: int) -> None:
+    assert set(samples.report(_EVENTS).find([1, number])) == {1}
+
+
+class _Indexed(_UpTo):
+    """Events that can be had by number, and must be."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def pick(self, seqs: Collection[int]) -> Iterator[FsEvent]:
+        return (event for event in _EVENTS if event.seq in seqs)
+
+
+def test_events_that_can_be_had_by_number_are_not_searched() -> None:
+    report = samples.report(_EVENTS)
+    assert samples.reading(report, _Indexed()).find([204, 3]) == report.find([3, 204])
 
 
 def test_extent_of_zones_and_mounts_counts_changed_files_only() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
@@ -106,7 +107,14 @@ class _Events:
         self._db = db
         self._path = path
 
+    def pick(self, seqs: Collection[int]) -> Iterator[FsEvent]:
+        """Yield the events of these numbers, in their order."""
+        return self._read(sorted(seqs))
+
     def __iter__(self) -> Iterator[FsEvent]:
+        return self._read(None)
+
+    def _read(self, seqs: Sequence[int] | None) -> Iterator[FsEvent]:
         flags_of: dict[str | None, tuple[str, ...]] = {None: ()}
         try:
             prefixes: dict[int, bytes] = {
@@ -114,7 +122,13 @@ class _Events:
                 for number, path in self._db.execute("SELECT id, path FROM dir")
             }
             prefixes[NO_DIRECTORY] = b""
-            for row in self._db.execute("SELECT * FROM event ORDER BY seq"):
+            rows: Iterable[tuple[Any, ...]]
+            if seqs is None:
+                rows = self._db.execute("SELECT * FROM event ORDER BY seq")
+            else:
+                one = "SELECT * FROM event WHERE seq = ?"
+                rows = chain.from_iterable(self._db.execute(one, (seq,)) for seq in seqs)
+            for row in rows:
                 yield _event(row, prefixes, flags_of)
         except (sqlite3.Error, AttributeError, KeyError, TypeError, ValueError) as error:
             raise RecordingError(f"{self._path} is damaged: {error}") from error

@@ -9,13 +9,13 @@ beyond ASCII with them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
 from writeaudit.events import MANNER, Access, Certainty, FsEvent, Op
-from writeaudit.judgement import FileSummary, Net, Verdict
+from writeaudit.judgement import FileSummary, Judged, Net, Verdict
 from writeaudit.report.batches import batches
 from writeaudit.report.view import Numbers, Report, only_looked
 from writeaudit.text import plural, show
@@ -180,18 +180,13 @@ class _Writer:
             )
 
     def _event_rows(self) -> Iterator[str]:
-        report, embedded, limit, files = self._report, self._embedded, self._limits.events, self._files
+        report, embedded, files = self._report, self._embedded, self._files
         proofs = {seq for finding in report.findings for seq in finding.evidence}
-        last_proof = max(proofs, default=0)
         kinds: dict[tuple[object, ...], tuple[str, int]] = {}
         looked_at = 0
-        for event, judged in report.judged_events():
+        for event, judged in self._candidates(proofs):
             seq = event.seq
             proves = seq in proofs
-            if not proves and embedded.events >= limit:
-                if seq > last_proof:
-                    break
-                continue
             file = files.get((event.path, event.mount))
             if file is None and not proves:
                 continue
@@ -218,6 +213,14 @@ class _Writer:
         # What was not met here, or not looked at, is known from the totals.
         embedded.events_added_up = report.totals.looks - looked_at
         embedded.events_left_out = report.totals.events - embedded.events_added_up - embedded.events
+
+    def _candidates(self, proofs: Set[int]) -> Iterator[tuple[FsEvent, Judged]]:
+        """Yield events until enough of them are embedded, then what is left of those that prove a finding."""
+        for event, judged in self._report.judged_events():
+            if self._embedded.events >= self._limits.events:
+                yield from self._report.find({seq for seq in proofs if seq >= event.seq}).values()
+                return
+            yield event, judged
 
     def _source(self, event: FsEvent) -> str:
         """Return the source's row number if it has a row, else its text."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import enum
 from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from writeaudit import __version__
-from writeaudit.audit import Audit, Mount
+from writeaudit.audit import Audit, Mount, pick
 from writeaudit.events import FsEvent, Op
 from writeaudit.judgement import FileSummary, Finding, Judged, Net, Policy, Severity, Verdict, Zone
 
@@ -61,11 +62,13 @@ class Tally:
         # A number an event: what to group by, and the judgement, which no renderer need ask for again.
         self._numbers: Numbers[tuple[int | None, Op, Judged]] = Numbers()
         self._kinds: array[int] = array("I")
+        self._seqs: array[int] = array("Q")
         self._looks = 0
 
     def feed(self, event: FsEvent, judged: Judged) -> None:
         """Take one event with its verdict."""
         self._kinds.append(self._numbers[event.mount, event.op, judged])
+        self._seqs.append(event.seq)
         verdict = judged.verdict
         if (verdict is Verdict.READ or verdict is Verdict.FAILED) and only_looked(event, judged):
             self._looks += 1
@@ -86,6 +89,16 @@ class Tally:
     def judgements(self) -> Iterator[Judged]:
         """Yield what was thought of each event, in the order in which they were fed."""
         return map([judged for _mount, _op, judged in self._numbers].__getitem__, self._kinds)
+
+    def judgements_of(self, seqs: Collection[int]) -> dict[int, Judged]:
+        """Return what was thought of the events of these numbers; without those that were not fed."""
+        kinds = [judged for _mount, _op, judged in self._numbers]
+        places = {seq: bisect_left(self._seqs, seq) for seq in seqs}
+        return {
+            seq: kinds[self._kinds[place]]
+            for seq, place in places.items()
+            if place < len(self._seqs) and self._seqs[place] == seq
+        }
 
 
 def only_looked(event: FsEvent, judged: Judged) -> bool:
@@ -161,8 +174,8 @@ class Report:
     files: Sequence[FileSummary]
     """In the order of path, then mount; a summary may be made when it is asked for."""
     totals: Totals
-    judgements: Callable[[], Iterator[Judged]]
-    """On each event of ``audit``, in their order."""
+    tally: Tally
+    """Was fed all events of ``audit``."""
     fail_on: tuple[str, ...] = ("error",)
     """Rules and severities that make the exit status 100."""
     tool_version: str = __version__
@@ -170,20 +183,12 @@ class Report:
     def judged_events(self) -> Iterator[tuple[FsEvent, Judged]]:
         """Read the events, each with its judgement, in order of seq."""
         # Not strict: what came to a recording after it was judged (its run goes on) is no part of this.
-        return zip(self.audit.events, self.judgements(), strict=False)
+        return zip(self.audit.events, self.tally.judgements(), strict=False)
 
     def find(self, seqs: Collection[int]) -> dict[int, tuple[FsEvent, Judged]]:
         """Return the events of these numbers, by number. Reads no further than it must."""
-        missing = set(seqs)
-        found: dict[int, tuple[FsEvent, Judged]] = {}
-        if missing:
-            for event, judged in self.judged_events():
-                if event.seq in missing:
-                    found[event.seq] = event, judged
-                    missing.remove(event.seq)
-                    if not missing:
-                        break
-        return found
+        judgements = self.tally.judgements_of(seqs)
+        return {event.seq: (event, judgements[event.seq]) for event in pick(self.audit.events, judgements)}
 
     @cached_property
     def overview(self) -> Overview:
@@ -225,7 +230,7 @@ def build(
     Findings come out worst first, otherwise in the order of their rules.
     """
     ordered = sorted(findings, key=lambda finding: (-finding.severity.rank, finding.rule))
-    return Report(audit, policy, ordered, files, tally.totals(), tally.judgements, tuple(fail_on))
+    return Report(audit, policy, ordered, files, tally.totals(), tally, tuple(fail_on))
 
 
 def zone_rows(report: Report) -> list[ZoneRow]:
