@@ -27,7 +27,7 @@ WA_INLINE void head_fill(struct wa_head *h, __u16 kind, __u32 pid)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 
-	h->time_ns = bpf_ktime_get_ns();
+	h->time_ns = 0; /* see send() */
 	h->pid = pid;
 	h->tid = (__u32)id;
 	h->kind = kind;
@@ -143,6 +143,9 @@ WA_FUNC int send(__u32 slot, __u32 size, __u32 kind, __u32 urgent)
 		return 0;
 	count(WA_N_EMITTED + kind);
 	size &= WA_MASK;
+	/* As late as can be: a virtual processor may stand still at any moment, and records are to
+	 * come in the order of their times. */
+	s->event.head.time_ns = bpf_ktime_get_ns();
 	/* Not with every record from there on: a wake-up costs more than all the rest of it. */
 	waiting = ring_waiting();
 	if (urgent || (waiting ^ (waiting + size + WA_RECORD_HEADER)) & ~(__u64)(c->wake_bytes - 1))

@@ -150,7 +150,7 @@ class RawEvent(NamedTuple):
     file_key: int | None = None
     """Tells the open files of one run apart; a later `WriteTotal` names it."""
     lasted_ns: int = 0
-    """How long the call took; for an open of which the backend cannot tell whether it made the file."""
+    """How long the call took, if the backend knows: it took effect in that time."""
 
 
 class WriteTotal(NamedTuple):

@@ -190,10 +190,10 @@ def test_file_that_is_made_outside_of_the_tree_and_comes_to_it(tmp_path: Path, w
     say = Diary(root)
     (tmp_path / "outside").write_text("text")
     file = (tmp_path / "outside").stat()
-    of_it = {"ino": file.st_ino, "dev": file.st_dev}
-    say(Op.OPEN, "../outside", access=Access.WRITE, flags=("creat",), created=True, **of_it)
+    of_it: dict[str, object] = {"ino": file.st_ino, "dev": file.st_dev}
+    say(Op.OPEN, "../outside", None, access=Access.WRITE, flags=("creat",), created=True, **of_it)
     if known:
-        say(Op.WRITE, "../outside", bytes=4, calls=1, **of_it)
+        say(Op.WRITE, "../outside", None, bytes=4, calls=1, **of_it)
     os.link(tmp_path / "outside", root / "inside")
     if way is Op.RENAME:
         (tmp_path / "outside").unlink()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from writeaudit.resolve import tree as tree_module
-from writeaudit.resolve.basis import SLACK_NS, Basis
+from writeaudit.resolve.basis import LATE_NS, SLACK_NS, Basis
 from writeaudit.resolve.nodes import Kind
 from writeaudit.resolve.tree import Tree
 
@@ -80,9 +80,9 @@ def test_claim_is_kept_while_what_was_taught_around_it_may_prove_wrong(teaches: 
     tree.claim(tree.node(b"/m/a"), 1000)
     tree.begin(3, 1000)
     # What this one changed may have been /m/a, if what it rests on was read too late.
-    tree.claim(tree.node(b"/n"), 1000 + 3 * SLACK_NS)
+    tree.claim(tree.node(b"/n"), 1000 + 3 * LATE_NS)
     tree.basis.teaches = teaches
-    tree.begin(4, 1000 + 2 * SLACK_NS)
+    tree.begin(4, 1000 + 2 * LATE_NS)
     tree.touch_any([b"a"], 1000)
     assert tree.failed() == ([first] if teaches else [])
 
@@ -91,9 +91,32 @@ def test_claims_go_when_nothing_can_speak_against_them_any_more() -> None:
     tree = _tree(b"/m")
     tree.claim(tree.node(b"/m/a"), 1000)
     tree.basis.teaches = True
-    tree.begin(3, 1000 + SLACK_NS + 1)
+    tree.begin(3, 1000 + LATE_NS + 1)
     tree.touch_any([b""], 0)
     assert tree.failed() == []
+
+
+def test_event_that_comes_late_speaks_against_what_was_read_after_it() -> None:
+    """A processor may stand still between the end of a call and the record of it."""
+    tree = _tree(b"/m")
+    looked_ns = 1000 + SLACK_NS
+    tree.claim(tree.node(b"/m/a"), looked_ns)
+    first = tree.basis
+    tree.begin(3, looked_ns + LATE_NS)
+    tree.begin(4, looked_ns)
+    tree.removed(b"/m/a", directory=False)
+    assert tree.failed() == [first]
+
+
+@pytest.mark.parametrize("lasted_ns", [0, 3 * SLACK_NS])
+def test_call_that_lasted_may_have_taken_effect_at_its_beginning(lasted_ns: int) -> None:
+    tree = _tree(b"/m")
+    tree.claim(tree.node(b"/m/a"), 1000)
+    first = tree.basis
+    tree.begin(3, 1000 + 2 * SLACK_NS, lasted_ns)
+    assert tree.recent(1000) is bool(lasted_ns)
+    tree.removed(b"/m/a", directory=False)
+    assert tree.failed() == ([first] if lasted_ns else [])
 
 
 def test_claims_beyond_what_is_kept_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

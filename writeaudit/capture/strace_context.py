@@ -275,6 +275,7 @@ class Context:
                 outcome,
                 path,
                 source,
+                lasted_ns=call.result.duration_ns,
                 **rest,  # type: ignore[arg-type]
             )
         )

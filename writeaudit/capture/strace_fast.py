@@ -41,13 +41,13 @@ _copied = re.compile(_FILE + rb", NULL, " + _FILE + rb", NULL, \d++, 0\) += (\d+
 
 
 def _rest(op: Op, **fields: object) -> tuple[object, ...]:
-    """Return the fields of an event from ``target_text`` on."""
-    return RawEvent(0, 0, 0, op, OK, Operand(None, None), None, **fields)[7:]  # type: ignore[arg-type]
+    """Return the fields of an event from ``target_text`` on, but for the last."""
+    return RawEvent(0, 0, 0, op, OK, Operand(None, None), None, **fields)[7:-1]  # type: ignore[arg-type]
 
 
 # What follows the fields that differ from event to event.
 _KNOWN = Operand(None, None)[4:]
-_OPEN = _rest(Op.OPEN)[8:-1]
+_OPEN = _rest(Op.OPEN)[8:]
 _LINK = {b"0": _rest(Op.LINK, follow=False)}
 _RENAME = {
     b"0": _rest(Op.RENAME, follow=False),
@@ -127,10 +127,11 @@ def _on_two_names(op: Op, at: bytes) -> Reader:
         rest = rests.get(flags or b"0")
         if source is None or path is None or rest is None:
             return False
+        lasted_ns = int(took) * 1000
         if whole:
-            time_ns += int(took) * 1000
+            time_ns += lasted_ns
         outcome = OK if error is None else error.decode()
-        fields = (time_ns, thread.process.pid, thread.tid, op, outcome, path, source, *rest)
+        fields = (time_ns, thread.process.pid, thread.tid, op, outcome, path, source, *rest, lasted_ns)
         context.out.append(_new(RawEvent, fields))
         if error is None and op is Op.RENAME:
             renamed(context, source, path, both=False)
@@ -162,10 +163,11 @@ def _on_name(op: Op, at: bytes, *, takes_mode: bool = False, follow: bool = Fals
             if word != b"AT_REMOVEDIR" or at == _NO_AT:
                 return False
             what, rest = Op.RMDIR, rmdir
+        lasted_ns = int(took) * 1000
         if whole:
-            time_ns += int(took) * 1000
+            time_ns += lasted_ns
         outcome = OK if error is None else error.decode()
-        fields = (time_ns, thread.process.pid, thread.tid, what, outcome, path, None, *rest)
+        fields = (time_ns, thread.process.pid, thread.tid, what, outcome, path, None, *rest, lasted_ns)
         context.out.append(_new(RawEvent, fields))
         return True
 
@@ -190,10 +192,11 @@ def _on_file(op: Op, *, takes_mode: bool = False) -> Reader:
             return False
         rest = _with_mode(op, word, True) if takes_mode else without
         path = _new(Operand, (name, None, None, thread.mount_ns, *_KNOWN))
+        lasted_ns = int(took) * 1000
         if whole:
-            time_ns += int(took) * 1000
+            time_ns += lasted_ns
         outcome = OK if error is None else error.decode()
-        fields = (time_ns, thread.process.pid, thread.tid, op, outcome, path, None, *rest)
+        fields = (time_ns, thread.process.pid, thread.tid, op, outcome, path, None, *rest, lasted_ns)
         context.out.append(_new(RawEvent, fields))
         return True
 
@@ -215,11 +218,13 @@ def _copy_file_range(
     origin = None
     if context.holds_data(thread, source):
         origin = context.opened(thread, source_path, deleted=False, fmt=source.fmt)
+    lasted_ns = int(took) * 1000
     if whole:
-        time_ns += int(took) * 1000
+        time_ns += lasted_ns
     changed = context.opened(thread, path, deleted=False, fmt=target.fmt)
     pid = thread.process.pid
-    context.out.append(RawEvent(time_ns, pid, thread.tid, Op.COPY, OK, changed, origin, bytes=size))
+    event = RawEvent(time_ns, pid, thread.tid, Op.COPY, OK, changed, origin, bytes=size, lasted_ns=lasted_ns)
+    context.out.append(event)
     return True
 
 

@@ -180,7 +180,6 @@ def _opened(
         follow=flags.follow,
         mode=mode_bits(mode_word)[0] if flags.makes else None,
         spelled=spelled,
-        lasted_ns=call.result.duration_ns,
     )
 
 

@@ -9,7 +9,8 @@ beyond ASCII with them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -214,7 +215,7 @@ class _Writer:
         embedded.events_added_up = report.totals.looks - looked_at
         embedded.events_left_out = report.totals.events - embedded.events_added_up - embedded.events
 
-    def _candidates(self, proofs: Set[int]) -> Iterator[tuple[FsEvent, Judged]]:
+    def _candidates(self, proofs: AbstractSet[int]) -> Iterator[tuple[FsEvent, Judged]]:
         """Yield events until enough of them are embedded, then what is left of those that prove a finding."""
         for event, judged in self._report.judged_events():
             if self._embedded.events >= self._limits.events:

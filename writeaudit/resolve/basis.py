@@ -8,7 +8,10 @@ from writeaudit.events import Operand
 
 SLACK_NS = 15_000_000
 """How long before a call returns it may have taken effect. The time of an event is that of the return,
-and on a busy machine a process may have to wait for a processor in between."""
+and on a busy machine a process may have to wait for a processor in between. (Where the call is known to
+have lasted longer, that counts.)"""
+LATE_NS = 100_000_000
+"""By how much an event may come after others that happened later."""
 
 _ALWAYS = 1 << 62
 
@@ -26,14 +29,17 @@ class Basis:
         "operands",
         "rests_ns",
         "seq",
+        "since_ns",
         "teaches",
         "time_ns",
         "unidentified",
     )
 
-    def __init__(self, seq: int, time_ns: int) -> None:
+    def __init__(self, seq: int, time_ns: int, since_ns: int) -> None:
         self.seq = seq
         self.time_ns = time_ns
+        self.since_ns = since_ns
+        """When it may have taken effect at the earliest."""
         self.broken = False
         """Its path may be wrong."""
         self.unidentified = False
@@ -102,16 +108,16 @@ class Doubts:
         """An event is done with for now."""
         if not basis.rests_ns or not basis.teaches or basis.lexical:
             return
-        if self._until_ns + SLACK_NS < basis.time_ns:
+        if self._until_ns + LATE_NS < basis.time_ns:
             self._from_ns = basis.time_ns
         self._until_ns = max(self._until_ns, basis.rests_ns)
 
     def settled(self, looked_ns: int, time_ns: int) -> bool:
         """Whether what was read then was right, for an event has come that happened at ``time_ns``."""
-        last_ns = looked_ns + SLACK_NS
+        last_ns = looked_ns + LATE_NS
         if last_ns >= time_ns:
             return False
-        return last_ns < self._from_ns or self._until_ns + SLACK_NS < time_ns
+        return last_ns < self._from_ns or self._until_ns + LATE_NS < time_ns
 
 
 def _last(operand: Operand) -> bytes:

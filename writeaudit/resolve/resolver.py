@@ -109,7 +109,7 @@ class Resolver:
     def resolve(self, raw: RawEvent) -> FsEvent:
         """Return the event with its paths resolved; takes note of what it says of names."""
         self._seq += 1
-        self._tree.begin(self._seq, raw.time_ns)
+        self._tree.begin(self._seq, raw.time_ns, raw.lasted_ns)
         ok = raw.result == OK
         if ok and raw.op is Op.OPEN and raw.path.name is None and raw.created is not None:
             event = self._opened(raw, raw.path)
@@ -231,7 +231,7 @@ class Resolver:
             if other.seq > seq and not other.lexical:
                 self._say_doubtful(other)
                 if other.teaches:
-                    self._tree.touch_any(other.names, other.time_ns)
+                    self._tree.touch_any(other.names, other.since_ns)
                 if other.moves:
                     self._spaces.lost(other.names, other.time_ns, self._seq)
 
@@ -245,7 +245,7 @@ class Resolver:
     def _unlearn(self, basis: Basis) -> None:
         """An event changed some name, and nobody knows which."""
         self._tree.forget_all()
-        self._tree.touch_any(basis.names, basis.time_ns)
+        self._tree.touch_any(basis.names, basis.since_ns)
         if basis.moves:
             self._spaces.lost(basis.names, basis.time_ns, self._seq)
 
@@ -256,7 +256,7 @@ class Resolver:
             if since is not None:
                 # Names were taken for others.
                 self._tree.forget_all()
-                self._tree.touch_any((b"",), self._tree.time_ns)
+                self._tree.touch_any((b"",), self._tree.since_ns)
                 self._doubt_after(since)
             failed = self._tree.failed()
             if since is None and not failed:

@@ -36,6 +36,8 @@ class Tree(NodeTree):
         self.seq = 0
         """That of the event at hand."""
         self.time_ns = 0
+        self.since_ns = 0
+        """When it may have taken effect at the earliest."""
         self._basis: Basis | None = None
         self._doubts = Doubts()
         self._credit = _CREDIT
@@ -46,14 +48,15 @@ class Tree(NodeTree):
     def basis(self) -> Basis:
         """The event at hand."""
         if self._basis is None:
-            self._basis = Basis(self.seq, self.time_ns)
+            self._basis = Basis(self.seq, self.time_ns, self.since_ns)
         return self._basis
 
-    def begin(self, seq: int, time_ns: int) -> None:
-        """Turn to the next event."""
+    def begin(self, seq: int, time_ns: int, lasted_ns: int = 0) -> None:
+        """Turn to the next event, of a call that returned at ``time_ns`` after so long."""
         if self._basis is not None:
             self._doubts.note(self._basis)
         self.seq, self.time_ns, self._basis = seq, time_ns, None
+        self.since_ns = time_ns - max(lasted_ns, SLACK_NS)
         if self._credit < _CREDIT:
             self._credit += _CREDIT_EACH
         live = self._live
@@ -109,7 +112,7 @@ class Tree(NodeTree):
 
     def recent(self, looked_ns: int) -> bool:
         """Whether what was read from the disk then may be younger than the event at hand."""
-        return looked_ns + SLACK_NS > self.time_ns
+        return looked_ns > self.since_ns
 
     def settled(self, looked_ns: int) -> bool:
         """Whether no event can come any more, or prove to have been another, that shows it was younger."""
@@ -154,7 +157,7 @@ class Tree(NodeTree):
         spared: list[Basis] = []
         if not self._live:
             return spared
-        seq, earliest = self.seq, self.time_ns - SLACK_NS
+        seq, earliest = self.seq, self.since_ns
         todo = [node]
         while todo:
             here = todo.pop()
@@ -173,8 +176,8 @@ class Tree(NodeTree):
                     self._fail(claim)
         return spared
 
-    def touch_any(self, names: Sequence[bytes], time_ns: int) -> None:
-        """An event changed something of one of these names, and nobody knows in which directory.
+    def touch_any(self, names: Sequence[bytes], since_ns: int) -> None:
+        """An event changed something of one of these names since then, and nobody knows in which directory.
 
         What was read from the disk later may be wrong; all of it, if a name is empty, or if there have
         been too many such events to look for each one's names.
@@ -186,7 +189,7 @@ class Tree(NodeTree):
         open_: deque[Claim] = deque()
         for claim in self._live:
             key = b"/%s/" % claim.node.key
-            if claim.until_ns < time_ns - SLACK_NS:
+            if claim.until_ns < since_ns:
                 open_.append(claim)
             elif everything or not claim.node.key or any(part in key for part in parts):
                 self._fail(claim)
@@ -334,7 +337,7 @@ class Tree(NodeTree):
     def _nested(self, one: bytes, other: bytes) -> bool:
         """Whether names are one, or lie in one another and so cannot have moved: one is wrong then."""
         if one == other:
-            self.touch_any(self.basis.names, self.time_ns)  # it was no witness for itself
+            self.touch_any(self.basis.names, self.since_ns)  # it was no witness for itself
             return True
         cut = one.rfind(b"/") + 1
         if one[:cut] == other[:cut] and one[cut:] and other[cut:] and b"/" not in other[cut:]:
