@@ -7,6 +7,7 @@ little, and can begin before the rest of writeaudit is imported.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import threading
@@ -163,7 +164,12 @@ def uring_programs(release: str) -> tuple[str, ...]:
 
 def explain_refusal(error: OSError) -> BackendUnavailable:
     """Turn the kernel's refusal to load or attach into a reason and a remedy."""
-    if error.errno in (1, 13):
+    if error.errno == errno.EAGAIN:
+        return BackendUnavailable(
+            "the kernel's check of the BPF programs was interrupted by signals, again and again",
+            hint="try again, without what stops writeaudit all the time (a profiler, a debugger)",
+        )
+    if error.errno in (errno.EPERM, errno.EACCES):
         return BackendUnavailable(
             f"the kernel refuses BPF programs to this user: {error}",
             hint="run as root (sudo writeaudit run …), or in a container with "
