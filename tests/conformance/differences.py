@@ -103,8 +103,8 @@ TABLE: tuple[Difference, ...] = (
         "detached-mounts",
         _STRACE,
         "Which files are meant, once a process has made a mount that is attached nowhere (open_tree with "
-        "OPEN_TREE_CLONE, fsmount), until move_mount gives it a place: all paths from then on have the "
-        "certainty `lexical`.",
+        "OPEN_TREE_CLONE, fsmount), until move_mount gives it a place, or has taken a mount away whose files "
+        "may still be open (umount2 with MNT_DETACH): all paths from then on have the certainty `lexical`.",
         "Paths in such a mount begin at its root, and nothing in what strace prints tells them from others.",
         unseen=True,
         extra=True,

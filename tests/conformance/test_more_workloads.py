@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.audited import run
+from tests.conformance.differences import differences
+from tests.conformance.story import compare
 from tests.conformance.test_workloads import python, said_to_be_missing, verdict
 from writeaudit.capture.interface import Backend
+from writeaudit.events import NAMESPACE_OPS
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the workloads make the system calls of x86-64"
@@ -63,6 +66,20 @@ def test_mounts_of_every_kind(backend: Backend, ground: Path, tmp_path: Path) ->
         return
     if wrong := verdict(audited, backend):
         pytest.fail(wrong, pytrace=False)
+
+
+@pytest.mark.requires_root
+@pytest.mark.parametrize("kind", ["bind", "tmpfs"])
+def test_a_mount_that_is_taken_away_while_its_files_are_open(
+    kind: str, backend: Backend, ground: Path, tmp_path: Path
+) -> None:
+    audited = run(python(f"lazy {kind}"), ground, backend.name, tmp_path / "run.wa")
+    assert (ground / "real/sub/later").exists() == (kind == "bind")
+    told = [event for event in audited.events if event.op not in NAMESPACE_OPS]
+    wrong = compare(audited.story, told, backend.name)
+    assert said_to_be_missing(audited, backend) == {"detached-mounts"} & differences(backend.name).keys()
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
 
 
 @pytest.mark.requires_gcc

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.unit.made_up_disk import TREE, Disk, names_of
 from writeaudit.resolve.names import Names
+from writeaudit.resolve.resolver import Resolver
 
 
 @pytest.fixture
@@ -28,3 +31,17 @@ def disk() -> Disk:
 def names(disk: Disk) -> Names:
     """Names on it, at a time when all that was read is long past."""
     return names_of(disk)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> bytes:
+    """An existing directory, free of symlinks."""
+    return os.fsencode(os.path.realpath(tmp_path))
+
+
+@pytest.fixture
+def resolver() -> Iterator[Resolver]:
+    """One that looks at the real disk."""
+    made = Resolver(started_ns=1000)
+    yield made
+    made.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -53,12 +52,6 @@ class Mounted:
         """Resolve that something was renamed, just now unless said otherwise."""
         raw = _raw(op, Operand(self.here, new))._replace(source=Operand(self.here, old))
         return self.resolver.resolve(raw._replace(time_ns=time_ns or time.monotonic_ns()))
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> bytes:
-    """An existing directory, free of symlinks."""
-    return os.fsencode(os.path.realpath(tmp_path))
 
 
 @pytest.fixture

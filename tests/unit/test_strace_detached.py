@@ -16,6 +16,7 @@ _CLONED = b'open_tree(AT_FDCWD</w>, "real", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) =
 _MADE = b"fsmount(5<anon_inode:[fscontext]>, 0, 0) = 3</>"
 _PLACED = b'move_mount(3</>, "", AT_FDCWD</w>, "point", MOVE_MOUNT_F_EMPTY_PATH) = 0'
 _REFUSED = _PLACED[: -len(b"0")] + b"-1 EPERM (Operation not permitted)"
+_TAKEN_AWAY = b'umount2("/w/point", MNT_DETACH) = 0'
 _IN_IT = (
     b'openat(3</>, "f", O_WRONLY|O_CREAT, 0600) = 4</f>',
     b'write(4</f>, "x", 1) = 1',
@@ -46,6 +47,27 @@ def test_no_path_is_vouched_for(line: bytes) -> None:
     assert found[-1].source is not None
     assert found[-1].source.truncated
     assert said(made) == [("detached_mount", True)]
+
+
+def test_no_path_is_vouched_for_once_a_mount_was_taken_away() -> None:
+    made, found = feed(_TAKEN_AWAY, *_IN_IT)
+    assert [event.op for event in found] == [Op.UMOUNT, Op.OPEN, Op.WRITE, Op.MKDIR, Op.RENAME]
+    assert [event.path.truncated for event in found] == [False, True, True, True, True]
+    assert said(made) == [("detached_mount", True)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'umount2("/w/point", 0) = 0',
+        b'umount2("/w/point", UMOUNT_NOFOLLOW) = 0',
+        b'umount2("/w/point", MNT_DETACH) = -1 EPERM (Operation not permitted)',
+    ],
+)
+def test_a_mount_that_nobody_uses_leaves_no_doubt(line: bytes) -> None:
+    made, found = feed(line, _ELSEWHERE)
+    assert not any(event.path.truncated for event in found)
+    assert said(made) == []
 
 
 def test_a_mount_that_gets_its_place_leaves_no_doubt() -> None:

@@ -106,8 +106,8 @@ class Context:
         if self.doubtful:
             self.blind(
                 "detached_mount",
-                "a mount was attached nowhere (open_tree, fsmount), and could be used by its descriptor: "
-                "strace does not tell paths in it from others; the ebpf backend does",
+                "a mount was attached nowhere (open_tree, fsmount, MNT_DETACH), and could be used by its "
+                "files: strace does not tell paths in it from others; the ebpf backend does",
             )
 
     def lose(self, kind: str) -> None:

@@ -79,6 +79,8 @@ def _mount(context: Context, call: Call) -> None:
 def _umount(context: Context, call: Call) -> None:
     path = context.named(call.thread, None, call.args[0], follow=True)
     context.emit(call, Op.UMOUNT, path, follow=not flagged(call, 1, b"UMOUNT_NOFOLLOW"))
+    if call.ok and flagged(call, 1, b"MNT_DETACH") and call.thread.mount_ns is None:
+        context.detached += 1  # for good: it lives as long as anybody has a file of it open
     _mounts_changed(context, call)
 
 

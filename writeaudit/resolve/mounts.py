@@ -285,6 +285,8 @@ class MountBook:
         current = self._now.get(kernel_id)
         if current is not None:
             known = self._all[current]
+            if not mount.mount_ns and (known.dev, known.root) == (mount.dev, mount.root):
+                return known  # it lost its place (MNT_DETACH); what it had is all that anybody can say
             if _key(known) == _key(mount):
                 # mountinfo knows more options than the kernel side; the newest wins otherwise.
                 if len(mount.options) >= len(known.options):

@@ -25,7 +25,19 @@ _DIRECTORIES = frozenset({Op.MKDIR, Op.RMDIR, Op.RENAME, Op.EXCHANGE})
 class Place:
     """One resolved operand."""
 
-    __slots__ = ("certainty", "deleted", "dev", "fmt", "ino", "inside", "mount", "path", "space", "spelled")
+    __slots__ = (
+        "certainty",
+        "deleted",
+        "detached",
+        "dev",
+        "fmt",
+        "ino",
+        "inside",
+        "mount",
+        "path",
+        "space",
+        "spelled",
+    )
 
     def __init__(self, path: bytes, certainty: Certainty) -> None:
         self.path = path
@@ -35,6 +47,8 @@ class Place:
         self.ino: int | None = None
         self.fmt: int | None = None
         self.deleted = False
+        self.detached = False
+        """Its mount has no place any more, and ``path`` is what it was called when it had one."""
         self.spelled: Operand | None = None
         """The operand; None if no name had to be looked up."""
         self.space: Namespace | None = None
@@ -44,7 +58,7 @@ class Place:
 
     def key(self, book: MountBook) -> bytes | None:
         """Return the key of the name (see `MountTable.key`); None if it cannot be told."""
-        if self.certainty is Certainty.LEXICAL:
+        if self.certainty is Certainty.LEXICAL or self.detached:
             return None
         mount = self.mount
         if mount is None or mount.own:
@@ -65,6 +79,8 @@ class Places:
         mount = None if operand.mount is None else self._book.get(operand.mount)
         foreign = mount is not None and not mount.own and mount.mount_ns != 0
         name, base = operand.name, operand.base
+        if operand.detached and mount is not None and base is not None:
+            return self._detached_place(operand, mount)
         if name is None:
             place = self._file_place(operand, mount, foreign=foreign)
             if place.path == b"/" and (raw.op in _DATA or _must_not_be_root(raw, operand)):
@@ -103,6 +119,26 @@ class Places:
         if mount is not None and mount.fstype == "btrfs":
             # Each subvolume shows a device of its own, which the kernel's objects do not hold.
             place.dev = _visible_device(place, mount.mountpoint)
+        return place
+
+    def _detached_place(self, operand: Operand, mount: Mount) -> Place:
+        """Resolve what lies in a mount that was taken away while files of it were open (MNT_DETACH).
+
+        Another mount may show the file; else it has the name that it had before.
+        """
+        assert operand.base is not None
+        name, base = operand.name, operand.base
+        place = self._file_place(operand._replace(name=None), mount, foreign=False)
+        inside = base[len(base) - operand.inner :] if operand.inner else b""
+        if name is not None and name not in (b"", b"."):
+            inside += b"/" + name
+            if b"/" in name or name == b"..":
+                place.certainty = Certainty.LEXICAL
+        if name is not None and place.certainty is Certainty.KERNEL:
+            place.certainty = Certainty.RESOLVED
+        place.path = mount.mountpoint.rstrip(b"/") + inside or b"/"
+        place.detached = not self._into_own(place, mount, inside)
+        place.deleted |= place.detached
         return place
 
     def _foreign_place(self, raw: RawEvent, operand: Operand, mount: Mount, *, follow: bool) -> Place:
@@ -145,13 +181,14 @@ class Places:
             self._into_own(place, place.mount, inside)
         return place
 
-    def _into_own(self, place: Place, mount: Mount, inside: bytes) -> None:
+    def _into_own(self, place: Place, mount: Mount, inside: bytes) -> bool:
         """Give a file of another namespace the name that it has in ours, if it has one."""
         place.inside = mount.root.rstrip(b"/") + inside or b"/"
         name = self._book.own.name_of(mount.dev, place.inside, place.path)
         if name is not None:
             place.path = name
             place.mount = self._book.own.of(name)
+        return name is not None
 
 
 def _must_not_be_root(raw: RawEvent, operand: Operand) -> bool:

@@ -166,6 +166,8 @@ class Resolver:
         base, mount = file.base, self.book.get(file.mount)
         if base is None or mount is None or not mount.own or mount.fstype == "btrfs" or file.truncated:
             return None
+        if file.detached:
+            return None
         if raw.created and not file.deleted:
             self._tree.made(self.book.own_key(base), Kind.OTHER)
             self._reconsider()
@@ -205,7 +207,11 @@ class Resolver:
                 basis.foreign = True
             if place.spelled is not None:
                 self._recent.append((basis, place.spelled, place.path, place.space or self._spaces.own))
-        if raw.op in (Op.RENAME, Op.EXCHANGE) and raw.result == OK and _moved_along(raw, target, source):
+        if (
+            raw.op in (Op.RENAME, Op.EXCHANGE)
+            and raw.result == OK
+            and (_moved_along(raw, target, source) or _led_astray(raw, target, source, basis))
+        ):
             certainty = Certainty.LEXICAL
         if certainty is Certainty.LEXICAL:
             basis.lexical = True
@@ -305,6 +311,26 @@ def _moved_along(raw: RawEvent, target: Place, source: Place | None) -> bool:
         above = len(os.path.commonpath([operand.base, os.path.dirname(place.path)]))
         if not moved.isdisjoint(operand.base[above:].split(b"/")):
             return True
+    return False
+
+
+def _led_astray(raw: RawEvent, target: Place, source: Place | None, basis: Basis) -> bool:
+    """Whether a rename may have moved a symlink that one of its own names leads through.
+
+    With ``l`` a symlink to ``.``, ``l/l`` is itself; what has its name when it is looked at afterwards is
+    what came in its place.
+    """
+    if source is None or basis.rests_ns <= basis.since_ns:
+        return False
+    moved = {target.path[target.path.rfind(b"/") + 1 :], source.path[source.path.rfind(b"/") + 1 :]}
+    for operand, place in ((raw.path, target), (raw.source, source)):
+        if operand is None or operand.base is None or operand.name is None:
+            continue
+        start = len(os.path.commonpath([operand.base, place.path])) if operand.base != b"/" else 0
+        way = {*operand.name.split(b"/")[:-1], *place.path[start:].split(b"/")[:-1]}
+        if not moved.isdisjoint(way):
+            # What a rename puts in the place of a symlink is no directory, so nothing is below it then.
+            return raw.op is Op.EXCHANGE or not os.path.lexists(target.path)
     return False
 
 

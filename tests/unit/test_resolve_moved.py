@@ -1,0 +1,81 @@
+"""Names that led elsewhere, or nowhere, once the call had returned."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from tests.unit.raw_events import at, raw
+from writeaudit.audit import Mount
+from writeaudit.events import Access, Certainty, Op, Operand
+from writeaudit.resolve.resolver import Resolver
+
+
+def _taken_away(resolver: Resolver, point: bytes) -> Operand:
+    """Let a tmpfs be met, mounted; then again, in no namespace. Returns its directory ``/sub``."""
+    dev = os.makedev(0, 4094)
+    own = resolver.book.own_ns
+    resolver.mount_seen(Mount(900_002, own, dev, "tmpfs", b"x", b"/", point, ("rw",), 1, True))
+    resolver.mount_seen(Mount(900_002, 0, dev, "tmpfs", b"x", b"/", b"/", ("rw",), 900_002, False))
+    return Operand(b"/sub", None, 900_002, dev=dev, ino=9, inner=len(b"/sub"), detached=True)
+
+
+def test_file_of_a_mount_that_was_taken_away_is_called_as_before(resolver: Resolver, here: bytes) -> None:
+    directory = _taken_away(resolver, here)
+    file = directory._replace(base=b"/sub/f", inner=len(b"/sub/f"))
+    event = resolver.resolve(raw(Op.WRITE, file))
+    assert (event.path, event.mount, event.ino) == (here + b"/sub/f", 900_002, 9)
+    assert (event.flags, event.certainty) == (("deleted",), Certainty.KERNEL)
+    # The fast way of opens says the same.
+    opened = resolver.resolve(raw(Op.OPEN, file, access=Access.WRITE, flags=("creat",), created=True))
+    assert (opened.path, opened.flags, opened.created) == (here + b"/sub/f", ("creat", "deleted"), True)
+
+
+def test_what_happens_in_a_mount_that_was_taken_away_says_nothing_of_its_old_place(
+    resolver: Resolver, here: bytes
+) -> None:
+    directory = _taken_away(resolver, here)._replace(dev=None, ino=None)
+    os.mkdir(here + b"/sub")
+    os.symlink(here, here + b"/sub/name")
+    event = resolver.resolve(raw(Op.MKDIR, directory._replace(name=b"name")))
+    assert (event.path, event.certainty) == (here + b"/sub/name", Certainty.RESOLVED)
+    assert event.ino is None
+    assert resolver.resolve(raw(Op.MKDIR, at(here, b"sub/name/x"))).path == here + b"/x"
+
+
+@pytest.mark.parametrize("name", [b"a/b", b"..", b"../x"])
+def test_name_that_leads_on_in_a_mount_that_was_taken_away_is_text(
+    resolver: Resolver, here: bytes, name: bytes
+) -> None:
+    directory = _taken_away(resolver, here)._replace(dev=None, ino=None)
+    event = resolver.resolve(raw(Op.MKDIR, directory._replace(name=name)))
+    assert event.certainty is Certainty.LEXICAL
+
+
+# What a call moved, and led through itself.
+
+
+@pytest.mark.parametrize("op", [Op.EXCHANGE, Op.RENAME])
+def test_rename_of_a_symlink_through_itself(resolver: Resolver, here: bytes, op: Op) -> None:
+    """``l`` was a symlink to ``.``, so ``l/l`` was itself; now it is what came in its place."""
+    if op is Op.EXCHANGE:
+        os.makedirs(here + b"/l/l")
+    else:
+        with open(here + b"/l", "wb"):
+            pass
+    event = resolver.resolve(
+        raw(op, at(here, b"l/l"), source=at(here, b"other"), time_ns=time.monotonic_ns())
+    )
+    assert event.certainty is Certainty.LEXICAL
+
+
+@pytest.mark.parametrize("op", [Op.EXCHANGE, Op.RENAME])
+def test_rename_below_a_directory_of_the_same_name(resolver: Resolver, here: bytes, op: Op) -> None:
+    now = time.monotonic_ns()
+    if op is Op.EXCHANGE:
+        resolver.resolve(raw(Op.MKDIR, at(here, b"l"), time_ns=now))  # else nobody can tell
+    os.makedirs(here + b"/l/l")
+    event = resolver.resolve(raw(op, at(here, b"l/l"), source=at(here, b"other"), time_ns=now))
+    assert (event.path, event.certainty) == (here + b"/l/l", Certainty.RESOLVED)
