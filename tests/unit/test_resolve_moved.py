@@ -79,3 +79,40 @@ def test_rename_below_a_directory_of_the_same_name(resolver: Resolver, here: byt
     os.makedirs(here + b"/l/l")
     event = resolver.resolve(raw(op, at(here, b"l/l"), source=at(here, b"other"), time_ns=now))
     assert (event.path, event.certainty) == (here + b"/l/l", Certainty.RESOLVED)
+
+
+@pytest.mark.parametrize("known", [b"old", b"new"])
+def test_directory_that_came_later_does_not_tell_what_was_renamed(
+    resolver: Resolver, here: bytes, known: bytes
+) -> None:
+    """If both names were links to one symlink, the old one is there still."""
+    resolver.resolve(raw(Op.SYMLINK, at(here, known), target_text=b"x"))
+    os.mkdir(here + b"/new")
+    resolver.resolve(raw(Op.RENAME, at(here, b"new"), source=at(here, b"old")))
+    os.symlink(b"x", here + b"/old")
+    event = resolver.resolve(raw(Op.MKDIR, at(here, b"old/sub")))
+    assert event.path == here + b"/x/sub"
+
+
+@pytest.mark.parametrize("result", ["EEXIST", "EISDIR", "ENOTEMPTY"])
+def test_refusal_for_what_was_thought_absent_is_taken_for_what_it_says(
+    resolver: Resolver, here: bytes, result: str
+) -> None:
+    resolver.resolve(raw(Op.UNLINK, at(here, b"l")))
+    resolver.resolve(raw(Op.SYMLINK, at(here, b"other"), target_text=b"real"))
+    os.symlink(b"elsewhere", here + b"/other")
+    os.symlink(b"real", here + b"/l")
+    refused = resolver.resolve(raw(Op.RENAME, at(here, b"l"), source=at(here, b"z"), result=result))
+    assert refused.certainty is Certainty.LEXICAL
+    # All that was known is forgotten: it may be as wrong.
+    assert resolver.resolve(raw(Op.MKDIR, at(here, b"l/x"))).path == here + b"/real/x"
+    assert resolver.resolve(raw(Op.MKDIR, at(here, b"other/x"))).path == here + b"/elsewhere/x"
+
+
+def test_refusal_for_the_slash_alone_says_nothing(resolver: Resolver, here: bytes) -> None:
+    resolver.resolve(raw(Op.UNLINK, at(here, b"l")))
+    resolver.resolve(
+        raw(Op.OPEN, at(here, b"l/"), access=Access.WRITE, flags=("creat",), created=False, result="EISDIR")
+    )
+    os.symlink(b"real", here + b"/l")
+    assert resolver.resolve(raw(Op.MKDIR, at(here, b"l/x"))).path == here + b"/l/x"

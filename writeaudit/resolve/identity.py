@@ -23,17 +23,21 @@ def look_up(place: Place) -> os.stat_result | None:
     return found
 
 
-def leaves(raw: RawEvent, source: Place, found: os.stat_result | None, *, was_absent: bool) -> bool | None:
+def leaves(
+    raw: RawEvent, source: Place, found: os.stat_result | None, *, was_absent: bool, symlink: bool
+) -> bool | None:
     """Whether a rename took the old name away; None if nobody can tell.
 
     It does not if both were names of one file (rename(2)). ``found``: what is under the new name,
-    under which there was nothing before if it ``was_absent``.
+    under which there was nothing before if it ``was_absent``. ``symlink``: one of the names was one.
     """
     if was_absent or "noreplace" in raw.flags:
         return True
     if found is None:
         return None
-    if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1:
+    if stat.S_ISDIR(found.st_mode):
+        return None if symlink else True  # a directory came there later: it replaces no symlink
+    if found.st_nlink == 1:
         return True
     try:
         old = os.lstat(source.path)

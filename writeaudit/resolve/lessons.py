@@ -103,9 +103,10 @@ class Lessons:
         tree = self._tree
         was_absent = tree.was(key) is Kind.ABSENT
         found = identity.look_up(target) if _is_ours(target) else None
-        gone = identity.leaves(raw, source, found, was_absent=was_absent)
+        symlink = Kind.SYMLINK in (tree.was(key), tree.was(source_key))
+        gone = identity.leaves(raw, source, found, was_absent=was_absent, symlink=symlink)
         looked_ns = time.monotonic_ns()
-        directory = found is not None and stat.S_ISDIR(found.st_mode)
+        directory = found is not None and stat.S_ISDIR(found.st_mode) and gone is not None
         by_sight = gone and not directory and not was_absent and "noreplace" not in raw.flags
         tree.renamed(
             source_key,

@@ -29,6 +29,8 @@ _RECENT = 8192
 _NAME_OPS = frozenset(
     {Op.MKDIR, Op.MKNOD, Op.BIND, Op.SYMLINK, Op.LINK, Op.RENAME, Op.EXCHANGE, Op.UNLINK, Op.RMDIR}
 )
+_THERE = frozenset({"EEXIST", "EISDIR", "ENOTEMPTY"})
+"""Refusals of calls whose name was there."""
 _WORSE = {Certainty.KERNEL: 0, Certainty.RESOLVED: 1, Certainty.LEXICAL: 2}
 
 
@@ -213,12 +215,24 @@ class Resolver:
             and (_moved_along(raw, target, source) or _led_astray(raw, target, source, basis))
         ):
             certainty = Certainty.LEXICAL
+        if raw.result in _THERE and certainty is Certainty.RESOLVED and self._was_absent(raw, target):
+            # Something was learnt wrong.
+            certainty = Certainty.LEXICAL
+            self._tree.forget_all()
         if certainty is Certainty.LEXICAL:
             basis.lexical = True
             if basis.changes:
                 self.unresolved += 1
                 self._blind += basis.foreign
         return certainty
+
+    def _was_absent(self, raw: RawEvent, target: Place) -> bool:
+        """Whether what is known contradicts a call that says that its name was there."""
+        key = target.key(self.book)
+        name = raw.path.name
+        if key is None or name is None or name[-1:] == b"/":  # open(2): EISDIR for the slash alone
+            return False
+        return self._tree.was(key) is Kind.ABSENT
 
     def _doubt(self, basis: Basis) -> None:
         """Call an event doubtful; once, however much speaks against it."""
