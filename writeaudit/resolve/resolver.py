@@ -340,8 +340,7 @@ def _led_astray(raw: RawEvent, target: Place, source: Place | None, basis: Basis
     for operand, place in ((raw.path, target), (raw.source, source)):
         if operand is None or operand.base is None or operand.name is None:
             continue
-        start = len(os.path.commonpath([operand.base, place.path])) if operand.base != b"/" else 0
-        way = {*operand.name.split(b"/")[:-1], *place.path[start:].split(b"/")[:-1]}
+        way = {*operand.name.split(b"/")[:-1], *place.path.removeprefix(operand.base).split(b"/")[:-1]}
         if not moved.isdisjoint(way):
             # What a rename puts in the place of a symlink is no directory, so nothing is below it then.
             return raw.op is Op.EXCHANGE or not os.path.lexists(target.path)
