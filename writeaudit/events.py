@@ -150,7 +150,7 @@ class RawEvent(NamedTuple):
     file_key: int | None = None
     """Tells the open files of one run apart; a later `WriteTotal` names it."""
     lasted_ns: int = 0
-    """How long the call took, if the backend knows: it took effect in that time."""
+    """In how many nanoseconds before its return, at most, the call took effect; 0 if nobody knows."""
 
 
 class WriteTotal(NamedTuple):

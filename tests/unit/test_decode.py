@@ -197,6 +197,16 @@ def test_write_is_counted_and_its_key_kept() -> None:
     assert (failed.result, failed.bytes, failed.file_key) == ("ENOSPC", 0, None)
 
 
+def test_call_began_after_the_last_one_of_its_thread() -> None:
+    decoder = Decoder(OWN)
+    lasted: list[int] = []
+    for time_ns, tid in ((5000, 11), (7000, 12), (9000, 11), (9500, 12)):
+        [event] = decoded(packed(WireOp.MKDIR, "mkdir", NAME, time_ns=time_ns, tid=tid), decoder)
+        assert isinstance(event, RawEvent)
+        lasted.append(event.lasted_ns)
+    assert lasted == [5000, 7000, 4000, 2500]  # of the first ones nothing is known
+
+
 def test_file_without_a_name() -> None:
     assert event_of(WireOp.WRITE, "write", open_file(b"/tmp/#5", more=F.DELETED), ret=1).path.deleted
 
@@ -250,21 +260,22 @@ def test_every_field_is_in_its_place() -> None:
         follow=False,
         mode=0o640,
         spelled=b"new",
+        lasted_ns=1000,
     )
     named = Operand(base=b"/w/dir", name=b"new", mount=21, inner=0)
     old = Operand(base=b"/w", name=b"old", mount=22, inner=0)
     assert event_of(WireOp.LINK, "linkat", NAME, OLD, args=(0x400,)) == RawEvent(
-        1000, 10, 11, Op.LINK, OK, named, old, follow=False, follow_source=True
+        1000, 10, 11, Op.LINK, OK, named, old, follow=False, follow_source=True, lasted_ns=1000
     )
     text = Side(b"", b"text", F.TEXT | F.NAME)
     assert event_of(WireOp.SYMLINK, "symlink", NAME, text) == RawEvent(
-        1000, 10, 11, Op.SYMLINK, OK, named, target_text=b"text", follow=False
+        1000, 10, 11, Op.SYMLINK, OK, named, target_text=b"text", follow=False, lasted_ns=1000
     )
     assert event_of(WireOp.SETXATTR, "setxattr", NAME, text) == RawEvent(
-        1000, 10, 11, Op.SETXATTR, OK, named, xattr=b"text"
+        1000, 10, 11, Op.SETXATTR, OK, named, xattr=b"text", lasted_ns=1000
     )
     assert event_of(WireOp.COPY, "sendfile", NAME, ret=9) == RawEvent(
-        1000, 10, 11, Op.COPY, OK, named, bytes=9, calls=1
+        1000, 10, 11, Op.COPY, OK, named, bytes=9, calls=1, lasted_ns=1000
     )
 
 

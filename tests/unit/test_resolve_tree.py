@@ -119,6 +119,15 @@ def test_call_that_lasted_may_have_taken_effect_at_its_beginning(lasted_ns: int)
     assert tree.failed() == ([first] if lasted_ns else [])
 
 
+def test_call_that_began_after_the_look_changed_nothing_before_it() -> None:
+    tree = _tree(b"/m")
+    tree.claim(tree.node(b"/m/a"), 1000)
+    tree.begin(3, 1200, 100)
+    assert not tree.recent(1000)
+    tree.removed(b"/m/a", directory=False)
+    assert tree.failed() == []
+
+
 def test_claims_beyond_what_is_kept_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_module, "_MOST", 2)
     tree = _tree(b"/m")

@@ -53,10 +53,12 @@ def packed(
     flags: int = 0,
     key: int = 0,
     kind: Kind = Kind.EVENT,
+    time_ns: int = 1000,
+    tid: int = 11,
 ) -> bytes:
     """Return the record of a system call."""
     words = (*args, 0, 0, 0)[:3]
-    head = EVENT.pack(1000, 10, 11, kind, flags, op, len(sides), ROWS[call], ret, key, *words)
+    head = EVENT.pack(time_ns, 10, tid, kind, flags, op, len(sides), ROWS[call], ret, key, *words)
     return head + b"".join(side.pack() for side in sides)
 
 

@@ -71,6 +71,8 @@ class Decoder:
         self._spots: dict[str, BlindSpot] = {}
         self._received: dict[str, int] = {kind.name.lower(): 0 for kind in Kind}
         self._count_events = 0
+        self._times: dict[int, int] = {}
+        """When each thread's last call returned, of those that were recorded."""
         calls: dict[int, tuple[Op | None, Callable[[Call], None]]] = {
             **CALLS,
             WireOp.MMAP: (Op.MMAP_WRITE, self._mmap),
@@ -115,6 +117,9 @@ class Decoder:
             call.arg1,
             call.arg2,
         ) = EVENT.unpack_from(payload)
+        # Its call began after that.
+        call.lasted_ns = call.time_ns - self._times.get(call.tid, 0)
+        self._times[call.tid] = call.time_ns
         call.ret = ret
         call.name = self._names.get(row, "")
         call.source = call.target_text = call.access = call.created = call.mode = call.spelled = None

@@ -40,8 +40,8 @@ class Call:
 
     __slots__ = (
         "access", "arg0", "arg1", "arg2", "calls", "created", "f_mode", "file_key", "flags", "follow",
-        "follow_source", "key", "mode", "more", "name", "op", "path", "path_name", "pid", "result", "ret",
-        "size", "source", "source_name", "spelled", "target_text", "tid", "time_ns", "xattr",
+        "follow_source", "key", "lasted_ns", "mode", "more", "name", "op", "path", "path_name", "pid",
+        "result", "ret", "size", "source", "source_name", "spelled", "target_text", "tid", "time_ns", "xattr",
     )  # fmt: skip
 
     name: str
@@ -83,6 +83,7 @@ class Call:
     """`RawEvent.bytes`."""
     calls: int | None
     file_key: int | None
+    lasted_ns: int
 
     def event(self) -> RawEvent:
         """Return the event, if there is one to report."""
@@ -108,7 +109,7 @@ class Call:
                 self.size,
                 self.calls,
                 self.file_key,
-                0,
+                self.lasted_ns,
             ),
         )
 

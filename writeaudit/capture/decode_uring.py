@@ -27,7 +27,9 @@ class Requests:
         event = self._events.pop(key, None)
         if event is None:
             return False, None
-        event = event._replace(time_ns=time_ns, result=OK if ret >= 0 else errno_name(-ret))
+        lasted_ns = time_ns - event.time_ns
+        result = OK if ret >= 0 else errno_name(-ret)
+        event = event._replace(time_ns=time_ns, lasted_ns=lasted_ns, result=result)
         path, f_mode = event.path, 0
         if operands:
             path, _name, f_mode, _pos = self._operands.read(payload, EVENT.size)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from writeaudit.events import Operand
 
 SLACK_NS = 15_000_000
-"""How long before a call returns it may have taken effect. The time of an event is that of the return,
-and on a busy machine a process may have to wait for a processor in between. (Where the call is known to
-have lasted longer, that counts.)"""
-LATE_NS = 100_000_000
-"""By how much an event may come after others that happened later."""
+"""How long before a call returns it may have taken effect, where the backend knows nothing better. The
+time of an event is that of the return; who took a name away may then have to wait for the disk's journal."""
+LATE_NS = 250_000_000
+"""The same where the backend does know, at most; and by how much an event may come after others that
+happened later. (A processor may stand still between the end of a call and the record of it.)"""
 
 _ALWAYS = 1 << 62
 

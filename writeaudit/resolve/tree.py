@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from writeaudit.resolve.basis import SLACK_NS, Basis, Doubts
+from writeaudit.resolve.basis import LATE_NS, SLACK_NS, Basis, Doubts
 from writeaudit.resolve.nodes import ALWAYS, NO_CHILDREN, Claim, Kind, Node, NodeTree
 
 _MOST = 1 << 17
@@ -52,11 +52,11 @@ class Tree(NodeTree):
         return self._basis
 
     def begin(self, seq: int, time_ns: int, lasted_ns: int = 0) -> None:
-        """Turn to the next event, of a call that returned at ``time_ns`` after so long."""
+        """Turn to the next event; see `RawEvent` for the times."""
         if self._basis is not None:
             self._doubts.note(self._basis)
         self.seq, self.time_ns, self._basis = seq, time_ns, None
-        self.since_ns = time_ns - max(lasted_ns, SLACK_NS)
+        self.since_ns = time_ns - (min(lasted_ns, LATE_NS) if lasted_ns else SLACK_NS)
         if self._credit < _CREDIT:
             self._credit += _CREDIT_EACH
         live = self._live
