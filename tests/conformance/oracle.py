@@ -160,6 +160,11 @@ class Oracle:
         if node is not None and (event.op is not Op.OPEN or "trunc" in event.flags):
             node.causes.add("trunc" if event.op is Op.OPEN else event.op.value)
 
+    def _from_outside(self, identity: tuple[int, int] | None) -> Node:
+        """Return a node for a file that comes into the tree: what it is and holds by now nobody said."""
+        known = None if identity is None else self._made.get(identity)
+        return Node(None, causes=set(known.causes) if known else set(), opaque=True)
+
     def _parent(self, event: FsEvent, path: bytes) -> tuple[Node, bytes] | None:
         """Return the directory node of a path, marked as changed, and the last name."""
         directory, _, name = path.rpartition(b"/")
@@ -167,7 +172,7 @@ class Oracle:
         if node is None:
             self._complain(event, "its directory is not in the replayed tree")
             return None
-        if node.fmt != stat.S_IFDIR:
+        if node.fmt not in (stat.S_IFDIR, None):
             self._complain(event, "its directory is none in the replayed tree")
             return None
         node.causes.add("names")
@@ -251,7 +256,7 @@ class Oracle:
         if source is None:
             if source_inside:
                 self._complain(event, "its source is not in the replayed tree")
-            source = self._made.get(_source_identity(event) or (0, 0)) or Node(None)
+            source = self._from_outside(_source_identity(event))
         source.causes.add("link")
         self._same_file(event, source, of_source=True)
         if self._inside(event.path):
@@ -277,7 +282,7 @@ class Oracle:
                     if "whiteout" in event.flags:
                         parent.children[name] = Node(stat.S_IFCHR)
         if node is None:
-            node = self._made.get(_identity(event) or (0, 0)) or Node(None, opaque=True)
+            node = self._from_outside(_identity(event))
         node.causes.add("rename")
         self._same_file(event, node)
         if inside:
