@@ -60,13 +60,13 @@ class Actor:
         try:
             if path.startswith("/"):
                 start = ""
-            elif base == CWD:
-                start = os.readlink("/proc/thread-self/cwd")
             else:
-                start = os.readlink(f"/proc/thread-self/fd/{base}")
+                link = "/proc/thread-self/" + ("cwd" if base == CWD else f"fd/{base}")
+                start = os.readlink(link)
+                # Not if it was removed, or moved out of the mount that it was reached by.
+                if not os.path.samefile(start, link):
+                    return None
         except OSError:
-            return None
-        if start.endswith(" (deleted)"):
             return None
         full = os.path.join(start, path)
         head, _, last = full.rpartition("/")
