@@ -51,19 +51,25 @@ _PAUSES_S = (0.04, 0.3)
 """Longer than any backend waits before it looks at what has come; much longer, for a busy machine."""
 
 
+_NESTED = b"/0" * 10
+"""How deep the tree lies: programs climb out of it, but not far (`tests.workloads.executor`)."""
+
+
+def _place() -> bytes:
+    """Return a directory of this process's own."""
+    return os.path.realpath(os.fsencode(tempfile.gettempdir())) + b"/writeaudit-random-%d" % os.getpid()
+
+
 def _ground() -> bytes:
     """Return where the tree is: in every example the same, for paths are part of the operations."""
-    return (
-        os.path.realpath(os.fsencode(tempfile.gettempdir())) + b"/writeaudit-random-%d/ground" % os.getpid()
-    )
+    return _place() + _NESTED + b"/ground"
 
 
 def _audited(
     operations: Sequence[Operation], how: str, backend: str, *, bind: bool, pause_s: float = 0
 ) -> Audited:
     """Carry operations out in a fresh tree, always at the same place."""
-    ground = Path(os.fsdecode(_ground()))
-    place = ground.parent
+    place, ground = Path(os.fsdecode(_place())), Path(os.fsdecode(_ground()))
     ground.mkdir(parents=True)
     try:
         plant(ground, bind=bind)

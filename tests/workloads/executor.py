@@ -7,6 +7,9 @@ LIST is a file with a JSON list a line: [actor, kind, arguments…]; what they m
 before a name changes its meaning: if that is long enough, what is resolved behind the run has then
 caught up. With ``free`` every actor makes its own as fast as it can, all at once.
 
+Names lead out of the directory that it runs in, by up to four levels at a time. Who has climbed by
+more than three is brought back, so nothing happens beyond the seventh directory above.
+
 An actor is a thread. Actors 0 and 1 are threads of one process, 2 and 3 of another; the odd ones
 have a working directory of their own, and actor 3 a table of open files of its own.
 
@@ -31,6 +34,8 @@ _FS, _FILES = 0x200, 0x400
 _PAIRS = 2
 _MOVES_NAMES = frozenset({"unlink", "rmdir", "rename", "symlink"})
 _PATIENCE_S = 30
+_AROUND = GROUND.rsplit(b"/", 3)[0]
+"""How far an actor may climb out of the ground."""
 _OPEN = {"r": os.O_RDONLY, "w": os.O_WRONLY, "rw": os.O_RDWR, "path": os.O_PATH}
 
 
@@ -48,7 +53,17 @@ class Actor:
 
     def act(self, kind: str, *args: object) -> None:
         """Carry out one operation; whatever comes of it is told."""
+        self._come_back()
         getattr(self, f"_{kind}")(*args)
+
+    def _come_back(self) -> None:
+        """Leave the directories that lie too far outside, or nobody knows where."""
+        if not _is_near("cwd"):
+            quiet("chdir", GROUND + b"/w")
+        for slot, fd in list(self._slots.items()):
+            if not _is_near(f"fd/{fd}"):
+                del self._slots[slot]
+                os.close(fd)
 
     # Names.
 
@@ -226,6 +241,18 @@ def _file(path: bytes | None, result: int, prefix: str = "") -> dict[str, int]:
         return _numbers(os.lstat(path), prefix)
     except OSError:
         return {}  # the name leads through what the call itself moved
+
+
+def _is_near(link: str) -> bool:
+    """Whether a link of the thread's own in /proc leads to a place that may be changed."""
+    link = f"/proc/thread-self/{link}"
+    try:
+        place = os.readlink(os.fsencode(link))
+        return place.startswith(_AROUND + b"/") and (
+            place.endswith(b" (deleted)") or os.path.samefile(place, link)
+        )
+    except OSError:
+        return False
 
 
 def _walks(head: str) -> bool:
