@@ -27,8 +27,11 @@ class ProcHost:
         return tuple(raw.removesuffix(b"\0").split(b"\0")) if raw else None
 
     def cwd(self, tid: int) -> bytes | None:
-        """Return the working directory of a thread."""
-        return _link(f"/proc/{tid}/cwd")
+        """Return the working directory of a thread; the name that it had, if it was removed meanwhile."""
+        found = _link(f"/proc/{tid}/cwd")
+        if found is None or os.path.lexists(found):
+            return found
+        return strip_deleted(found)[0]
 
     def mount_ns(self, tid: int) -> int | None:
         """Return the inode number of a thread's mount namespace."""
