@@ -16,47 +16,12 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 
 from tests.conformance.causes import changes
 from tests.conformance.disk import Entry, Tree
+from tests.conformance.replayed import Node, identity_of, made_by, source_identity_of
 from tests.conformance.wording import describe
 from writeaudit.events import Certainty, FsEvent, Op
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """A file in the replayed tree; hard links and bind mounts share it."""
-
-    fmt: int | None
-    """File type bits; None if no event says."""
-    entry: Entry | None = None
-    """As it was before; None for a file made during the run."""
-    text: bytes | None = None
-    children: dict[bytes, Node] = field(default_factory=dict)
-    causes: set[str] = field(default_factory=set)
-    """Words for what events did to it: an op's name, ``trunc``, ``names`` (of a directory)."""
-    opaque: bool = False
-    """It came from outside the tree: nothing is known of what lies below it."""
-    identity: tuple[int, int] | None = None
-    """Device and inode: as they were before, or else as the first event says that knows them."""
-
-
-def _new(event: FsEvent) -> Node:
-    """Return the file that an event that makes a name makes."""
-    if event.op is Op.SYMLINK:
-        return Node(stat.S_IFLNK, text=event.source)
-    fmt = {Op.MKDIR: stat.S_IFDIR, Op.BIND: stat.S_IFSOCK}.get(event.op)
-    return Node(fmt or stat.S_IFMT(event.mode or 0) or stat.S_IFREG)
-
-
-def _identity(event: FsEvent) -> tuple[int, int] | None:
-    return None if event.ino is None or event.dev is None else (event.dev, event.ino)
-
-
-def _source_identity(event: FsEvent) -> tuple[int, int] | None:
-    dev, ino = event.source_dev, event.source_ino
-    return None if ino is None or dev is None else (dev, ino)
 
 
 class Oracle:
@@ -131,7 +96,7 @@ class Oracle:
             case Op.OPEN:
                 self._open(event)
             case Op.MKDIR | Op.MKNOD | Op.BIND | Op.SYMLINK:
-                self._make(event, _new(event))
+                self._make(event, made_by(event))
             case Op.LINK:
                 self._link(event, source_inside=source_inside)
             case Op.RENAME:
@@ -150,7 +115,7 @@ class Oracle:
 
         One that is made there may come to the tree later.
         """
-        identity = _identity(event)
+        identity = identity_of(event)
         if identity is None:
             return
         if event.created:
@@ -192,7 +157,7 @@ class Oracle:
         if "tmpfile" in event.flags:
             # The kernel's stand-in for a name ("#" and the inode number) is as good as one. A
             # file that lost its name is still called by the last one.
-            self._lose_name(event.path, Node(stat.S_IFREG, identity=_identity(event)))
+            self._lose_name(event.path, Node(stat.S_IFREG, identity=identity_of(event)))
             return
         node = next(iter(self._existing(event)), None)
         guessed = not self._created_known and "creat" in event.flags
@@ -229,7 +194,7 @@ class Oracle:
         if "deleted" not in event.flags:
             node = self._find(event.path)
             return [] if node is None else [node]
-        identity = _identity(event)
+        identity = identity_of(event)
         lost = self._lost(event.path)
         if identity is None:
             return lost
@@ -240,7 +205,7 @@ class Oracle:
 
     def _same_file(self, event: FsEvent, node: Node, *, of_source: bool = False) -> None:
         """Whether an event says the right device and inode of a file, if it says them for certain."""
-        identity = _source_identity(event) if of_source else _identity(event)
+        identity = source_identity_of(event) if of_source else identity_of(event)
         if event.certainty is Certainty.LEXICAL or identity is None:
             return
         if node.identity is None:
@@ -256,7 +221,7 @@ class Oracle:
         if source is None:
             if source_inside:
                 self._complain(event, "its source is not in the replayed tree")
-            source = self._from_outside(_source_identity(event))
+            source = self._from_outside(source_identity_of(event))
         source.causes.add("link")
         self._same_file(event, source, of_source=True)
         if self._inside(event.path):
@@ -282,7 +247,7 @@ class Oracle:
                     if "whiteout" in event.flags:
                         parent.children[name] = Node(stat.S_IFCHR)
         if node is None:
-            node = self._from_outside(_identity(event))
+            node = self._from_outside(identity_of(event))
         node.causes.add("rename")
         self._same_file(event, node)
         if inside:

@@ -12,7 +12,6 @@ from tests.unit.raw_events import at, raw
 from writeaudit.audit import Mount
 from writeaudit.events import OK, Access, Certainty, FsEvent, Op, Operand, RawEvent
 from writeaudit.resolve import birth
-from writeaudit.resolve.processes import ProcessBook
 from writeaudit.resolve.resolver import Resolver
 
 _LATER = 1 << 62
@@ -391,23 +390,3 @@ def test_fields_that_need_no_resolving_pass_through(resolver: Resolver, here: by
     )
     assert isinstance(event, FsEvent)
     assert (event.bytes, event.calls, event.mode, event.pid, event.tid) == (7, 2, 0o640, 3, 4)
-
-
-def test_process_book_puts_a_life_together() -> None:
-    book = ProcessBook()
-    book.started(0, 10, 1)
-    book.executed(1, 10, b"/bin/sh", (b"sh",))
-    book.started(2, 11, 10)
-    book.started(3, 12, 10)
-    book.executed(4, 11, b"/bin/ls", (b"ls", b"-l"))
-    book.ended(5, 11, 2)
-    book.executed(6, 10, b"/bin/true", (b"true",))
-    book.ended(7, 10, 0)
-    book.ended(8, 99, 0)
-    found = [(p.pid, p.ppid, p.argv, p.started_ns, p.ended_ns, p.exit_status) for p in book.all()]
-    assert found == [
-        (10, 1, (b"sh",), 0, 6, None),
-        (11, 10, (b"ls", b"-l"), 2, 5, 2),
-        (12, 10, (b"sh",), 3, None, None),  # forked and never another program
-        (10, 1, (b"true",), 6, 7, 0),
-    ]

@@ -115,7 +115,7 @@ class Places:
             # What has no slash in its name (`pipe:[4]`) lies in none.
             place.mount = self._book.own.of(operand.base) if operand.base[:1] == b"/" else None
         elif foreign and operand.inner is not None:
-            self._into_own(place, mount, operand.base[len(operand.base) - operand.inner :])
+            self._into_own(place, mount, _below_mount_point(operand))
         if mount is not None and mount.fstype == "btrfs":
             # Each subvolume shows a device of its own, which the kernel's objects do not hold.
             place.dev = _visible_device(place, mount.mountpoint)
@@ -126,10 +126,9 @@ class Places:
 
         Another mount may show the file; else it has the name that it had before.
         """
-        assert operand.base is not None
-        name, base = operand.name, operand.base
+        name = operand.name
         place = self._file_place(operand._replace(name=None), mount, foreign=False)
-        inside = base[len(base) - operand.inner :] if operand.inner else b""
+        inside = _below_mount_point(operand)
         if name is not None and name not in (b"", b"."):
             inside += b"/" + name
             if b"/" in name or name == b"..":
@@ -161,8 +160,7 @@ class Places:
             place.mount = mount
             place.deleted = operand.deleted and _has_no_name(operand.name)
             if operand.inner is not None:
-                inner = operand.base[len(operand.base) - operand.inner :] if operand.base != b"/" else b""
-                self._into_own(place, mount, inner + b"/" + name)
+                self._into_own(place, mount, _below_mount_point(operand) + b"/" + name)
             return place
         path, certainty = _looked_up(space.names, raw, operand.base, operand.name, follow=follow)
         if operand.truncated or not space.holds_for(raw.time_ns):
@@ -189,6 +187,11 @@ class Places:
             place.path = name
             place.mount = self._book.own.of(name)
         return name is not None
+
+
+def _below_mount_point(operand: Operand) -> bytes:
+    """Return what of the end of an operand's base lies below the mount point; empty if that is not known."""
+    return operand.base[len(operand.base) - operand.inner :] if operand.base and operand.inner else b""
 
 
 def _must_not_be_root(raw: RawEvent, operand: Operand) -> bool:

@@ -166,9 +166,9 @@ class Resolver:
         The same as the long way, which takes three times as long; None where that is needed.
         """
         base, mount = file.base, self.book.get(file.mount)
-        if base is None or mount is None or not mount.own or mount.fstype == "btrfs" or file.truncated:
+        if base is None or mount is None or not mount.own or mount.fstype == "btrfs":
             return None
-        if file.detached:
+        if file.truncated or file.detached:
             return None
         if raw.created and not file.deleted:
             self._tree.made(self.book.own_key(base), Kind.OTHER)
