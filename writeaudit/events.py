@@ -112,6 +112,8 @@ class Operand(NamedTuple):
     unknown. Leads from a path in another mount namespace to the same file in ours."""
     detached: bool = False
     """``mount`` is in no mount namespace: ``base`` begins at its root."""
+    guessed: bool = False
+    """``base`` may not be the directory that was meant: it was looked up too late."""
 
 
 class RawEvent(NamedTuple):

@@ -43,11 +43,10 @@ class Oracle:
         self._nameless: dict[bytes | tuple[Node, bytes], list[Node]] = {}
         self.complaints: list[str] = []
         for path, entry in before.entries.items():
-            node = self._nodes.get(entry.identity)
+            identity = entry.identity
+            node = self._nodes.get(identity)
             if node is None:
-                node = self._nodes[entry.identity] = Node(
-                    entry.fmt, entry, entry.text, identity=entry.identity
-                )
+                node = self._nodes[identity] = Node(entry.fmt, entry, entry.text, identity=identity)
             if not path:
                 self._root = node
                 continue
@@ -264,6 +263,9 @@ class Oracle:
 
     def _exchange(self, event: FsEvent) -> None:
         assert event.source is not None
+        if not (self._inside(event.path) and self._inside(event.source)):
+            self._exchange_with_outside(event, event.source, of_source=self._inside(event.source))
+            return
         one, other = self._parent(event, event.path), self._parent(event, event.source)
         if one is None or other is None:
             return
@@ -276,6 +278,22 @@ class Oracle:
         b.children[b_name].causes.add("rename")
         self._same_file(event, a.children[a_name])
         self._same_file(event, b.children[b_name], of_source=True)
+
+    def _exchange_with_outside(self, event: FsEvent, source: bytes, *, of_source: bool) -> None:
+        place = self._parent(event, source if of_source else event.path)
+        if place is None:
+            return
+        parent, name = place
+        gone = parent.children.get(name)
+        if gone is None:
+            self._complain(event, "one of its names is not in the replayed tree")
+            return
+        gone.causes.add("rename")
+        self._same_file(event, gone, of_source=not of_source)
+        node = self._from_outside(source_identity_of(event) if of_source else identity_of(event))
+        node.causes.add("rename")
+        self._same_file(event, node, of_source=of_source)
+        parent.children[name] = node
 
     def _remove(self, event: FsEvent) -> None:
         place = self._parent(event, event.path)

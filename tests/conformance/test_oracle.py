@@ -219,3 +219,25 @@ def test_file_that_lost_its_name_by_another_path_of_its_directory(tmp_path: Path
     (root / "kept").write_text("by a descriptor")
     say(Op.WRITE, "new/file", None, flags=("deleted",))
     assert check(before, say.events, read_tree(os.fsencode(root))) == []
+
+
+@pytest.mark.parametrize("outward", [True, False])
+@pytest.mark.parametrize("lied", [True, False])
+def test_file_that_is_exchanged_for_one_outside(tmp_path: Path, outward: bool, lied: bool) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "inside").write_text("in")
+    (root / "other").write_text("other")
+    (tmp_path / "outside").mkdir()
+    before = read_tree(os.fsencode(root))
+    was_in, was_out = (root / "inside").stat(), (tmp_path / "outside").stat()
+    (root / "inside").rename(tmp_path / "between")
+    (tmp_path / "outside").rename(root / "inside")
+    (tmp_path / "between").rename(tmp_path / "outside")
+    inside, outside = os.fsencode(root / ("other" if lied else "inside")), os.fsencode(tmp_path / "outside")
+    event = FsEvent(1, 1, 1, 1, Op.EXCHANGE, outside if outward else inside, inside if outward else outside)
+    now_in = was_in if lied else was_out
+    of_path, of_source = (was_in, now_in) if outward else (now_in, was_in)
+    event = event._replace(dev=of_path.st_dev, ino=of_path.st_ino)
+    event = event._replace(source_dev=of_source.st_dev, source_ino=of_source.st_ino)
+    assert bool(check(before, [event], read_tree(os.fsencode(root)))) is lied

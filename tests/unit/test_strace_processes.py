@@ -51,7 +51,8 @@ def test_threads_belong_to_their_process_and_share_its_directory() -> None:
         b"11 6.000006 +++ exited with 0 +++",
     )
     made = [r for r in out if isinstance(r, RawEvent)]
-    assert [(e.pid, e.tid, e.path.base) for e in made] == [(10, 11, b"/w"), (10, 10, b"/d")]
+    named = [(e.pid, e.tid, e.path.base, e.path.name) for e in made]
+    assert named == [(10, 11, b"/w", b"before"), (10, 10, b"/", b"/d/after")]
     assert not [r for r in out if isinstance(r, ProcessStart | ProcessExit)]
 
 
@@ -88,7 +89,7 @@ def test_an_exec_from_another_thread_takes_the_leaders_id() -> None:
     assert made.lost == {}
     assert out[0] == ProcessExec(6_000_005_000, 10, b"/bin/sh", (b"sh",))
     assert isinstance(out[1], RawEvent)
-    assert (out[1].pid, out[1].tid, out[1].path.base) == (10, 10, b"/else")
+    assert (out[1].pid, out[1].tid, out[1].path) == (10, 10, Operand(b"/", b"/else/n"))
     assert out[2:] == [ProcessExit(6_000_007_000, 10, 4)]
     assert made.alive == ()
 
@@ -146,7 +147,7 @@ def test_a_renamed_directory_is_the_working_directory_still() -> None:
         b'mkdir("y", 0700) = 0',
     )[1:]
     del moved
-    assert swapped.path == Operand(b"/w/e/b", b"y")
+    assert swapped.path == Operand(b"/", b"/w/e/b/y")
 
 
 def test_the_command_that_strace_came_with_is_left_out() -> None:

@@ -59,11 +59,11 @@ class Operands:
         deleted, bad, detached = flags & _DELETED != 0, flags & _BAD != 0, flags & _DETACHED != 0
         if flags & _FILE:
             dev, fmt = kernel_dev(dev), i_mode & 0o170000
-            file = (base, None, mount or None, None, dev, ino, fmt, deleted, bad, in_mount, detached)
+            file = (base, None, mount or None, None, dev, ino, fmt, deleted, bad, in_mount, detached, False)
             return _new(Operand, file), name, f_mode, end
         # What follows a magic link is relative to where the link leads.
         below = name[skip:].lstrip(b"/") if skip else name
-        named = (base, below, mount or None, None, None, None, None, deleted, bad, in_mount, detached)
+        named = (base, below, mount or None, None, None, None, None, deleted, bad, in_mount, detached, False)
         return _new(Operand, named), name, f_mode, end
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeGuard
 
 from writeaudit.audit import BlindSpot
 from writeaudit.capture.interface import Record
-from writeaudit.capture.strace_lexer import AT_FDCWD, Arg, Descriptor, Result, Text, strip_deleted
-from writeaudit.capture.strace_state import Host, OpenFile, Thread, WriteLedger
-from writeaudit.events import OK, Op, Operand, RawEvent
-
-_RESTART = frozenset({"ERESTARTSYS", "ERESTARTNOINTR", "ERESTARTNOHAND", "ERESTART_RESTARTBLOCK"})
-"""The kernel's own codes for a call that a signal broke off; the process sees EINTR or a restart."""
+from writeaudit.capture.strace_arguments import Call, is_cwd, is_number
+from writeaudit.capture.strace_lexer import Arg, Descriptor, Text, strip_deleted
+from writeaudit.capture.strace_state import Host, OpenFile, Place, Thread, WriteLedger
+from writeaudit.events import Op, Operand, RawEvent
 
 _NO_FILE = (
     b"/memfd:",
@@ -36,38 +33,10 @@ _OBJECTS = {b"pipe": stat.S_IFIFO, b"socket": stat.S_IFSOCK}
 _NO_DATA = frozenset({stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK})
 
 
-class Call(NamedTuple):
-    """One finished system call."""
+UNSETTLING = frozenset({b"unlink", b"unlinkat", b"rmdir", b"rename", b"renameat", b"renameat2"})
+"""Calls after which names may lead elsewhere."""
 
-    time_ns: int
-    """CLOCK_MONOTONIC at which it returned."""
-    thread: Thread
-    name: bytes
-    args: list[Arg]
-    result: Result
-
-    @property
-    def ok(self) -> bool:
-        """Whether it succeeded."""
-        return self.result.error is None
-
-    @property
-    def outcome(self) -> str:
-        """`OK` or the errno's name."""
-        error = self.result.error
-        return OK if error is None else "EINTR" if error in _RESTART else error
-
-    def word(self, index: int) -> bytes:
-        """Return a bare word, b"" if there is none at ``index``."""
-        if index < len(self.args):
-            arg = self.args[index]
-            if isinstance(arg, bytes):
-                return arg
-        return b""
-
-    def number(self, index: int) -> int:
-        """Return an integer argument, 0 if it is none."""
-        return integer(self.word(index))
+_UNSETTLING_OPS = frozenset({Op.RENAME, Op.EXCHANGE, Op.UNLINK, Op.RMDIR, Op.MOUNT, Op.UMOUNT, Op.PIVOT_ROOT})
 
 
 @dataclass(slots=True)
@@ -87,6 +56,8 @@ class Context:
     truncated: int = 0
     detached: int = 0
     """How many mounts are without a place, as far as can be known; see `doubtful`."""
+    unsure: bool = False
+    """Some thread's working directory has to be looked up by the name that led there (`Place.way`)."""
 
     @property
     def doubtful(self) -> bool:
@@ -133,13 +104,13 @@ class Context:
                 return thread.place.cwd, thread.place.cwd_deleted
             hidden = self.hidden(thread, arg)
             return (None if hidden is None else hidden.path), False
-        if found.number == AT_FDCWD:
+        if is_cwd(found):
             place = thread.place
-            path = found.path
-            if path != place.cwd:
-                # Not even a new strace takes the mark off here: a directory of such a name
-                # would have come with a chdir.
-                place.cwd, place.cwd_deleted = strip_deleted(path)
+            if found.path == b"/" != place.cwd and place.root == b"/" and thread.mount_ns is None:
+                # Nobody went there: so reads a directory that was moved out of what a mount shows.
+                place.lost()
+            else:
+                place.shown(found.path)
             return place.cwd, place.cwd_deleted
         if not found.path.startswith(b"/"):
             return None, False
@@ -155,19 +126,40 @@ class Context:
             text, truncated = name.value, name.truncated
         else:
             text, truncated = b"", True  # an address: strace could not read the name
+        place, guessed = thread.place, False
         if base is None:
-            directory: bytes | None = thread.place.cwd
-            deleted = thread.place.cwd_deleted
+            directory: bytes | None = place.cwd
+            deleted = place.cwd_deleted
         else:
             directory, deleted = self.directory(thread, base)
         if text[:1] == b"/":
             if text.startswith(MAGIC):
-                led = self._magic(thread, text, follow=follow)
+                led = self.through_proc(thread, text, follow=follow)
                 if led is not None:
                     return led
-            directory, deleted = thread.place.root, False
-        truncated = truncated or self.doubtful
-        return Operand(directory, text, mount_ns=thread.mount_ns, deleted=deleted, truncated=truncated)
+            directory, deleted = place.root, False
+        elif base is None or is_cwd(base):
+            guessed = place.guessed
+            if place.way is not None:
+                directory, text = place.way[0], place.way[1] + b"/" + text
+        else:
+            guessed = self._led_out(thread, base)
+        return Operand(
+            directory,
+            text,
+            mount_ns=thread.mount_ns,
+            deleted=deleted,
+            truncated=truncated or self.doubtful,
+            guessed=guessed,
+        )
+
+    def _led_out(self, thread: Thread, base: Arg) -> bool:
+        """Whether an open directory was moved out of what its mount shows: its path reads as the root's."""
+        found = self.descriptor(base)
+        if found is None or found.path != b"/" or thread.mount_ns is not None:
+            return False
+        known = thread.files.open.get(found.number)
+        return known is not None and not known.detached and known.path != b"/"
 
     def opened(self, thread: Thread, path: bytes, *, deleted: bool, fmt: int | None = None) -> Operand:
         """Return the operand of an open file."""
@@ -266,6 +258,8 @@ class Context:
         if path.truncated or (source is not None and source.truncated):
             self.truncated += 1
             self.own_up()
+        if self.unsure and op in _UNSETTLING_OPS and call.ok:
+            self._unsettle(path, source)
         self.out.append(
             RawEvent(
                 call.time_ns,
@@ -280,7 +274,24 @@ class Context:
             )
         )
 
-    def _magic(self, thread: Thread, name: bytes, *, follow: bool) -> Operand | None:
+    def _unsettle(self, *changed: Operand | None) -> None:
+        """Names were taken away, or something was put over them: doubt the ways that go by them."""
+        unsure = {id(thread.place): thread.place for thread in self.threads.values() if thread.place.way}
+        self.unsure = bool(unsure)
+        names = [o.base if o.name is None else o.name for o in changed if o is not None]
+        last = [b"" if name is None else name.rstrip(b"/").rpartition(b"/")[2] for name in names]
+        for place in unsure.values():
+            place.unsettle(last)
+
+    def _cwd(self, thread: Thread, place: Place) -> Operand:
+        """Return the operand of a working directory itself."""
+        if place.way is not None:
+            base, name = place.way
+            return Operand(base, name, mount_ns=thread.mount_ns, truncated=self.doubtful)
+        found = self.opened(thread, place.cwd, deleted=place.cwd_deleted)
+        return found._replace(guessed=place.guessed)
+
+    def through_proc(self, thread: Thread, name: bytes, *, follow: bool) -> Operand | None:
         """Return where a name leads through a link of the process's own in /proc, if it does."""
         parts = name.split(b"/")
         if parts[1] == b"dev":
@@ -304,8 +315,7 @@ class Context:
         found: Operand | None
         rest = parts[4:]
         if parts[3] == b"cwd":
-            place = whose.place
-            found = self.opened(thread, place.cwd, deleted=place.cwd_deleted)
+            found = self._cwd(thread, whose.place)
         elif parts[3] == b"root":
             found = self.opened(thread, whose.place.root, deleted=False)
         elif parts[3] == b"fd" and rest and rest[0].isdigit():
@@ -315,23 +325,11 @@ class Context:
             return None
         if found is None or not rest:
             return found if follow else None
-        return found._replace(name=b"/".join(rest).lstrip(b"/") or b".", fmt=None)
+        way = b"" if found.name is None else found.name + b"/"
+        return found._replace(name=way + (b"/".join(rest).lstrip(b"/") or b"."), fmt=None)
 
 
 _STANDARD = {b"stdin": b"0", b"stdout": b"1", b"stderr": b"2"}
-
-
-def integer(word: bytes) -> int:
-    """Return the value of a bare number, 0 if it is none."""
-    try:
-        return int(word, 16 if word[:2] == b"0x" else 10)
-    except ValueError:
-        return 0
-
-
-def is_number(arg: Arg) -> TypeGuard[bytes]:
-    """Whether an argument is a bare number: a descriptor that strace could not decode, say."""
-    return isinstance(arg, bytes) and arg.isdigit()
 
 
 def has_name(path: bytes, *, deleted: bool) -> bool:
@@ -350,17 +348,3 @@ def merged(*tables: Handlers) -> Handlers:
         assert not out.keys() & table.keys()
         out.update(table)
     return out
-
-
-def flagged(call: Call, index: int, flag: bytes) -> bool:
-    """Whether a word of flags has one of them."""
-    return flag in call.word(index).split(b"|")
-
-
-def text_of(args: Sequence[Arg], index: int) -> bytes | None:
-    """Return a string argument; None if it is none."""
-    if index < len(args):
-        arg = args[index]
-        if isinstance(arg, Text):
-            return arg.value
-    return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from writeaudit.capture.strace_context import Call, Context, Handlers, integer, is_number
+from writeaudit.capture.strace_arguments import Call, integer, is_number
+from writeaudit.capture.strace_context import Context, Handlers
 from writeaudit.capture.strace_lexer import Arg, Descriptor, Group, Result, unescape
 from writeaudit.capture.strace_lexer import result as read_result
 from writeaudit.capture.strace_state import OpenFile, Thread

@@ -59,7 +59,9 @@ def _named(thread: Thread, base: bytes, directory: bytes, name: bytes) -> Operan
     """Do as `Context.named` does; None: the long way must. No ``base``: the call takes none."""
     place = thread.place
     at_cwd = not base or base == b"AT_FDCWD"
-    if base and at_cwd and directory != place.cwd:
+    if at_cwd and (place.way is not None or place.guessed or (base and directory != place.cwd)):
+        return None
+    if directory == b"/" and not at_cwd:
         return None
     if name[:1] == b"/":
         if name.startswith(MAGIC):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from writeaudit.capture.strace_context import Call, Context, Handlers, integer
+from writeaudit.capture.strace_arguments import Call, integer
+from writeaudit.capture.strace_context import Context, Handlers
 from writeaudit.capture.strace_lexer import Arg, Descriptor, Group, Text
 from writeaudit.capture.wire import errno_name
 from writeaudit.events import Op, Operand

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from writeaudit.capture.strace_context import Call
+from writeaudit.capture.strace_arguments import Call
 from writeaudit.capture.strace_lexer import Arg, Descriptor, Group, Text
 from writeaudit.capture.strace_state import Place, joined
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from writeaudit.capture.strace_context import Call, Context, Handlers, has_name
+from writeaudit.capture.strace_arguments import Call
+from writeaudit.capture.strace_context import Context, Handlers, has_name
 from writeaudit.capture.strace_data import data_file
 from writeaudit.capture.strace_state import Mapping
 from writeaudit.events import Op

@@ -7,7 +7,8 @@ have changed by then, and the event says so.
 
 from __future__ import annotations
 
-from writeaudit.capture.strace_context import Call, Context
+from writeaudit.capture.strace_arguments import Call
+from writeaudit.capture.strace_context import Context
 from writeaudit.capture.strace_filter import NEWEST
 from writeaudit.capture.strace_lexer import Text
 from writeaudit.capture.strace_names import Shape

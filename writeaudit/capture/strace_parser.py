@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from writeaudit.audit import BlindSpot
 from writeaudit.capture import core_dumps, strace_tree
 from writeaudit.capture.interface import ProcessExec, ProcessExit, ProcessStart, Record
+from writeaudit.capture.strace_arguments import Call
 from writeaudit.capture.strace_calls import HANDLERS, irrelevant
-from writeaudit.capture.strace_context import Call, Context
+from writeaudit.capture.strace_context import UNSETTLING, Context
 from writeaudit.capture.strace_data import WRITES, write_line, writes_file
 from writeaudit.capture.strace_fast import READERS, Reader
 from writeaudit.capture.strace_lexer import UnparsedLine, arguments, result
@@ -193,8 +194,11 @@ class TraceParser:
                 self._ended(thread, time_ns, line, match.end())
             return
         whole = resumed is None
-        fast = None if self._context.detached else self._fast.get(name)
-        if fast is None or not fast(self._context, thread, time_ns, text, pos, whole):
+        context = self._context
+        fast = self._fast.get(name)
+        if context.detached or (context.unsure and name in UNSETTLING):
+            fast = None
+        if fast is None or not fast(context, thread, time_ns, text, pos, whole):
             self._finished(thread, time_ns, name, text, pos, whole=whole, child=child)
 
     def _met(self, tid: int, time_ns: int, *, ended: bool) -> Thread | None:

@@ -10,11 +10,16 @@ what is remembered.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from writeaudit.capture.interface import Record
+from writeaudit.capture.strace_lexer import strip_deleted
 from writeaudit.events import Operand, WriteTotal
+
+NO_NAMES = (b"", b".", b"..")
+"""Last components that do not say what a name leads to."""
 
 
 class Host(Protocol):
@@ -134,17 +139,68 @@ class Place:
     cwd: bytes
     root: bytes = b"/"
     cwd_deleted: bool = False
+    way: tuple[bytes, bytes] | None = None
+    """Where nobody could look at once: the directory that chdir(2) began at, and the name that it took."""
+    guessed: bool = False
+    """``cwd`` is no more than a guess, and no ``way`` leads to it."""
 
     def copy(self) -> Place:
         """Return a copy for a process of its own."""
-        return Place(self.cwd, self.root, self.cwd_deleted)
+        return Place(self.cwd, self.root, self.cwd_deleted, self.way, self.guessed)
 
-    def moved(self, old: bytes, new: bytes) -> None:
-        """A directory has another name: so have those below it."""
-        if self.cwd == old:
-            self.cwd = new
-        elif self.cwd.startswith(old) and self.cwd[len(old) : len(old) + 1] == b"/":
-            self.cwd = new + self.cwd[len(old) :]
+    def entered(self, path: bytes, *, deleted: bool = False) -> None:
+        """The working directory is another one from now on, and this is its path."""
+        self.cwd, self.cwd_deleted = path, deleted
+        self.way, self.guessed = None, False
+
+    def led(self, name: bytes, probably: bytes, *, astray: bool) -> None:
+        """A chdir led to a directory of which it is not sure where it is.
+
+        ``astray``: nor does its name lead there.
+        """
+        if astray or (name[:1] != b"/" and (self.guessed or self.cwd_deleted)):
+            self.lost()
+        elif name[:1] == b"/":
+            self.way, self.guessed = (self.root, name), False
+        else:
+            base, before = self.way or (self.cwd, b"")
+            self.way = (base, before + b"/" + name if before else name)
+        self.cwd, self.cwd_deleted = probably, False
+
+    def shown(self, path: bytes) -> None:
+        """The kernel says what the working directory is called."""
+        if path == self.cwd:
+            self.way, self.guessed = None, False
+            return
+        # Not even a new strace takes the mark off here: a directory of such a name would have come
+        # with a chdir.
+        name, deleted = strip_deleted(path)
+        self.entered(name, deleted=deleted)
+
+    def lost(self) -> None:
+        """The working directory is somewhere else than where it was, and nobody knows where."""
+        self.way, self.guessed = None, True
+
+    def unsettle(self, names: Iterable[bytes]) -> None:
+        """Names were taken away: those on the way lead elsewhere, perhaps."""
+        if self.way is not None:
+            passed = {*self.way[1].split(b"/"), *self.cwd.split(b"/"), *NO_NAMES}
+            if not passed.isdisjoint(names):
+                self.lost()
+
+    def below(self, path: bytes) -> bytes | None:
+        """Return what of ``cwd`` lies below a directory; None if it does not."""
+        rest = self.cwd[len(path) :]
+        return rest if self.cwd.startswith(path) and rest[:1] in (b"", b"/") else None
+
+    def moved(self, base: bytes, name: bytes, below: bytes, *, sure: bool) -> None:
+        """The directory that is ``below`` above this one has another name, beginning at ``base``."""
+        if self.way is not None or not sure:
+            self.lost()
+        elif b"/" in name and not self.guessed:
+            # A symlink may be on the way.
+            self.way = (base, name + below)
+        self.cwd = joined(Place(base, base), name) + below
 
 
 @dataclass(slots=True, eq=False)

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from writeaudit.capture.interface import MountsChanged
-from writeaudit.capture.strace_context import MAGIC, Call, Context, Handlers, flagged, is_number, text_of
+from writeaudit.capture.strace_arguments import Call, flagged, is_number, text_of
+from writeaudit.capture.strace_context import MAGIC, Context, Handlers
 from writeaudit.capture.strace_flags import mount_flags
 from writeaudit.capture.strace_lexer import Text
 from writeaudit.capture.strace_state import OpenFile, Thread, joined
 from writeaudit.events import Op, Operand
 
 
-def _resolved(context: Context, thread: Thread, name: bytes) -> bytes:
-    """Return where a chdir or chroot led, symlinks followed if that can be done."""
-    place = thread.place
-    text = joined(place, name)
-    if thread.mount_ns is None and place.root == b"/":
-        # None if it is gone: perhaps a symlink on the way is.
-        return context.host.real_path(text) or context.host.cwd(thread.tid) or text
-    return text
+def _enter(context: Context, thread: Thread, name: bytes) -> None:
+    """Note that a thread went to another directory: what it is called by now is no more than a hint."""
+    place, host = thread.place, context.host
+    led = context.through_proc(thread, name, follow=True) if name.startswith(MAGIC) else None
+    if led is not None and led.name is None and led.base is not None:
+        place.entered(led.base, deleted=led.deleted)
+        return
+    text, now = joined(place, name), host.cwd(thread.tid)
+    if thread.mount_ns is not None or place.root != b"/":
+        place.entered(now or text)
+        return
+    real = host.real_path(text)
+    if real is not None and real == now:
+        place.entered(real)
+        return
+    # The thread is gone, or went on; or names were changed since. Or it was in a directory that had been
+    # moved out of what a mount shows, and the names above that lead elsewhere.
+    astray = now == b"/" and (real is None or b".." in name.split(b"/"))
+    place.led(name, real or now or text, astray=astray)
+    context.unsure = True
 
 
 def _from_root(call: Call) -> bool:
@@ -35,18 +48,13 @@ def _chdir(context: Context, call: Call) -> None:
     if call.name == b"fchdir":
         path, deleted = context.directory(thread, call.args[0])
         if path is not None:
-            thread.place.cwd, thread.place.cwd_deleted = path, deleted
+            thread.place.entered(path, deleted=deleted)
         elif is_number(call.args[0]):
             context.lose("undecoded")  # every name from here on depends on it
         return
     name = call.args[0]
-    if not isinstance(name, Text):
-        return
-    if thread.mount_ns is None and thread.place.root == b"/":
-        path = _resolved(context, thread, name.value)
-    else:
-        path = context.host.cwd(thread.tid) or joined(thread.place, name.value)
-    thread.place.cwd, thread.place.cwd_deleted = path, False
+    if isinstance(name, Text):
+        _enter(context, thread, name.value)
 
 
 def _chroot(context: Context, call: Call) -> None:
@@ -56,7 +64,11 @@ def _chroot(context: Context, call: Call) -> None:
     if call.ok and context.doubtful and not _from_root(call):
         context.detached += 1
     if call.ok and isinstance(name, Text):
-        call.thread.place.root = _resolved(context, call.thread, name.value)
+        place = call.thread.place
+        text = joined(place, name.value)
+        outside = call.thread.mount_ns is None and place.root == b"/"
+        # None if it is gone: perhaps a symlink on the way is.
+        place.root = (context.host.real_path(text) if outside else None) or text
 
 
 def _mounts_changed(context: Context, call: Call) -> None:
@@ -142,7 +154,7 @@ def _pivot_root(context: Context, call: Call) -> None:
         place = thread.place
         inside = place.cwd.removeprefix(new.base or b"/") if new.name in (b".", None) else place.cwd
         place.root = b"/"
-        place.cwd = context.host.cwd(thread.tid) or inside or b"/"
+        place.entered(context.host.cwd(thread.tid) or inside or b"/")
     _mounts_changed(context, call)
 
 
@@ -175,7 +187,7 @@ def _unshare(context: Context, call: Call) -> None:
         if index:
             # setns(2) also moves the root and the working directory to the new namespace's root.
             thread.place.root = b"/"
-            thread.place.cwd = context.host.cwd(thread.tid) or b"/"
+            thread.place.entered(context.host.cwd(thread.tid) or b"/")
     if b"CLONE_FILES" in flags:
         thread.files.users -= 1
         thread.files = thread.files.copy()

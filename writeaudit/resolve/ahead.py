@@ -120,7 +120,9 @@ class Ahead:
     def _textual(self, operand: Operand) -> bytes | None:
         """Return the text of a path in writeaudit's own namespace; None for any other."""
         mount = self._book.get(operand.mount)
-        if operand.base is None or operand.truncated or (mount is not None and not mount.own):
+        if operand.base is None or operand.truncated or operand.guessed:
+            return None
+        if mount is not None and not mount.own:
             return None
         return textual(operand)
 

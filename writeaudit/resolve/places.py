@@ -95,7 +95,7 @@ class Places:
         if foreign and mount is not None:
             return self._foreign_place(raw, operand, mount, follow=follow)
         path, certainty = _looked_up(self._names, raw, base, name, follow=follow)
-        place = Place(path, Certainty.LEXICAL if operand.truncated else certainty)
+        place = Place(path, Certainty.LEXICAL if operand.truncated or operand.guessed else certainty)
         if follow or b"/" in name:
             place.spelled = operand
         table = self._book.own
@@ -104,7 +104,7 @@ class Places:
         return place
 
     def _file_place(self, operand: Operand, mount: Mount | None, *, foreign: bool) -> Place:
-        known = operand.base is not None and not operand.truncated
+        known = operand.base is not None and not operand.truncated and not operand.guessed
         place = Place(operand.base or b"", Certainty.KERNEL if known else Certainty.LEXICAL)
         place.mount = mount
         place.dev, place.ino, place.fmt = operand.dev, operand.ino, operand.fmt
