@@ -13,12 +13,13 @@ such workloads have no defined answer, and the tests make none.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
-from tests.conformance.causes import changes
-from tests.conformance.disk import Entry, Tree
+from tests.conformance.compared import compare, unexplained
+from tests.conformance.disk import Tree
 from tests.conformance.replayed import Node, identity_of, made_by, source_identity_of
 from tests.conformance.wording import describe
 from writeaudit.events import Certainty, FsEvent, Op
@@ -40,6 +41,8 @@ class Oracle:
         self._made: dict[tuple[int, int], Node] = {}
         """Files of the run's own, by the last device and inode that were said of one."""
         self._mounted: dict[bytes, Node] = {}
+        self._away: dict[bytes, Node] = {}
+        """Directories that were moved out of the tree, by their paths: a mount in it may still show them."""
         self._nameless: dict[bytes | tuple[Node, bytes], list[Node]] = {}
         self.complaints: list[str] = []
         for path, entry in before.entries.items():
@@ -67,16 +70,27 @@ class Oracle:
                 self._apply(event)
 
     def _inside(self, path: bytes | None) -> bool:
-        return path is not None and (path == self._root_path or path.startswith(self._root_path + b"/"))
+        if path is None:
+            return False
+        if path == self._root_path or path.startswith(self._root_path + b"/"):
+            return True
+        return bool(self._away) and self._refuge(os.path.dirname(path)) is not None
+
+    def _refuge(self, path: bytes) -> bytes | None:
+        """Return the directory that was moved out of the tree and that holds a path, or is it."""
+        while path and path not in self._away:
+            path = path.rpartition(b"/")[0]
+        return path or None
 
     def _find(self, path: bytes) -> Node | None:
         """Return the node of an absolute path without symlinks; None if there is none."""
-        node: Node | None = self._root
-        relative = path[len(self._root_path) + 1 :]
+        refuge = self._refuge(path) if self._away else None
+        node: Node | None = self._root if refuge is None else self._away[refuge]
+        relative = path[len(refuge or self._root_path) + 1 :]
         done = 0
         for name in relative.split(b"/") if relative else ():
             done += len(name) + 1
-            mounted = self._mounted.get(relative[: done - 1])
+            mounted = None if refuge else self._mounted.get(relative[: done - 1])
             node = mounted if mounted is not None else node and node.children.get(name)
             if node is None:
                 return None
@@ -129,10 +143,16 @@ class Oracle:
         known = None if identity is None else self._made.get(identity)
         return Node(None, causes=set(known.causes) if known else set(), opaque=True)
 
+    def _leave(self, path: bytes, node: Node) -> None:
+        """A file is called by a name outside of the tree from now on."""
+        self._away.pop(path, None)
+        if node.fmt == stat.S_IFDIR and not node.opaque:
+            self._away[path] = node
+
     def _parent(self, event: FsEvent, path: bytes) -> tuple[Node, bytes] | None:
         """Return the directory node of a path, marked as changed, and the last name."""
         directory, _, name = path.rpartition(b"/")
-        node = self._find(directory) if self._inside(directory) else None
+        node = self._find(directory) if self._inside(directory) or directory in self._away else None
         if node is None:
             self._complain(event, "its directory is not in the replayed tree")
             return None
@@ -246,10 +266,12 @@ class Oracle:
                     if "whiteout" in event.flags:
                         parent.children[name] = Node(stat.S_IFCHR)
         if node is None:
-            node = self._from_outside(identity_of(event))
+            node = self._away.pop(event.source, None) or self._from_outside(identity_of(event))
         node.causes.add("rename")
         self._same_file(event, node)
-        if inside:
+        if not inside:
+            self._leave(event.path, node)
+        else:
             target = self._parent(event, event.path)
             if target is not None:
                 parent, name = target
@@ -290,7 +312,10 @@ class Oracle:
             return
         gone.causes.add("rename")
         self._same_file(event, gone, of_source=not of_source)
-        node = self._from_outside(source_identity_of(event) if of_source else identity_of(event))
+        outside = event.path if of_source else source
+        identity = source_identity_of(event) if of_source else identity_of(event)
+        node = self._away.pop(outside, None) or self._from_outside(identity)
+        self._leave(outside, gone)
         node.causes.add("rename")
         self._same_file(event, node, of_source=of_source)
         parent.children[name] = node
@@ -336,8 +361,8 @@ class Oracle:
                 if not self._below_opaque(path, names):
                     complaints.append(f"a name on the disk that no event explains: {path!r}")
             else:
-                complaints.extend(_compare(path, node, entry, seen))
-        return [*complaints, *_unexplained(names, after)]
+                complaints.extend(compare(path, node, entry, seen))
+        return [*complaints, *unexplained(names, after)]
 
     def _walk(self) -> Iterator[tuple[bytes, Node]]:
         todo: list[tuple[bytes, Node]] = [(b"", self._root)]
@@ -355,32 +380,6 @@ class Oracle:
             if path in names:
                 return names[path].opaque
         return False
-
-
-def _compare(path: bytes, node: Node, entry: Entry, seen: dict[int, tuple[int, int]]) -> Iterator[str]:
-    """Say how a replayed file differs from that on the disk."""
-    if node.fmt is not None and node.fmt != entry.fmt:
-        yield f"{path!r} is of type {entry.fmt:o}, the replay says {node.fmt:o}"
-    if node.text is not None and node.text != entry.text:
-        yield f"{path!r} is a symlink to {entry.text!r}, the replay says {node.text!r}"
-    if node.identity is not None and node.identity != entry.identity:
-        yield f"{path!r} is another file ({entry.identity}) than in the replay ({node.identity})"
-    known = seen.setdefault(id(node), entry.identity)
-    if known != entry.identity:
-        yield f"{path!r} is a file of its own, the replay says it is a hard link of {known}"
-
-
-def _unexplained(names: dict[bytes, Node], after: Tree) -> Iterator[str]:
-    judged: set[int] = set()
-    for path, node in sorted(names.items()):
-        entry = after.entries.get(path)
-        if entry is None or id(node) in judged:
-            continue
-        judged.add(id(node))
-        for what, causes in changes(node.entry, entry):
-            if not causes & node.causes:
-                known = ", ".join(sorted(node.causes)) or "nothing"
-                yield f"{what} of {path!r} changed, and no event explains it (it has: {known})"
 
 
 def check(

@@ -241,3 +241,25 @@ def test_file_that_is_exchanged_for_one_outside(tmp_path: Path, outward: bool, l
     event = event._replace(dev=of_path.st_dev, ino=of_path.st_ino)
     event = event._replace(source_dev=of_source.st_dev, source_ino=of_source.st_ino)
     assert bool(check(before, [event], read_tree(os.fsencode(root)))) is lied
+
+
+def test_directory_that_was_moved_out_of_the_tree_and_comes_back(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "directory").mkdir(parents=True)
+    (root / "directory" / "file").write_text("text")
+    before = read_tree(os.fsencode(root))
+    away, moved = os.fsencode(tmp_path / "away"), os.fsencode(root / "directory")
+    (root / "directory" / "file").unlink()
+    (root / "directory" / "made").mkdir()
+    back = os.fsencode(root / "back")
+    (root / "directory").rename(root / "back")
+    events = [
+        FsEvent(1, 1, 1, 1, Op.RENAME, away, moved),
+        FsEvent(2, 2, 1, 1, Op.UNLINK, away + b"/file"),
+        FsEvent(3, 3, 1, 1, Op.MKDIR, away + b"/made"),
+        FsEvent(4, 4, 1, 1, Op.RENAME, back, away),
+    ]
+    after = read_tree(os.fsencode(root))
+    assert check(before, events, after) == []
+    for kept_back in (1, 2):
+        assert check(before, [event for event in events if event is not events[kept_back]], after)
