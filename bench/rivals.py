@@ -31,16 +31,12 @@ def bpftrace(env: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def opensnoop(env: Mapping[str, str]) -> Iterator[None]:
-    """Have bcc's opensnoop print every open to a file."""
-    program = _find("opensnoop-bpfcc", env)
-    with _tracer([program], env, b"COMM"):
-        yield
+    """Have opensnoop print every open to a file.
 
-
-@contextmanager
-def opensnoop_bt(env: Mapping[str, str]) -> Iterator[None]:
-    """Have bpftrace's own opensnoop, which comes with it, print every open to a file."""
-    with _tracer([_find("bpftrace", env), _find("opensnoop.bt", env)], env, b"PATH"):
+    That of bcc's libbpf-tools, which is compiled once for all kernels; the one in Python needs the headers
+    of the running kernel, and is slower to start and to print.
+    """
+    with _tracer([_find("opensnoop", env)], env, b"COMM"):
         yield
 
 

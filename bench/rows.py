@@ -133,15 +133,9 @@ def _beside(rival: str) -> Callable[[Sessions], Iterator[Line]]:
         for where, mode in _SYNCS:
             session = sessions[f"sync-{where}-{mode}"]
             what = f"`uv sync`, {where}, {mode}"
-            yield from _added(session, rival.removesuffix(".bt"), what, rival, "less than 1", 0.999)
+            yield from _added(session, rival, what, rival, "less than 1", 0.999)
 
     return judge
-
-
-def _opensnoop(sessions: Sessions) -> Iterator[Line]:
-    yield from _beside("opensnoop")(sessions)
-    # bcc's needs headers of the running kernel, and kprobes or fentry; bpftrace's needs neither.
-    yield from _beside("opensnoop.bt")(sessions)
 
 
 def _flood(sessions: Sessions) -> Iterator[Line]:
@@ -234,7 +228,7 @@ ROWS: tuple[Row, ...] = (
     Row("sync-tmpfs", _ALL_SYNCS[2:], _sync_tmpfs),
     Row("strace", _ALL_SYNCS, _strace),
     Row("bpftrace", _ALL_SYNCS, _beside("bpftrace")),
-    Row("opensnoop", _ALL_SYNCS, _opensnoop),
+    Row("opensnoop", _ALL_SYNCS, _beside("opensnoop")),
     Row("flood", ("flood",), _flood),
     Row("idle", ("idle",), _idle),
     Row("recording", ("recording",), _recording),

@@ -82,10 +82,7 @@ def _sync_variants(place: Place, made: Project, rows: frozenset[str]) -> list[Va
     if "bpftrace" in rows:
         variants.append(Variant("bpftrace", work, again, around=lambda: rivals.bpftrace(environment())))
     if "opensnoop" in rows:
-        variants += [
-            Variant("opensnoop", work, again, around=lambda: rivals.opensnoop(environment())),
-            Variant("opensnoop.bt", work, again, around=lambda: rivals.opensnoop_bt(environment())),
-        ]
+        variants.append(Variant("opensnoop", work, again, around=lambda: rivals.opensnoop(environment())))
     return variants
 
 
