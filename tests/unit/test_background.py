@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from writeaudit.capture import background as background_module
 from writeaudit.capture.background import Background
 
 
@@ -116,10 +115,10 @@ def pauses() -> _Pauses:
 
 
 @pytest.fixture
-def sparing(work: _Work, pauses: _Pauses, monkeypatch: pytest.MonkeyPatch) -> Iterator[Background]:
+def sparing(work: _Work, pauses: _Pauses) -> Iterator[Background]:
     """One whose patience has no end."""
-    monkeypatch.setattr(background_module, "_PATIENCE_S", 60)
     made = Background(work, pauses)
+    made._patience._limit_s = 60
     made.start()
     yield made
     made.close()
@@ -157,13 +156,6 @@ def test_patience_has_an_end(work: _Work, pauses: _Pauses) -> None:
     assert made.wait(10)
     made.close()
     assert work.chunks == [b"one"]
-
-
-def test_one_quiet_moment_is_no_pause(sparing: Background) -> None:
-    answers = iter([True, False] * 1000)
-    sparing._pause = lambda: next(answers, False)
-    sparing.push(b"one")
-    assert not sparing.wait(0.05)
 
 
 def test_hurry_before_the_start(work: _Work) -> None:

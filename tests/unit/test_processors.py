@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from writeaudit.capture.processors import Processors
+from writeaudit.capture.processors import Patience, Processors
 
 _Says = Callable[[str], Processors]
 
@@ -60,3 +61,28 @@ def test_closed_twice(says: _Says) -> None:
     processors.close()
     processors.close()
     assert processors.spare()
+
+
+def _due(patience: Patience, *held: int) -> list[bool]:
+    return [patience.due(waiting) for waiting in held]
+
+
+def test_work_is_due_in_a_pause_and_one_quiet_moment_is_none() -> None:
+    quiet = iter([True, False, False, True, True, True, False])
+    patience = Patience(lambda: next(quiet), much=100, limit_s=60)
+    assert _due(patience, *[1] * 7) == [False, False, False, False, True, True, False]
+
+
+def test_much_work_is_due_at_once() -> None:
+    assert _due(Patience(lambda: False, much=100, limit_s=60), 100, 101) == [False, True]
+
+
+def test_work_is_due_once_it_has_waited_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([5.0, 5.05, 5.11, 5.2, 5.25, 5.3, 5.45])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    patience = Patience(lambda: False, much=100, limit_s=0.1)
+    assert _due(patience, 1, 1, 1) == [False, False, True]
+    # What comes next begins to wait then, and so does what comes after all was done.
+    assert _due(patience, 1, 1) == [False, False]
+    patience.begin()
+    assert _due(patience, 1, 1) == [False, True]

@@ -196,3 +196,30 @@ def test_what_was_thought_to_be_gone_and_moves_is_unknown(exchanged: bool) -> No
     else:
         tree.renamed(b"/m", b"/n", gone=True)
     assert tree.kind(b"/n") is Kind.UNKNOWN
+
+
+def test_files_that_nothing_rests_on_are_forgotten_once_they_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tree_module, "_MOST_NAMES", 100)
+    tree = _tree(b"/m", b"/m/empty")
+    tree.made(b"/m/link", Kind.SYMLINK, b"to")
+    claimed = tree.node(b"/m/claimed")
+    tree.claim(claimed, 5)
+    basis = tree.basis
+    for number in range(200):
+        tree.made(b"/m/d/%d" % number, Kind.OTHER)
+    assert tree.kind(b"/m/d/150") is Kind.OTHER
+    version = tree.version
+    tree.begin(3, 3)
+    assert tree.version > version
+    assert [tree.kind(b"/m/d/%d" % number) for number in (0, 150)] == [Kind.UNKNOWN] * 2
+    assert tree.kind(b"/m/empty") is Kind.DIRECTORY
+    assert tree.kind(b"/m/link") is Kind.SYMLINK
+    assert tree.node(b"/m/claimed") is claimed
+    # The names that are left are still those of the tree.
+    tree.renamed(b"/m", b"/n", gone=True, directory_ns=0)
+    assert tree.kind(b"/n/link") is Kind.SYMLINK
+    assert basis in tree.failed()
+    tree.made(b"/n/d/0", Kind.OTHER)
+    assert tree.kind(b"/n/d/0") is Kind.OTHER

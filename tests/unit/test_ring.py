@@ -74,8 +74,10 @@ def test_records_come_whole_and_in_order(ring: Ring, producer: FakeRing) -> None
     payloads = [b"x", b"", b"12345678", b"123456789" * 10]
     for payload in payloads:
         producer.emit(payload)
+    assert ring.waiting() == producer.produced
     assert list(records(ring.take())) == payloads
     assert producer.consumed() == producer.produced
+    assert ring.waiting() == 0
     assert ring.take() == b""
 
 

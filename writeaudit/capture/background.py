@@ -11,18 +11,16 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable
 
+from writeaudit.capture.processors import Patience
 from writeaudit.capture.ring import Backlog
 
 _NICE = 10
 """How much the priority is lowered while the command runs (nice(2))."""
 _IDLE_S = 0.5
-_PATIENCE_S = 0.1
-"""How long a batch waits for a pause of the command."""
 _LOOK_S = 0.003
-"""How often it looks whether there is one; twice in a row, for threads also wait for one another."""
+"""How often it looks whether the command pauses."""
 _MUCH = 24 << 20
 """Bytes of chunks beyond which nothing waits."""
 
@@ -30,14 +28,13 @@ _MUCH = 24 << 20
 class Background:
     """Calls ``work`` with one chunk after the other, in their order, and without any while none comes."""
 
-    def __init__(self, work: Callable[[bytes], None], pause: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, work: Callable[[bytes], None], spare: Callable[[], bool] = lambda: True) -> None:
         self._work = work
-        self._pause = pause
+        self._patience = Patience(spare, _MUCH)
         self._backlog = Backlog()
         self._changed = threading.Condition()
         self._busy = False
         self._spares = True
-        self._in_pause = False
         self._over = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="writeaudit", daemon=True)
@@ -65,12 +62,8 @@ class Background:
 
     def give_way(self) -> None:
         """Wait for a pause of the command, but not for long; to be called by ``work`` between batches."""
-        deadline = time.monotonic() + _PATIENCE_S
         with self._changed:
-            while self._spares and not self._over and self._backlog.held <= _MUCH:
-                before, self._in_pause = self._in_pause, self._pause()
-                if (before and self._in_pause) or time.monotonic() >= deadline:
-                    return
+            while self._spares and not self._over and not self._patience.due(self._backlog.held):
                 self._changed.wait(_LOOK_S)
 
     def wait(self, timeout_s: float | None = None) -> bool:

@@ -22,7 +22,7 @@ from writeaudit.capture.decode import Decoder
 from writeaudit.capture.interface import Command, Limits, Outcome, Record, Sink
 from writeaudit.capture.launcher import Exit, spawn, supervise
 from writeaudit.capture.libbpf import Map
-from writeaudit.capture.processors import Processors
+from writeaudit.capture.processors import Patience, Processors
 from writeaudit.capture.ring import Ring, records
 from writeaudit.capture.syscalls import table
 from writeaudit.capture.wire import Kind
@@ -41,7 +41,7 @@ _EMITTED, _LOST, _FAULT, _UNTRACKED, _NO_ROOM = 0, 8, 16, 17, 18
 _ZERO = struct.pack("=I", 0)
 
 _TICK_S = 0.01
-"""How often the buffer is emptied at least."""
+"""How often it is looked at whether the buffer should be emptied."""
 _SWITCH_S = 0.0002
 """How long the thread that empties the buffer may have to wait for the one that decodes
 (sys.setswitchinterval)."""
@@ -90,6 +90,7 @@ class _Session:
         )
         self._ring: Ring | None = None
         self._processors = Processors()
+        self._patience = Patience(self._processors.spare, side.ring_bytes // 4)
         self._background = Background(self._work, self._processors.spare)
         self._dropped = 0
         self._mounts_move = False
@@ -129,7 +130,7 @@ class _Session:
         self._command = child.pid
         sys.setswitchinterval(_SWITCH_S)
         self._background.start()
-        ended = supervise(child, {self._side.ring_fd: self._drain}, tick_s=_TICK_S, on_tick=self._drain)
+        ended = supervise(child, {self._side.ring_fd: self._drain}, tick_s=_TICK_S, on_tick=self._tick)
         ended_ns = time.monotonic_ns()
         self._background.hurry()
         self._linger(limits.linger_s)
@@ -147,23 +148,35 @@ class _Session:
         size = self._side.ring_bytes
         self._ring = Ring(self._side.ring_fd, size)
         self._side.map("table").update(_ZERO, table()[0])
-        self._side.map("config").update(_ZERO, CONFIG.pack(cookie, 0, 0, 0, 1, 0, 0, size // 8, size, 0))
+        self._side.map("config").update(_ZERO, CONFIG.pack(cookie, 0, 0, 0, 1, 0, 0, size // 4, size, 0))
+
+    def _tick(self) -> None:
+        """Empty the kernel's buffer if that is in nobody's way, or if it cannot wait."""
+        assert self._ring is not None
+        waiting = self._ring.waiting()
+        if waiting and (self._patience.due(waiting) or self._mounts_moved()):
+            self._drain()
 
     def _drain(self) -> None:
         """Empty the kernel's buffer."""
         assert self._ring is not None
-        if not self._mounts_move:
-            config = self._side.map("config").lookup(_ZERO)
-            if config is not None and CONFIG.unpack(config)[_MOUNT_GENERATION]:
-                # What /proc tells of a process's mounts is gone with it.
-                self._mounts_move = True
-                self._background.hurry()
+        self._mounts_moved()
         while chunk := self._ring.take():
             try:
                 self._background.push(chunk)
             except OSError:
                 # No room to keep it, in memory or on the disk: lost, and counted as such.
                 self._dropped += sum(1 for _ in records(chunk))
+        self._patience.begin()
+
+    def _mounts_moved(self) -> bool:
+        """Whether audited processes change mounts: what /proc tells of these is gone with the processes."""
+        if not self._mounts_move:
+            config = self._side.map("config").lookup(_ZERO)
+            if config is not None and CONFIG.unpack(config)[_MOUNT_GENERATION]:
+                self._mounts_move = True
+                self._background.hurry()
+        return self._mounts_move
 
     def _work(self, chunk: bytes) -> None:
         """Decode one chunk and hand it on; in the background."""

@@ -1,9 +1,11 @@
-"""Whether a processor is to spare, or there is work for all of them."""
+"""Whether a processor is to spare, or there is work for all of them; and what waits until one is."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import time
+from collections.abc import Callable
 
 _LOADAVG = "/proc/loadavg"
 
@@ -34,3 +36,33 @@ class Processors:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class Patience:
+    """Says when work that waits is due: in a pause of the command, or else when it can wait no longer."""
+
+    def __init__(self, spare: Callable[[], bool], much: int, limit_s: float = 0.1) -> None:
+        """``spare`` is `Processors.spare`; work of more than ``much`` bytes, or that has waited for
+        ``limit_s`` seconds, is due anyhow.
+        """
+        self._spare = spare
+        self._much = much
+        self._limit_s = limit_s
+        self._spared = False
+        self._since: float | None = None
+
+    def due(self, held: int) -> bool:
+        """Whether work of so many bytes is due; once it is, other work begins to wait."""
+        # Twice in a row: threads of the command also wait for one another.
+        before, self._spared = self._spared, self._spare()
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        if (before and self._spared) or held > self._much or now - self._since >= self._limit_s:
+            self._since = None
+            return True
+        return False
+
+    def begin(self) -> None:
+        """All that waited is done."""
+        self._since = None

@@ -35,6 +35,11 @@ class Ring:
         self._start = page
         self._position = 0
 
+    def waiting(self) -> int:
+        """Return how many bytes wait to be taken, unfinished records and headers included."""
+        produced: int = _POSITION.unpack_from(self._data)[0]
+        return produced - self._position
+
     def take(self) -> bytes:
         """Take out all that is finished, as raw records; b"" if there is nothing."""
         produced = _POSITION.unpack_from(self._data)[0]

@@ -89,6 +89,8 @@ class NodeTree:
         self._root = Node()
         self._directories: dict[bytes, Node] = {}
         """Where the names of directories lead in the tree, until one of them moves."""
+        self.grown = 0
+        """How many names were added since the last `prune`."""
 
     def node(self, key: bytes) -> Node:
         """Return the node of a name, which is made if there is none."""
@@ -101,7 +103,7 @@ class NodeTree:
             if directory is None:
                 directory = self._directory(key[:cut])
             found = directory.children.get(name)
-            node = _child(directory, name) if found is None else found
+            node = self._child(directory, name) if found is None else found
         node.key = key
         return node
 
@@ -112,12 +114,38 @@ class NodeTree:
         node = self._directories[key] = self._grow(self._root, key)
         return node
 
-    @staticmethod
-    def _grow(node: Node, key: bytes) -> Node:
+    def _grow(self, node: Node, key: bytes) -> Node:
         for name in key.split(b"/"):
             if name:
-                node = node.children.get(name) or _child(node, name)
+                node = node.children.get(name) or self._child(node, name)
         return node
+
+    def _child(self, node: Node, name: bytes) -> Node:
+        """Make the node of a name that has none yet."""
+        self.grown += 1
+        child = Node()
+        if node.children is NO_CHILDREN:
+            node.children = {name: child}
+        else:
+            node.children[name] = child
+        return child
+
+    def prune(self) -> None:
+        """Forget the names that lead nowhere and that nothing rests on: those of most files that were made.
+
+        Of the others, symlinks and directories, there are few. What is forgotten is asked of the disk, if
+        ever again. Invalidates every `Node` without claims that was handed out.
+        """
+        self.grown = 0
+        self._directories.clear()
+        todo = [self._root]
+        while todo:
+            node = todo.pop()
+            if not node.children:
+                continue
+            kept = {name: child for name, child in node.children.items() if _leads_on(child)}
+            node.children = kept or NO_CHILDREN
+            todo.extend(kept.values())
 
     def find(self, key: bytes) -> Node | None:
         """Return the node of a name, if there is one."""
@@ -137,11 +165,5 @@ class NodeTree:
         node.children = children
 
 
-def _child(node: Node, name: bytes) -> Node:
-    """Make the node of a name that has none yet."""
-    child = Node()
-    if node.children is NO_CHILDREN:
-        node.children = {name: child}
-    else:
-        node.children[name] = child
-    return child
+def _leads_on(node: Node) -> bool:
+    return bool(node.children or node.claims) or node.kind in (Kind.SYMLINK, Kind.DIRECTORY)

@@ -21,6 +21,8 @@ _CREDIT, _CREDIT_EACH = 1 << 20, 32
 that moves names where nobody can follow should not make each of its calls cost thousands of them."""
 
 _GONE_LATER = 1 << 12
+_MOST_NAMES = 1 << 18
+"""How many names are added before most are forgotten (some 75 MB)."""
 
 
 class Tree(NodeTree):
@@ -59,6 +61,9 @@ class Tree(NodeTree):
         self.since_ns = time_ns - (min(lasted_ns, LATE_NS) if lasted_ns else SLACK_NS)
         if self._credit < _CREDIT:
             self._credit += _CREDIT_EACH
+        if self.grown > _MOST_NAMES:
+            self.prune()
+            self.version += 1
         live = self._live
         while live and self.settled(live[0].until_ns):
             live.popleft().forget()
