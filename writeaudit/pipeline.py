@@ -5,6 +5,9 @@ The one module that knows them all. `record` makes a recording, `examine` judges
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
 import pwd
 import re
@@ -231,7 +234,17 @@ def record(
         failure = failure or error
     finally:
         recorder.resolver.close()
-    return Recorded(path, outcome, failure, recorder.kept)
+    kept, recorder = recorder.kept, None
+    if kept is None:
+        _let_go()
+    return Recorded(path, outcome, failure, kept)
+
+
+def _let_go() -> None:
+    """Give back the memory that recording took, before judging takes its own: a long run has much of it."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # of glibc alone
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _completeness(outcome: Outcome, recorder: _Recorder) -> Completeness:

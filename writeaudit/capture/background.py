@@ -1,7 +1,7 @@
 """Work on chunks of records beside the command, out of its way, in a thread of its own.
 
 The thread that watches the command empties the kernel's buffer, which takes next to nothing
-and cannot wait. Decoding, resolving and writing down take much longer, may have to wait for the
+and cannot wait for long. Decoding, resolving and writing down take much longer, may have to wait for the
 disk, and can wait: they happen here, at a lower priority while the command runs, and preferably
 in its pauses.
 """

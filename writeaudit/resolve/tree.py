@@ -21,8 +21,8 @@ _CREDIT, _CREDIT_EACH = 1 << 20, 32
 that moves names where nobody can follow should not make each of its calls cost thousands of them."""
 
 _GONE_LATER = 1 << 12
-_MOST_NAMES = 1 << 18
-"""How many names are added before most are forgotten (some 75 MB)."""
+_MOST_NAMES = 1 << 17
+"""How many names are added before most are forgotten (some 40 MB)."""
 
 
 class Tree(NodeTree):
