@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.conformance.differences import differences
 from tests.conformance.story import compare
 from tests.conformance.test_workloads import python, said_to_be_missing, verdict
 from writeaudit.capture.interface import Backend
-from writeaudit.events import NAMESPACE_OPS
+from writeaudit.events import NAMESPACE_OPS, OK, Certainty, FsEvent, Op
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the workloads make the system calls of x86-64"
@@ -80,6 +81,29 @@ def test_a_mount_that_is_taken_away_while_its_files_are_open(
     assert said_to_be_missing(audited, backend) == {"detached-mounts"} & differences(backend.name).keys()
     if wrong:
         pytest.fail("\n".join(wrong), pytrace=False)
+
+
+@pytest.mark.requires_root
+def test_directories_that_are_moved_out_of_what_their_mount_shows(
+    backend: Backend, ground: Path, tmp_path: Path
+) -> None:
+    audited = run(python("astray"), ground, backend.name, tmp_path / "run.wa")
+    moved = next(event.seq for event in audited.events if event.op is Op.RENAME)
+    later = [event for event in audited.everywhere if event.seq > moved and _changes(event)]
+    assert [event.op for event in later] == [
+        *[Op.MKDIR] * 3, Op.OPEN, Op.WRITE, Op.RENAME, Op.MKDIR,
+    ]  # fmt: skip
+    # They have no path that any process could use, and nobody vouches for one.
+    *astray, end = later
+    assert {event.certainty for event in astray} == {Certainty.LEXICAL}
+    assert not audited.completeness.complete
+    assert (end.path, end.certainty) == (os.fsencode(ground / "end"), Certainty.RESOLVED)
+
+
+def _changes(event: FsEvent) -> bool:
+    if event.result != OK:
+        return False
+    return event.op in {Op.MKDIR, Op.RENAME, Op.WRITE} or "creat" in event.flags
 
 
 @pytest.mark.requires_gcc

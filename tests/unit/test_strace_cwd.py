@@ -107,9 +107,12 @@ def test_other_names_may_be_taken_away(call: bytes) -> None:
 
 def test_what_was_moved_out_of_its_mount_reads_as_the_root() -> None:
     shown, after = named(b'mkdirat(AT_FDCWD</>, "n", 0700) = 0', _MADE)
-    assert shown.guessed
-    assert after.guessed
-    assert (shown.base, shown.name) == (b"/w", b"n")
+    for made in (shown, after):
+        assert (made.base, made.name, made.guessed, made.truncated) == (b"/w", b"n", True, True)
+    (made,) = named(b'openat(AT_FDCWD</>, "n", O_WRONLY|O_CREAT, 0600) = 3</>')
+    assert (made.base, made.name, made.truncated) == (b"/w", b"n", True)
+    (read,) = named(b'openat(AT_FDCWD</w>, "link", O_RDONLY|O_DIRECTORY) = 3</>')
+    assert (read.base, read.name, read.truncated) == (b"/", None, False)
     # A chdir from there cannot be looked up either.
     (below,) = named(b'chdir("../d") = 0', _MADE, host=Disk(b"/"))
     assert below.guessed

@@ -108,7 +108,7 @@ class Context:
             place = thread.place
             if found.path == b"/" != place.cwd and place.root == b"/" and thread.mount_ns is None:
                 # Nobody went there: so reads a directory that was moved out of what a mount shows.
-                place.lost()
+                place.lost(astray=True)
             else:
                 place.shown(found.path)
             return place.cwd, place.cwd_deleted
@@ -139,11 +139,12 @@ class Context:
                     return led
             directory, deleted = place.root, False
         elif base is None or is_cwd(base):
-            guessed = place.guessed
+            guessed, truncated = place.guessed, truncated or place.astray
             if place.way is not None:
                 directory, text = place.way[0], place.way[1] + b"/" + text
         else:
-            guessed = self._led_out(thread, base)
+            was = self._led_out(thread, base)
+            directory, guessed = was or directory, was is not None
         return Operand(
             directory,
             text,
@@ -153,13 +154,16 @@ class Context:
             guessed=guessed,
         )
 
-    def _led_out(self, thread: Thread, base: Arg) -> bool:
-        """Whether an open directory was moved out of what its mount shows: its path reads as the root's."""
+    def _led_out(self, thread: Thread, base: Arg) -> bytes | None:
+        """Return what an open directory was called that was moved out of what its mount shows, as it seems.
+
+        Its path reads as the root's; None if it may well be the root.
+        """
         found = self.descriptor(base)
-        if found is None or found.path != b"/" or thread.mount_ns is not None:
-            return False
+        if found is None or found.path != b"/" or thread.mount_ns is not None or self.doubtful:
+            return None
         known = thread.files.open.get(found.number)
-        return known is not None and not known.detached and known.path != b"/"
+        return None if known is None or known.path == b"/" else known.path
 
     def opened(self, thread: Thread, path: bytes, *, deleted: bool, fmt: int | None = None) -> Operand:
         """Return the operand of an open file."""
@@ -289,7 +293,7 @@ class Context:
             base, name = place.way
             return Operand(base, name, mount_ns=thread.mount_ns, truncated=self.doubtful)
         found = self.opened(thread, place.cwd, deleted=place.cwd_deleted)
-        return found._replace(guessed=place.guessed)
+        return found._replace(guessed=place.guessed, truncated=found.truncated or place.astray)
 
     def through_proc(self, thread: Thread, name: bytes, *, follow: bool) -> Operand | None:
         """Return where a name leads through a link of the process's own in /proc, if it does."""

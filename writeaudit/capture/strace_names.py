@@ -160,7 +160,10 @@ def _opened(
         file = context.now_open(thread, result.value, OpenFile(path_bytes, deleted))
         if flags.created and not deleted:
             file.is_file = True
-        if has_name(path_bytes, deleted=deleted):
+        if path_bytes == b"/" and (flags.makes or flags.access.writes):
+            # It is no directory: it lies outside of what its mount shows, and has no path.
+            path = context.named(thread, base, name)._replace(truncated=True)
+        elif has_name(path_bytes, deleted=deleted):
             path = context.opened(thread, path_bytes, deleted=deleted)
         else:  # a pipe, through /proc/self/fd: named, but no file
             path = context.opened_object(thread, path_bytes, deleted=deleted)

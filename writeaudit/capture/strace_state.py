@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from writeaudit.capture.interface import Record
@@ -143,43 +143,49 @@ class Place:
     """Where nobody could look at once: the directory that chdir(2) began at, and the name that it took."""
     guessed: bool = False
     """``cwd`` is no more than a guess, and no ``way`` leads to it."""
+    astray: bool = False
+    """The working directory lies outside of what its mount shows: it has no path."""
 
     def copy(self) -> Place:
         """Return a copy for a process of its own."""
-        return Place(self.cwd, self.root, self.cwd_deleted, self.way, self.guessed)
+        return replace(self)
 
     def entered(self, path: bytes, *, deleted: bool = False) -> None:
         """The working directory is another one from now on, and this is its path."""
         self.cwd, self.cwd_deleted = path, deleted
-        self.way, self.guessed = None, False
+        self.way, self.guessed, self.astray = None, False, False
 
-    def led(self, name: bytes, probably: bytes, *, astray: bool) -> None:
-        """A chdir led to a directory of which it is not sure where it is.
+    def led(self, name: bytes, probably: bytes, *, by_name: bool) -> None:
+        """A chdir led to a directory of which it is not sure what it is called.
 
-        ``astray``: nor does its name lead there.
+        ``by_name``: what the name leads to, when it is looked up, is that directory.
         """
-        if astray or (name[:1] != b"/" and (self.guessed or self.cwd_deleted)):
-            self.lost()
-        elif name[:1] == b"/":
-            self.way, self.guessed = (self.root, name), False
+        astray = False
+        if name[:1] == b"/":
+            way = (self.root, name)
         else:
             base, before = self.way or (self.cwd, b"")
-            self.way = (base, before + b"/" + name if before else name)
-        self.cwd, self.cwd_deleted = probably, False
+            way = (base, before + b"/" + name if before else name)
+            by_name = by_name and not self.guessed and not self.cwd_deleted
+            astray = self.astray
+        self.entered(probably)
+        self.way = way if by_name else None
+        self.guessed, self.astray = not by_name, astray
 
     def shown(self, path: bytes) -> None:
         """The kernel says what the working directory is called."""
         if path == self.cwd:
-            self.way, self.guessed = None, False
+            self.entered(path, deleted=self.cwd_deleted)
             return
         # Not even a new strace takes the mark off here: a directory of such a name would have come
         # with a chdir.
         name, deleted = strip_deleted(path)
         self.entered(name, deleted=deleted)
 
-    def lost(self) -> None:
-        """The working directory is somewhere else than where it was, and nobody knows where."""
+    def lost(self, *, astray: bool = False) -> None:
+        """The working directory is perhaps somewhere else than where it was, and nobody knows where."""
         self.way, self.guessed = None, True
+        self.astray |= astray
 
     def unsettle(self, names: Iterable[bytes]) -> None:
         """Names were taken away: those on the way lead elsewhere, perhaps."""

@@ -28,8 +28,8 @@ def _enter(context: Context, thread: Thread, name: bytes) -> None:
         return
     # The thread is gone, or went on; or names were changed since. Or it was in a directory that had been
     # moved out of what a mount shows, and the names above that lead elsewhere.
-    astray = now == b"/" and (real is None or b".." in name.split(b"/"))
-    place.led(name, real or now or text, astray=astray)
+    nowhere = now == b"/" and (real is None or b".." in name.split(b"/"))
+    place.led(name, real or (text if nowhere else now) or text, by_name=not nowhere)
     context.unsure = True
 
 
