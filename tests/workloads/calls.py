@@ -34,6 +34,7 @@ NUMBERS = {
     "copy_file_range": 326, "pwritev2": 328, "open_tree": 428, "move_mount": 429, "fsopen": 430,
     "fsconfig": 431, "fsmount": 432, "pidfd_open": 434, "openat2": 437, "pidfd_getfd": 438,
     "mount_setattr": 442, "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466,
+    "file_setattr": 469,
 }  # fmt: skip
 
 NAMES = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EDEADLK: "EDEADLK"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 
@@ -64,6 +65,21 @@ def times(dirfd: int) -> None:
     do(says("utime", b"no", result="ENOENT"), "utime", b"no", None)
 
 
+def _by_directory(fd: int, name: bytes) -> None:
+    """The calls of Linux 6.13 and 6.17 that take a directory and flags."""
+    value = ctypes.create_string_buffer(b"12")
+    args = ctypes.create_string_buffer(struct.pack("=QII", ctypes.addressof(value), 2, 0), 16)
+    for path, base, spelled, flags in (
+        (b"d/f", CWD, b"l", 0), (b"l", CWD, b"l", _NOFOLLOW), (b"d/f", fd, b"", _EMPTY)
+    ):  # fmt: skip
+        made = says("setxattr", path, flags="xattr=user.test", but=_YOUNG)
+        attempt(made, "setxattrat", base, spelled, flags, name, args, 16)
+        gone = says("removexattr", path, flags="xattr=user.test", but=_YOUNG)
+        attempt(gone, "removexattrat", base, spelled, flags, name)
+        attributes = struct.pack("=QIIII", 0, 0, 0, 0, 0)
+        attempt(says("setflags", path, but=_YOUNG), "file_setattr", base, spelled, attributes, 24, flags)
+
+
 def attributes() -> None:
     name = b"user.test"
     do(says("setxattr", b"d/f", flags="xattr=user.test"), "setxattr", b"l", name, b"1", 1, 0)
@@ -77,6 +93,7 @@ def attributes() -> None:
     do(says("removexattr", b"d/f"), "removexattr", b"l", name)
     do(says("removexattr", b"d/f", result="ENODATA"), "removexattr", b"d/f", name)
     do(says("removexattr", b"d"), "lremovexattr", b"d", name)
+    _by_directory(fd, name)
     attempt(says("setflags", b"d/f"), "ioctl", fd, _SETFLAGS, struct.pack("=q", _NODUMP))
     attempt(says("setflags", b"d/f"), "ioctl", fd, _SETFLAGS, struct.pack("=q", 0))
     quiet("close", fd)

@@ -287,7 +287,7 @@ CALLS: dict[int, tuple[Op, Callable[[Call], None]]] = {
     WireOp.COPY: (Op.COPY, _copy),
     WireOp.CLONE: (Op.CLONE, _as_it_is),
     WireOp.DEDUPE: (Op.CLONE, _dedupe),
-    WireOp.SETFLAGS: (Op.SETFLAGS, _as_it_is),
+    WireOp.SETFLAGS: (Op.SETFLAGS, _metadata),
     WireOp.SUBVOL_CREATE: (Op.MKDIR, _subvolume),
     WireOp.SUBVOL_SNAPSHOT: (Op.MKDIR, _snapshot),
     WireOp.TRUNCATE: (Op.TRUNCATE, _as_it_is),
