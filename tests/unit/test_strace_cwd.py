@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.strace_lines import events
+from writeaudit.capture import strace_state
 from writeaudit.capture.strace_state import NoHost
 from writeaudit.events import Operand
 
@@ -16,24 +17,25 @@ class Disk(NoHost):
 
     def __init__(self, now: bytes | None = None, **links: bytes) -> None:
         self.now = now
-        self._links = {b"/w/" + name.encode(): target for name, target in links.items()}
+        self._links = links
 
     def cwd(self, tid: int) -> bytes | None:
         return self.now
 
-    def real_path(self, path: bytes) -> bytes | None:
-        return self._links.get(path, path)
+    def names_on(self, path: bytes) -> frozenset[bytes]:
+        names = {name for name in path.split(b"/") if name}
+        targets = {
+            part
+            for name in names & {link.encode() for link in self._links}
+            for part in self._links[name.decode()].split(b"/")
+        }
+        return frozenset(names | targets)
 
 
 def named(*calls: bytes, host: NoHost | None = None) -> list[Operand]:
     """Return the operands of all events but renames and removals of others."""
     found = events(*calls, **({} if host is None else {"host": host}))
     return [event.path for event in found if event.path.name is None or event.path.name.endswith(b"n")]
-
-
-def test_what_proc_and_the_disk_agree_about_is_known() -> None:
-    assert named(b'chdir("d") = 0', _MADE, host=Disk(b"/w/d")) == [Operand(b"/w/d", b"n")]
-    assert named(b'chdir("l") = 0', _MADE, host=Disk(b"/w/d", l=b"/w/d")) == [Operand(b"/w/d", b"n")]
 
 
 @pytest.mark.parametrize(
@@ -45,11 +47,11 @@ def test_what_proc_and_the_disk_agree_about_is_known() -> None:
         ([b'chdir("/d") = -1 ENOENT (No such file or directory)', b'chdir("l") = 0'], b"/w", b"l/n"),
     ],
 )
-@pytest.mark.parametrize("now", [None, b"/later"])
-def test_what_they_do_not_agree_about_is_looked_up_by_its_name(
+@pytest.mark.parametrize("now", [None, b"/later", b"/w/d"])
+def test_a_directory_that_nobody_has_shown_is_known_by_its_name(
     calls: list[bytes], base: bytes, name: bytes, now: bytes | None
 ) -> None:
-    # The process is gone, or has another directory by now; whose symlinks held then, the resolver knows.
+    # What /proc shows is what came later, even where it fits; whose symlinks held then, the resolver knows.
     assert named(*calls, _MADE, host=Disk(now, l=b"/w/d")) == [Operand(base, name)]
 
 
@@ -114,8 +116,8 @@ def test_what_was_moved_out_of_its_mount_reads_as_the_root() -> None:
     (read,) = named(b'openat(AT_FDCWD</w>, "link", O_RDONLY|O_DIRECTORY) = 3</>')
     assert (read.base, read.name, read.truncated) == (b"/", None, False)
     # A chdir from there cannot be looked up either.
-    (below,) = named(b'chdir("../d") = 0', _MADE, host=Disk(b"/"))
-    assert below.guessed
+    *_, below = named(b'mkdirat(AT_FDCWD</>, "n", 0700) = 0', b'chdir("..") = 0', _MADE, host=Disk(b"/"))
+    assert (below.guessed, below.truncated) == (True, True)
 
 
 def test_the_root_itself_is_no_riddle() -> None:
@@ -132,29 +134,64 @@ def test_an_open_directory_that_was_moved_out_of_its_mount() -> None:
     assert not named(root, b'mkdirat(3</>, "n", 0700) = 0')[-1].guessed
 
 
-def test_a_chdir_through_proc_leads_where_the_descriptor_does() -> None:
+@pytest.mark.parametrize("link", [b"fd/3", b"fd/3/in", b"cwd", b"root"])
+def test_a_chdir_through_proc_is_a_guess_until_it_is_shown(link: bytes) -> None:
+    # The descriptor may have been duplicated, the directory renamed: neither is traced.
     opened = b'openat(AT_FDCWD</w>, "d", O_RDONLY|O_DIRECTORY) = 3</w/d>'
-    assert named(opened, b'chdir("/proc/self/fd/3") = 0', _MADE)[-1] == Operand(b"/w/d", b"n")
+    shown = b'mkdirat(AT_FDCWD</w/e>, "n", 0700) = 0'
+    _, made, at, after = named(opened, b'chdir("/proc/self/%b") = 0' % link, _MADE, shown, _MADE)
+    where = {b"fd/3": b"/w/d", b"fd/3/in": b"/w/d/in", b"cwd": b"/w", b"root": b"/"}[link]
+    assert made == Operand(where, b"n", guessed=True)
+    assert at == after == Operand(b"/w/e", b"n")
 
 
 def test_the_link_of_proc_to_the_working_directory_is_no_better_known_than_that() -> None:
     made = b'mkdir("/proc/self/cwd/n", 0700) = 0'
-    assert named(b'chdir("d") = 0', made, host=Disk(b"/w/d")) == [Operand(b"/w/d", b"n")]
+    assert named(b"fchdir(3</w/d>) = 0", made) == [Operand(b"/w/d", b"n")]
     assert named(b'chdir("l") = 0', made) == [Operand(b"/w", b"l/n")]
     assert named(b'chdir("l") = 0', b'rename("l", "x") = 0', made)[-1].guessed
     assert named(b'chdir("in") = 0', b'chmod("/proc/self/cwd", 0700) = 0') == [Operand(b"/w", b"in")]
 
 
 @pytest.mark.parametrize(
+    ("call", "guessed"),
+    [
+        (b'rename("d", "e") = 0', True),
+        (b'rename("/else/w", "/w") = 0', True),
+        (b'renameat2(AT_FDCWD</w>, "e", AT_FDCWD</w>, "d", RENAME_EXCHANGE) = 0', True),
+        (b'rename("e", "d") = 0', False),
+        (b'rename("d", "e") = -1 EACCES (Permission denied)', False),
+    ],
+)
+def test_a_descriptor_whose_file_may_have_been_renamed_is_a_guess(call: bytes, guessed: bool) -> None:
+    opened = b'openat(AT_FDCWD</w>, "d", O_RDONLY|O_DIRECTORY) = 3</w/d>'
+    through = b'mkdir("/proc/self/fd/3/n", 0700) = 0'
+    assert named(call, opened, through)[-1] == Operand(b"/w/d", b"n")
+    assert named(opened, call, through)[-1] == Operand(b"/w/d", b"n", guessed=guessed)
+
+
+def test_renames_that_are_forgotten_may_have_been_of_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strace_state, "_MOST_RENAMED", 2)
+    renames = strace_state.Renames()
+    renames.note(b"a")
+    early = renames.count
+    renames.note(b"b")
+    assert [renames.since(early, path) for path in (b"/a", b"/x/b", b"/c")] == [False, True, False]
+    renames.note(b"d")
+    assert renames.since(early, b"/c")
+    assert [renames.since(renames.count, path) for path in (b"/c", b"/d")] == [False, False]
+
+
+@pytest.mark.parametrize(
     ("call", "base", "name"),
     [
-        (b'rename("/w/e", "f") = 0', b"/w/f/d", b"n"),
+        (b'rename("e", "f") = 0', b"/w/f/d", b"n"),
         (b'rename("e/", "f/") = 0', b"/w/f/d", b"n"),
         (b'rename("e", "up/f") = 0', b"/w", b"up/f/d/n"),
         (b'rename("e", "/w/up/f") = 0', b"/", b"/w/up/f/d/n"),
         (b'renameat2(AT_FDCWD</w>, "e", AT_FDCWD</w>, "f", RENAME_EXCHANGE) = 0', b"/w/f/d", b"n"),
         (b'renameat2(AT_FDCWD</w>, "up/f", AT_FDCWD</w>, "e", RENAME_EXCHANGE) = 0', b"/w", b"up/f/d/n"),
-        (b'rename("/x/e", "/x/f") = 0', b"/w/e/d", b"n"),
+        (b'renameat2(3</x>, "e", 3</x>, "f", 0) = 0', b"/w/e/d", b"n"),
         (b'rename("e", "f") = -1 EACCES (Permission denied)', b"/w/e/d", b"n"),
     ],
 )
@@ -162,13 +199,51 @@ def test_a_directory_that_was_renamed_goes_on_by_its_new_name(call: bytes, base:
     fork = b"10 6.000001 fork() = 11 <0.000001>"
     entered = b"11 6.000002 fchdir(3</w/e/d>) = 0 <0.000001>"
     after = b'11 6.000004 mkdir("n", 0700) = 0 <0.000001>'
-    host = Disk(b"/w/e/d") if b'"/x/' in call else None
+    host = Disk(b"/w/e/d") if b"/x" in call else None
     assert named(fork, entered, call, after, host=host)[-1] == Operand(base, name)
 
 
 @pytest.mark.parametrize("now", [None, b"/w/f/d"])
-def test_a_directory_that_may_have_been_renamed_by_another_of_its_paths(now: bytes | None) -> None:
-    # /w/up may be a symlink to /w.
-    moved = b'rename("/w/up/e", "/w/up/f") = 0'
+@pytest.mark.parametrize("moved", [b'rename("/w/up/e", "/w/up/f") = 0', b'rename("../../e", "x") = 0'])
+def test_a_directory_that_may_have_been_renamed_by_another_of_its_paths(
+    now: bytes | None, moved: bytes
+) -> None:
+    # /w/up may be a symlink to /w, or to a directory whose parent is another.
     (made,) = named(b"fchdir(3</w/e/d>) = 0", moved, _MADE, host=Disk(now, up=b"/w"))
     assert made.guessed
+
+
+def test_a_directory_that_was_renamed_under_a_guess_is_one() -> None:
+    lost = [b'chdir("l") = 0', b'unlink("/w/l") = 0', b'rename("d", "/w/e") = 0']
+    other = [b"10 6.000001 fork() = 11 <0.000001>", b"11 6.000002 fchdir(3</w/l/d>) = 0 <0.000001>"]
+    made = b'11 6.000009 mkdir("n", 0700) = 0 <0.000001>'
+    assert named(*other, *lost, made)[-1].guessed
+
+
+@pytest.mark.parametrize("call", [b"fchmod(3</>, 0700) = 0", b'fsetxattr(3</>, "user.a", "1", 1, 0) = 0'])
+def test_a_file_that_was_moved_out_of_its_mount(call: bytes) -> None:
+    opened = b'openat(AT_FDCWD</w>, "d", O_RDONLY|O_DIRECTORY) = 3</w/d>'
+    changed = named(opened, call)[-1]
+    assert (changed.base, changed.guessed) == (b"/w/d", True)
+    *_, made = named(opened, b"fchdir(3</>) = 0", _MADE)
+    assert (made.base, made.guessed) == (b"/w/d", True)
+
+
+def test_an_open_that_shows_the_directory_settles_where_it_is() -> None:
+    shown = b'openat(AT_FDCWD</w/d>, "n", O_RDWR|O_CREAT, 0600) = 3</w/d/n>'
+    *_, made = named(b'chdir("l") = 0', shown, b'unlink("/w/l") = 0', _MADE, host=Disk(l=b"d"))
+    assert made == Operand(b"/w/d", b"n")
+
+
+def test_a_way_has_an_end() -> None:
+    there_and_back = [b'chdir("d") = 0', b'chdir("..") = 0'] * 2000
+    (made,) = named(*there_and_back, _MADE)
+    assert made.guessed
+    assert len(made.base or b"") < 100
+
+
+def test_in_a_chroot_a_name_is_a_guess_until_it_is_shown() -> None:
+    inside = [b'chroot("/jail") = 0', b'chdir("/l") = 0', _MADE, b'mkdirat(AT_FDCWD</jail/d>, "n", 0700) = 0']
+    made, shown, after = named(*inside, _MADE)[-3:]
+    assert made.guessed
+    assert shown == after == Operand(b"/jail/d", b"n")

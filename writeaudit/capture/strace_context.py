@@ -10,7 +10,7 @@ from writeaudit.audit import BlindSpot
 from writeaudit.capture.interface import Record
 from writeaudit.capture.strace_arguments import Call, is_cwd, is_number
 from writeaudit.capture.strace_lexer import Arg, Descriptor, Text, strip_deleted
-from writeaudit.capture.strace_state import Host, OpenFile, Place, Thread, WriteLedger
+from writeaudit.capture.strace_state import Host, OpenFile, Place, Renames, Thread, WriteLedger
 from writeaudit.events import Op, Operand, RawEvent
 
 _NO_FILE = (
@@ -56,6 +56,7 @@ class Context:
     truncated: int = 0
     detached: int = 0
     """How many mounts are without a place, as far as can be known; see `doubtful`."""
+    renames: Renames = field(default_factory=Renames)
     unsure: bool = False
     """Some thread's working directory has to be looked up by the name that led there (`Place.way`)."""
 
@@ -143,7 +144,7 @@ class Context:
             if place.way is not None:
                 directory, text = place.way[0], place.way[1] + b"/" + text
         else:
-            was = self._led_out(thread, base)
+            was = self.led_out(thread, base)
             directory, guessed = was or directory, was is not None
         return Operand(
             directory,
@@ -154,7 +155,7 @@ class Context:
             guessed=guessed,
         )
 
-    def _led_out(self, thread: Thread, base: Arg) -> bytes | None:
+    def led_out(self, thread: Thread, base: Arg) -> bytes | None:
         """Return what an open directory was called that was moved out of what its mount shows, as it seems.
 
         Its path reads as the root's; None if it may well be the root.
@@ -186,7 +187,9 @@ class Context:
             return None
         if not has_name(found.path, deleted=found.deleted):
             return None
-        return self.opened(call.thread, found.path, deleted=found.deleted)
+        was = self.led_out(call.thread, found)
+        file = self.opened(call.thread, was or found.path, deleted=found.deleted)
+        return file._replace(guessed=was is not None)
 
     def hidden(self, thread: Thread, arg: Arg) -> OpenFile | None:
         """Return what is known of a descriptor whose path is too long for strace to decode."""
@@ -199,7 +202,8 @@ class Context:
         """Return the operand of a descriptor that strace did not decode."""
         known = thread.files.open.get(number)
         if known is not None:
-            return self.opened_object(thread, known.path, deleted=known.deleted)
+            found = self.opened_object(thread, known.path, deleted=known.deleted)
+            return found._replace(guessed=self.renames.since(known.renames, known.path))
         link = self.host.open_file(thread.tid, number)
         if link is None:
             return None
@@ -222,6 +226,7 @@ class Context:
         before = table.get(number)
         if before is not None and before.key is not None:
             self.ledger.settle(before, self.out)
+        file.renames = self.renames.count
         table[number] = file
         return file
 

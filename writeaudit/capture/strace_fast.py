@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable
 
 from writeaudit.capture.strace_context import MAGIC, Context
+from writeaudit.capture.strace_cwd import renamed
 from writeaudit.capture.strace_flags import mode_bits, open_flags
 from writeaudit.capture.strace_lexer import Descriptor
-from writeaudit.capture.strace_names import renamed
 from writeaudit.capture.strace_state import OpenFile, Thread
 from writeaudit.events import OK, Op, Operand, RawEvent
 
@@ -59,7 +59,7 @@ def _named(thread: Thread, base: bytes, directory: bytes, name: bytes) -> Operan
     """Do as `Context.named` does; None: the long way must. No ``base``: the call takes none."""
     place = thread.place
     at_cwd = not base or base == b"AT_FDCWD"
-    if at_cwd and (place.way is not None or place.guessed or (base and directory != place.cwd)):
+    if at_cwd and (not place.sure or (base and directory != place.cwd)):
         return None
     if directory == b"/" and not at_cwd:
         return None
@@ -86,7 +86,7 @@ def _open(at: bytes) -> Reader:
         operand: Operand | None = None
         if path is None:
             operand = _named(thread, base, directory, name)
-        elif base != b"AT_FDCWD" or directory == thread.place.cwd:
+        elif base != b"AT_FDCWD" or (directory == thread.place.cwd and thread.place.sure):
             operand = _new(Operand, (path, None, None, thread.mount_ns, *_KNOWN))
             spelled = name
         if operand is None or words is None:
@@ -190,7 +190,7 @@ def _on_file(op: Op, *, takes_mode: bool = False) -> Reader:
         if match is None:
             return False
         _number, name, word, error, took = match.groups()
-        if word is None:
+        if word is None or name == b"/":
             return False
         rest = _with_mode(op, word, True) if takes_mode else without
         path = _new(Operand, (name, None, None, thread.mount_ns, *_KNOWN))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 import struct
 
 from writeaudit.capture.strace_lexer import strip_deleted
+from writeaudit.capture.strace_state import NO_NAMES
 
 _HANDLE = struct.Struct("=Ii")
 """struct file_handle: handle_bytes, handle_type; the handle itself follows."""
 _LONGEST_PATH, _PAGE = 4096, 4096
+_MOST_LINKS = 40
+"""The kernel's own limit (path_resolution(7))."""
 
 
 class ProcHost:
@@ -79,6 +83,33 @@ class ProcHost:
         real = os.path.realpath(path)
         # Longer than PATH_MAX it cannot be looked up, and was reached step by step.
         return real if os.path.isdir(real) or len(real) >= _LONGEST_PATH else None
+
+    def names_on(self, path: bytes) -> frozenset[bytes]:
+        """Return the names on the way that a path leads, those of the symlinks on it included.
+
+        Up to the first that is not there: what was there before had that name.
+        """
+        met = set(path.split(b"/"))
+        here, todo, links = b"", path.split(b"/")[::-1], 0
+        while todo and links <= _MOST_LINKS:
+            name = todo.pop()
+            if name in NO_NAMES:
+                if name == b"..":
+                    here = here[: max(here.rfind(b"/"), 0)]
+                continue
+            try:
+                target = os.readlink(here + b"/" + name)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    break
+                here += b"/" + name
+                continue
+            links += 1
+            met.update(target.split(b"/"))
+            todo.extend(target.split(b"/")[::-1])
+            if target[:1] == b"/":
+                here = b""
+        return frozenset(met)
 
     def parent(self, tid: int) -> tuple[int, int] | None:
         """Return the process that a thread belongs to, and that process's parent."""

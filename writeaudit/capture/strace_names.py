@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from writeaudit.capture.strace_arguments import Call, flagged, integer, text_of
 from writeaudit.capture.strace_context import Context, Handlers, has_name
+from writeaudit.capture.strace_cwd import renamed
 from writeaudit.capture.strace_flags import fallocate_flags, mode_bits, open_flags
 from writeaudit.capture.strace_lexer import Arg, Group, Text, strip_deleted
-from writeaudit.capture.strace_state import OpenFile, Place, Thread, joined
+from writeaudit.capture.strace_state import OpenFile, Place, joined
 from writeaudit.events import Op, Operand
 
 
@@ -255,54 +256,6 @@ def _rename(context: Context, call: Call) -> None:
     context.emit(call, op, path, source, flags=flags, follow=False)
     if call.ok:
         renamed(context, source, path, both=op is Op.EXCHANGE)
-
-
-def renamed(context: Context, source: Operand, path: Operand, *, both: bool) -> None:
-    """Keep up with the names of working directories: not every call shows them."""
-    if source.base is None or source.name is None or path.base is None or path.name is None:
-        return
-    last = source.name.rstrip(b"/").rpartition(b"/")[2]
-    if not both:
-        for thread in context.threads.values():
-            if last in thread.place.cwd:
-                break
-        else:
-            return  # nobody's directory is below one of that name
-    followed: set[int] = set()
-    _follow(context, source, path, followed)
-    if both:
-        _follow(context, path, source, followed)
-
-
-def _follow(context: Context, old: Operand, new: Operand, followed: set[int]) -> None:
-    """Give the working directories below a name another one; those in ``followed`` have theirs."""
-    assert old.base is not None
-    assert old.name is not None
-    assert new.base is not None
-    assert new.name is not None
-    name, new_name = old.name.rstrip(b"/"), new.name.rstrip(b"/")
-    last = name.rpartition(b"/")[2]
-    old_text = joined(Place(old.base, old.base), name)
-    for thread in context.threads.values():
-        place = thread.place
-        if id(place) in followed or last not in place.cwd:
-            continue
-        below = place.below(old_text)
-        if below is not None:
-            followed.add(id(place))
-            place.moved(new.base, new_name, below, sure=not new.guessed)
-            context.unsure = True
-        elif last in place.cwd.split(b"/") and _may_be_above(context, thread, old_text):
-            place.lost()
-
-
-def _may_be_above(context: Context, thread: Thread, text: bytes) -> bool:
-    """Whether what was renamed may have been above a working directory, whose path has another text."""
-    now = context.host.cwd(thread.tid)
-    if now is not None:
-        return now != thread.place.cwd
-    directory = text[: text.rfind(b"/")] or b"/"
-    return context.host.real_path(directory) != directory
 
 
 def _symlink(context: Context, call: Call) -> None:

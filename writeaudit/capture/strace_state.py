@@ -21,6 +21,9 @@ from writeaudit.events import Operand, WriteTotal
 NO_NAMES = (b"", b".", b"..")
 """Last components that do not say what a name leads to."""
 
+_LONGEST_WAY = 4096
+_MOST_RENAMED = 1 << 16
+
 
 class Host(Protocol):
     """What may be asked of the running system while the trace is read.
@@ -52,6 +55,9 @@ class Host(Protocol):
 
     def real_path(self, path: bytes) -> bytes | None:
         """Return the absolute path of a directory without symlinks."""
+
+    def names_on(self, path: bytes) -> frozenset[bytes]:
+        """Return the names on the way that a path leads, those of the symlinks on it included."""
 
     def parent(self, tid: int) -> tuple[int, int] | None:
         """Return the process that a thread belongs to, and that process's parent."""
@@ -98,6 +104,10 @@ class NoHost:
         """Return None."""
         return None
 
+    def names_on(self, path: bytes) -> frozenset[bytes]:
+        """Return the names in the text."""
+        return frozenset(path.split(b"/"))
+
     def parent(self, tid: int) -> tuple[int, int] | None:  # noqa: ARG002
         """Return None."""
         return None
@@ -125,6 +135,8 @@ class OpenFile:
     calls: int = 0
     shared: bool = False
     """Other processes may hold it too."""
+    renames: int = 0
+    """How many renames there had been when its path was told."""
     is_file: bool | None = None
     """False for devices, pipes and sockets, to which writing changes no file; None: not asked."""
     fmt: int | None = None
@@ -141,10 +153,17 @@ class Place:
     cwd_deleted: bool = False
     way: tuple[bytes, bytes] | None = None
     """Where nobody could look at once: the directory that chdir(2) began at, and the name that it took."""
+    passed: frozenset[bytes] = frozenset()
+    """The names on that way, and on those of the symlinks on it."""
     guessed: bool = False
     """``cwd`` is no more than a guess, and no ``way`` leads to it."""
     astray: bool = False
     """The working directory lies outside of what its mount shows: it has no path."""
+
+    @property
+    def sure(self) -> bool:
+        """Whether ``cwd`` is the kernel's word."""
+        return self.way is None and not self.guessed
 
     def copy(self) -> Place:
         """Return a copy for a process of its own."""
@@ -155,22 +174,18 @@ class Place:
         self.cwd, self.cwd_deleted = path, deleted
         self.way, self.guessed, self.astray = None, False, False
 
-    def led(self, name: bytes, probably: bytes, *, by_name: bool) -> None:
-        """A chdir led to a directory of which it is not sure what it is called.
-
-        ``by_name``: what the name leads to, when it is looked up, is that directory.
-        """
-        astray = False
-        if name[:1] == b"/":
-            way = (self.root, name)
-        else:
-            base, before = self.way or (self.cwd, b"")
-            way = (base, before + b"/" + name if before else name)
-            by_name = by_name and not self.guessed and not self.cwd_deleted
-            astray = self.astray
+    def led(self, name: bytes, probably: bytes) -> None:
+        """A chdir led to a directory that nobody has shown yet."""
+        base, before = (self.root, b"") if name[:1] == b"/" else self.way or (self.cwd, b"")
+        way = before + b"/" + name if before else name
+        # From the root every name is good; else it must be known where it begins.
+        good = name[:1] == b"/" or not (self.guessed or self.cwd_deleted)
+        astray = self.astray and name[:1] != b"/"
         self.entered(probably)
-        self.way = way if by_name else None
-        self.guessed, self.astray = not by_name, astray
+        if good and len(way) < _LONGEST_WAY:
+            self.way = (base, way)
+        else:
+            self.lost(astray=astray)
 
     def shown(self, path: bytes) -> None:
         """The kernel says what the working directory is called."""
@@ -188,11 +203,9 @@ class Place:
         self.astray |= astray
 
     def unsettle(self, names: Iterable[bytes]) -> None:
-        """Names were taken away: those on the way lead elsewhere, perhaps."""
-        if self.way is not None:
-            passed = {*self.way[1].split(b"/"), *self.cwd.split(b"/"), *NO_NAMES}
-            if not passed.isdisjoint(names):
-                self.lost()
+        """Names were taken away, or covered: those on the way may lead elsewhere."""
+        if self.way is not None and any(name in self.passed or name in NO_NAMES for name in names):
+            self.lost()
 
     def below(self, path: bytes) -> bytes | None:
         """Return what of ``cwd`` lies below a directory; None if it does not."""
@@ -201,12 +214,12 @@ class Place:
 
     def moved(self, base: bytes, name: bytes, below: bytes, *, sure: bool) -> None:
         """The directory that is ``below`` above this one has another name, beginning at ``base``."""
-        if self.way is not None or not sure:
+        self.cwd = joined(Place(base), name) + below
+        if not sure:
             self.lost()
-        elif b"/" in name and not self.guessed:
+        elif b"/" in name:
             # A symlink may be on the way.
             self.way = (base, name + below)
-        self.cwd = joined(Place(base, base), name) + below
 
 
 @dataclass(slots=True, eq=False)
@@ -266,6 +279,27 @@ def joined(place: Place, name: bytes) -> bytes:
     base = place.root if name.startswith(b"/") else place.cwd
     path = posixpath.normpath(posixpath.join(base, name.lstrip(b"/")))
     return path[1:] if path.startswith(b"//") else path
+
+
+class Renames:
+    """The last components of the names that were renamed, of all or of the last some ten thousand."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._last: dict[bytes, int] = {}
+        self._forgotten = 0
+
+    def note(self, name: bytes) -> None:
+        """A name is another one's from now on."""
+        self.count += 1
+        if len(self._last) >= _MOST_RENAMED:
+            self._last.clear()
+            self._forgotten = self.count
+        self._last[name] = self.count
+
+    def since(self, count: int, path: bytes) -> bool:
+        """Whether one of a path's components may have been renamed since there had been ``count`` of them."""
+        return count < self._forgotten or any(self._last.get(name, 0) > count for name in path.split(b"/"))
 
 
 class WriteLedger:

@@ -5,32 +5,11 @@ from __future__ import annotations
 from writeaudit.capture.interface import MountsChanged
 from writeaudit.capture.strace_arguments import Call, flagged, is_number, text_of
 from writeaudit.capture.strace_context import MAGIC, Context, Handlers
+from writeaudit.capture.strace_cwd import enter
 from writeaudit.capture.strace_flags import mount_flags
 from writeaudit.capture.strace_lexer import Text
 from writeaudit.capture.strace_state import OpenFile, Thread, joined
 from writeaudit.events import Op, Operand
-
-
-def _enter(context: Context, thread: Thread, name: bytes) -> None:
-    """Note that a thread went to another directory: what it is called by now is no more than a hint."""
-    place, host = thread.place, context.host
-    led = context.through_proc(thread, name, follow=True) if name.startswith(MAGIC) else None
-    if led is not None and led.name is None and led.base is not None:
-        place.entered(led.base, deleted=led.deleted)
-        return
-    text, now = joined(place, name), host.cwd(thread.tid)
-    if thread.mount_ns is not None or place.root != b"/":
-        place.entered(now or text)
-        return
-    real = host.real_path(text)
-    if real is not None and real == now:
-        place.entered(real)
-        return
-    # The thread is gone, or went on; or names were changed since. Or it was in a directory that had been
-    # moved out of what a mount shows, and the names above that lead elsewhere.
-    nowhere = now == b"/" and (real is None or b".." in name.split(b"/"))
-    place.led(name, real or (text if nowhere else now) or text, by_name=not nowhere)
-    context.unsure = True
 
 
 def _from_root(call: Call) -> bool:
@@ -48,13 +27,16 @@ def _chdir(context: Context, call: Call) -> None:
     if call.name == b"fchdir":
         path, deleted = context.directory(thread, call.args[0])
         if path is not None:
-            thread.place.entered(path, deleted=deleted)
+            was = context.led_out(thread, call.args[0])
+            thread.place.entered(was or path, deleted=deleted)
+            if was is not None:
+                thread.place.lost()
         elif is_number(call.args[0]):
             context.lose("undecoded")  # every name from here on depends on it
         return
     name = call.args[0]
     if isinstance(name, Text):
-        _enter(context, thread, name.value)
+        enter(context, thread, name.value)
 
 
 def _chroot(context: Context, call: Call) -> None:

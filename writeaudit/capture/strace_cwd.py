@@ -1,0 +1,85 @@
+"""Where working directories are: strace shows them with some calls only.
+
+``openat(AT_FDCWD</w>, …`` is the kernel's own word, and every program says such a thing sooner or
+later. Until then a directory that was entered by a name is that name (`Place.way`), to be resolved
+like any other, for as long as nothing on its way is taken away; after that it is a guess. What /proc
+and the disk tell comes too late: that they agree may be chance.
+"""
+
+from __future__ import annotations
+
+from writeaudit.capture.strace_context import MAGIC, Context
+from writeaudit.capture.strace_state import Place, Thread, joined
+from writeaudit.events import Operand
+
+
+def enter(context: Context, thread: Thread, name: bytes) -> None:
+    """Note that a thread went to another directory by a name."""
+    place, host = thread.place, context.host
+    text = joined(place, name)
+    if thread.mount_ns is not None:
+        place.entered(host.cwd(thread.tid) or text)  # the report says that such paths mean little
+    elif place.root != b"/" or name.startswith(MAGIC):
+        # Its symlinks lead elsewhere for that thread than for us.
+        led = context.through_proc(thread, name, follow=True) if name.startswith(MAGIC) else None
+        if led is not None and led.base is not None:
+            probably = joined(Place(led.base), led.name or b".")
+        else:
+            probably = host.cwd(thread.tid) or text
+        place.entered(probably)
+        place.lost()
+    else:
+        place.led(name, host.real_path(text) or text)
+        _watch(context, place)
+
+
+def renamed(context: Context, source: Operand, path: Operand, *, both: bool) -> None:
+    """Keep up with the names of working directories."""
+    if source.base is None or source.name is None or path.base is None or path.name is None:
+        return
+    last = source.name.rstrip(b"/").rpartition(b"/")[2]
+    context.renames.note(last)
+    if both:
+        context.renames.note(path.name.rstrip(b"/").rpartition(b"/")[2])
+    else:
+        for thread in context.threads.values():
+            if last in thread.place.cwd:
+                break
+        else:
+            return  # nobody's directory is below one of that name
+    followed: set[int] = set()
+    _follow(context, source, path, followed)
+    if both:
+        _follow(context, path, source, followed)
+
+
+def _follow(context: Context, old: Operand, new: Operand, followed: set[int]) -> None:
+    """Give the working directories below a name another one; those in ``followed`` have theirs."""
+    assert old.base is not None
+    assert old.name is not None
+    assert new.base is not None
+    assert new.name is not None
+    name, new_name = old.name.rstrip(b"/"), new.name.rstrip(b"/")
+    last = name.rpartition(b"/")[2]
+    # No symlink can be on the way to a name in a directory that the kernel named.
+    certain = b"/" not in name and not old.guessed
+    old_text = joined(Place(old.base), name)
+    for thread in context.threads.values():
+        place = thread.place
+        if id(place) in followed or last not in place.cwd.split(b"/"):
+            continue
+        followed.add(id(place))
+        below = place.below(old_text)
+        if below is not None:
+            place.moved(new.base, new_name, below, sure=certain and place.sure and not new.guessed)
+            _watch(context, place)
+        elif not certain or context.host.cwd(thread.tid) != place.cwd:
+            place.lost()  # a mount or a symlink may show the directory by another name
+
+
+def _watch(context: Context, place: Place) -> None:
+    """Have the names on the way to a directory watched, if it is known by that."""
+    if place.way is not None:
+        base, name = place.way
+        place.passed = context.host.names_on(name if name[:1] == b"/" else base + b"/" + name)
+        context.unsure = True
