@@ -130,7 +130,7 @@ WA_INLINE int insist(__u32 slot, __u32 size, __u64 flags, __u32 ring_bytes)
 }
 #endif
 
-/* Send the first size bytes. The host looks every few milliseconds by itself; it is woken
+/* Send the first size bytes. The host looks by itself, in pauses of the command; it is woken
  * only by what cannot wait, and when the buffer fills up. */
 WA_FUNC int send(__u32 slot, __u32 size, __u32 kind, __u32 urgent)
 {

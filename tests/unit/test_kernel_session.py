@@ -1,0 +1,112 @@
+"""When the kernel's buffer is emptied: in a pause of the command, or when it cannot wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from writeaudit.capture import kernel
+from writeaudit.capture.interface import Record
+
+
+class FakeMap:
+    """The programs' configuration, as far as the session reads it back."""
+
+    def __init__(self) -> None:
+        self.mount_generation = 0
+
+    def lookup(self, _key: bytes) -> bytes:
+        return kernel.CONFIG.pack(0, 0, 0, self.mount_generation, 0, 0, 0, 0, 0, 0)
+
+
+class FakeSide:
+    """A kernel side whose only map is the configuration."""
+
+    ring_fd = -1
+    ring_bytes = 4096
+    sees_uring = True
+
+    def __init__(self) -> None:
+        self.config = FakeMap()
+
+    def map(self, _name: str) -> FakeMap:
+        return self.config
+
+    def close(self) -> None:
+        """Nothing is loaded."""
+
+
+class FakeRing:
+    """A buffer that holds so many bytes."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.asked = 0
+
+    def waiting(self) -> int:
+        self.asked += 1
+        return self.held
+
+    def take(self) -> bytes:
+        chunk, self.held = bytes(self.held), 0
+        return chunk
+
+    def close(self) -> None:
+        """Nothing is mapped."""
+
+
+class Held:
+    """A session, and what it works with."""
+
+    def __init__(self) -> None:
+        self.side, self.ring, self.spare = FakeSide(), FakeRing(), False
+        records: list[Record] = []
+        self.session = kernel._Session(self.side, records.extend)  # type: ignore[arg-type]
+        self.session._ring = self.ring  # type: ignore[assignment]
+        self.session._patience._spare = lambda: self.spare
+        self.session._patience._limit_s = 60
+
+    def left(self, held: int) -> int:
+        """Return how much of so many bytes a tick leaves in the buffer."""
+        self.ring.held = held
+        self.session._tick()
+        return self.ring.held
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    made = Held()
+    yield made
+    made.session.close()
+
+
+def test_buffer_waits_for_a_pause(held: Held) -> None:
+    assert [held.left(100) for _ in range(3)] == [100] * 3
+    held.spare = True
+    assert [held.left(100) for _ in range(2)] == [100, 0]
+
+
+def test_buffer_that_fills_up_is_emptied_at_once(held: Held) -> None:
+    assert [held.left(size) for size in (1024, 1025)] == [1024, 0]
+
+
+def test_buffer_is_emptied_after_a_while(held: Held) -> None:
+    held.session._patience._limit_s = 0
+    assert held.left(1) == 0
+
+
+def test_nothing_waits_once_mounts_move(held: Held) -> None:
+    assert held.left(100) == 100
+    held.side.config.mount_generation = 1
+    assert held.left(100) == 0
+    held.side.config.mount_generation = 0
+    assert held.left(100) == 0
+
+
+def test_empty_buffer_is_only_looked_at(held: Held) -> None:
+    held.spare = True
+    assert [held.left(0) for _ in range(3)] == [0] * 3
+    assert held.ring.asked == 3
+    # The pause that counts is one while something waits.
+    assert [held.left(100) for _ in range(2)] == [100, 0]
