@@ -169,7 +169,7 @@ def _unshare(context: Context, call: Call) -> None:
         if index:
             # setns(2) also moves the root and the working directory to the new namespace's root.
             thread.place.root = b"/"
-            thread.place.entered(context.host.cwd(thread.tid) or b"/")
+            thread.place.entered(b"/")
     if b"CLONE_FILES" in flags:
         thread.files.users -= 1
         thread.files = thread.files.copy()
