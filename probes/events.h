@@ -88,6 +88,7 @@ enum wa_op {
 #define WA_F_ROOT 0x0400 /* name is absolute, base is the root directory of a chroot */
 #define WA_F_NOFD 0x0800 /* the descriptor was not open (any more) */
 #define WA_F_INTERNAL 0x1000 /* on a mount of the kernel's own (a pipe, a memfd): base is its name there */
+#define WA_F_ELSEWHERE 0x2000 /* name is relative, and the root directory is not writeaudit's */
 
 /* Flags of struct wa_head. */
 #define WA_H_IO_URING 0x0001

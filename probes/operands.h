@@ -168,6 +168,10 @@ WA_FUNC int find_base(__u32 start, int dirfd)
 	task = bpf_get_current_task();
 	fs = KREAD64(task_struct, fs, task);
 	if (WA_CHAR(0) != '/') {
+		__u64 root = fs + WA_OFFSET(fs_struct, root);
+
+		if (kread64(root) != c->root_mnt || kread64(root + 8) != c->root_dentry)
+			f->flags |= WA_F_ELSEWHERE;
 		if (dirfd == WA_AT_FDCWD) {
 			load_path(f, fs + WA_OFFSET(fs_struct, pwd));
 			if (!WA_CHAR(0)) {

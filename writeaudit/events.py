@@ -114,6 +114,9 @@ class Operand(NamedTuple):
     """``mount`` is in no mount namespace: ``base`` begins at its root."""
     guessed: bool = False
     """``base`` may not be the directory that was meant: it was looked up too late."""
+    root: bytes | None = b"/"
+    """The process's root directory, which ``..`` in a relative ``name`` does not leave and absolute symlinks
+    begin at; None for one of a chroot that is not known."""
 
 
 class RawEvent(NamedTuple):

@@ -100,6 +100,20 @@ def test_directories_that_are_moved_out_of_what_their_mount_shows(
     assert (end.path, end.certainty) == (os.fsencode(ground / "end"), Certainty.RESOLVED)
 
 
+@pytest.mark.requires_root
+def test_relative_names_in_a_chroot(backend: Backend, ground: Path, tmp_path: Path) -> None:
+    audited = run(python("jail"), ground, backend.name, tmp_path / "run.wa")
+    jail = os.fsencode(ground / "jail")
+    made = [event for event in audited.everywhere if event.op is Op.MKDIR][4:]
+    truth = [b"run/one", b"run/two", b"run/three", b"four", b"run/five", b"var/six"]
+    known = [event.path for event in made if event.certainty is not Certainty.LEXICAL]
+    assert set(known) <= {jail + b"/" + path for path in truth}
+    assert len(made) == len(truth)
+    # What begins at the root is sure, and so is what does not lead there.
+    assert {jail + b"/run/five", jail + b"/var/six"} <= set(known)
+    assert made[3].path == jail + b"/four"
+
+
 def _changes(event: FsEvent) -> bool:
     if event.result != OK:
         return False

@@ -234,3 +234,28 @@ def test_agrees_with_the_system(tmp_path: Path) -> None:
     ):
         expected = os.fsencode(os.path.realpath(tmp_path / name))
         assert Names().resolve(start, name.encode(), follow=True) == (expected, RESOLVED), name
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "certain"),
+    [
+        (b"d/f", b"/jail/w/d/f", True),
+        (b"d/../f", b"/jail/w/f", True),
+        (b"near/f", b"/jail/w/d/f", True),
+        (b"far/f", b"/jail/w/far/f", False),
+        (b"../f", b"/jail/w/f", False),
+        (b"d/../../../f", b"/jail/w/f", False),
+        (b"..", b"/jail/w", False),
+        (b"d/..", b"/jail/w", True),
+    ],
+)
+def test_names_of_a_process_whose_root_is_not_known(name: bytes, path: bytes, certain: bool) -> None:
+    links = {b"/jail/w/near": b"d", b"/jail/w/far": b"/d"}
+
+    def read(place: bytes) -> bytes:
+        if place in links:
+            return links[place]
+        raise OSError(errno.EINVAL, "no symlink")
+
+    found = Names(read).resolve(b"/jail/w", name, follow=False, root=None)
+    assert found == (path, Certainty.RESOLVED if certain else Certainty.LEXICAL)

@@ -171,8 +171,17 @@ def test_each_failed_write_is_told() -> None:
 
 
 def test_a_removed_working_directory() -> None:
-    event = only(b'openat(AT_FDCWD</w/gone (deleted)>, "f", O_RDWR) = -1 ENOENT (No such file or directory)')
-    assert event.path == Operand(b"/w/gone", b"f", deleted=True)
+    refused = b'openat(AT_FDCWD</w/gone (deleted)>, "f", O_RDWR) = -1 ENOENT (No such file or directory)'
+    entered = b'chdir("gone") = 0'
+    for call in (
+        b'rmdir("/w/gone") = 0',
+        b'rmdir("../gone") = 0',
+        b'unlinkat(3</w>, "gone", AT_REMOVEDIR) = 0',
+    ):
+        assert events(entered, call, refused)[-1].path == Operand(b"/w/gone", b"f", deleted=True)
+    # Nobody removed it: it may be its name.
+    assert events(entered, refused)[-1].path == Operand(b"/w/gone", b"f", deleted=True, guessed=True)
+    assert only(refused).path.guessed
 
 
 def test_a_file_whose_name_looks_deleted() -> None:

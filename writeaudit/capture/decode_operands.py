@@ -10,6 +10,7 @@ from writeaudit.events import Operand
 _BASE, _FILE, _ROOT = int(F.BASE), int(F.FILE), int(F.ROOT)
 _BAD = int(F.TRUNCATED | F.FAULT | F.UNREACHABLE | F.NOFD)
 _DELETED, _DETACHED, _INTERNAL = int(F.DELETED), int(F.DETACHED), int(F.INTERNAL)
+_ELSEWHERE = int(F.ELSEWHERE)
 _SIZE = OPERAND.size
 
 _new = tuple.__new__
@@ -56,15 +57,16 @@ class Operands:
         else:
             components = payload[name_end:end]
             base = self._directories.get(components) or self._directory(components)
+        root = None if flags & _ELSEWHERE else b"/"
         deleted, bad, detached = flags & _DELETED != 0, flags & _BAD != 0, flags & _DETACHED != 0
         if flags & _FILE:
             dev, fmt = kernel_dev(dev), i_mode & 0o170000
-            file = (base, None, mount or None, None, dev, ino, fmt, deleted, bad, in_mount, detached, False)
-            return _new(Operand, file), name, f_mode, end
+            file = (base, None, mount or None, None, dev, ino, fmt)
+            return _new(Operand, (*file, deleted, bad, in_mount, detached, False, root)), name, f_mode, end
         # What follows a magic link is relative to where the link leads.
         below = name[skip:].lstrip(b"/") if skip else name
-        named = (base, below, mount or None, None, None, None, None, deleted, bad, in_mount, detached, False)
-        return _new(Operand, named), name, f_mode, end
+        where = (base, below, mount or None, None, None, None, None)
+        return _new(Operand, (*where, deleted, bad, in_mount, detached, False, root)), name, f_mode, end
 
 
 def _nameless(name: bytes, i_mode: int, ino: int) -> bytes:

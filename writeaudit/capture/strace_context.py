@@ -57,6 +57,10 @@ class Context:
     detached: int = 0
     """How many mounts are without a place, as far as can be known; see `doubtful`."""
     renames: Renames = field(default_factory=Renames)
+    begun: int | None = None
+    """`Renames.count` when the call at hand began, if it is not told of in one line."""
+    version: int | None = None
+    """`Place.version` of its thread at that time."""
     unsure: bool = False
     """Some thread's working directory has to be looked up by the name that led there (`Place.way`)."""
 
@@ -94,28 +98,42 @@ class Context:
             return Descriptor(arg.number, *strip_deleted(arg.path))
         return arg
 
-    def directory(self, thread: Thread, arg: Arg) -> tuple[bytes | None, bool]:
-        """Return the path of a base directory, and whether it was removed.
+    def directory(self, thread: Thread, base: Arg | None) -> Operand:
+        """Return the operand of a base directory (None: the working directory).
 
+        It has a name only if it is known by a `Place.way`, and no ``base`` if nothing is known.
         ``AT_FDCWD</path>`` is the kernel's own word for the working directory, and is remembered.
         """
-        found = self.descriptor(arg)
+        place = thread.place
+        if base is None or base == b"AT_FDCWD":
+            return self._cwd(thread, place)
+        found = self.descriptor(base)
         if found is None:
-            if arg == b"AT_FDCWD":
-                return thread.place.cwd, thread.place.cwd_deleted
-            hidden = self.hidden(thread, arg)
-            return (None if hidden is None else hidden.path), False
+            hidden = self.hidden(thread, base)
+            return Operand(None if hidden is None else hidden.path, None, mount_ns=thread.mount_ns)
         if is_cwd(found):
-            place = thread.place
+            if place.leaving or self._stale(place, found.path):
+                # So it was when the call began, or before another thread went elsewhere.
+                path, deleted = strip_deleted(found.path)
+                return self.opened(thread, path, deleted=deleted)._replace(guessed=True)
             if found.path == b"/" != place.cwd and place.root == b"/" and thread.mount_ns is None:
                 # Nobody went there: so reads a directory that was moved out of what a mount shows.
                 place.lost(astray=True)
             else:
                 place.shown(found.path)
-            return place.cwd, place.cwd_deleted
+            return self._cwd(thread, place)
         if not found.path.startswith(b"/"):
-            return None, False
-        return found.path, found.deleted
+            return Operand(None, None, mount_ns=thread.mount_ns)
+        was = self.led_out(thread, found)
+        start = self.opened(thread, was or found.path, deleted=found.deleted)
+        return start._replace(guessed=was is not None or self._stale(None, found.path))
+
+    def _stale(self, place: Place | None, path: bytes) -> bool:
+        """Whether what strace showed at the beginning of the call at hand need not hold at its end."""
+        if self.begun is None:
+            return False
+        moved = place is not None and place.version != self.version
+        return moved or self.renames.since(self.begun, path)
 
     def named(self, thread: Thread, base: Arg | None, name: Arg, *, follow: bool = False) -> Operand:
         """Return the operand of a name relative to ``base`` (None: the working directory).
@@ -127,33 +145,21 @@ class Context:
             text, truncated = name.value, name.truncated
         else:
             text, truncated = b"", True  # an address: strace could not read the name
-        place, guessed = thread.place, False
-        if base is None:
-            directory: bytes | None = place.cwd
-            deleted = place.cwd_deleted
-        else:
-            directory, deleted = self.directory(thread, base)
+        place = thread.place
+        start = self.directory(thread, base)
         if text[:1] == b"/":
             if text.startswith(MAGIC):
                 led = self.through_proc(thread, text, follow=follow)
                 if led is not None:
                     return led
-            directory, deleted = place.root, False
-        elif base is None or is_cwd(base):
-            guessed, truncated = place.guessed, truncated or place.astray
-            if place.way is not None:
-                directory, text = place.way[0], place.way[1] + b"/" + text
-        else:
-            was = self.led_out(thread, base)
-            directory, guessed = was or directory, was is not None
-        return Operand(
-            directory,
-            text,
-            mount_ns=thread.mount_ns,
-            deleted=deleted,
-            truncated=truncated or self.doubtful,
-            guessed=guessed,
-        )
+            start = self.opened(thread, place.root, deleted=False)
+            return start._replace(
+                name=text, truncated=truncated or start.truncated, guessed=place.root_guessed
+            )
+        if start.name is not None:
+            text = start.name + b"/" + text
+        root = None if place.root_guessed else place.root
+        return start._replace(name=text, truncated=truncated or start.truncated, root=root)
 
     def led_out(self, thread: Thread, base: Arg) -> bytes | None:
         """Return what an open directory was called that was moved out of what its mount shows, as it seems.
@@ -187,9 +193,7 @@ class Context:
             return None
         if not has_name(found.path, deleted=found.deleted):
             return None
-        was = self.led_out(call.thread, found)
-        file = self.opened(call.thread, was or found.path, deleted=found.deleted)
-        return file._replace(guessed=was is not None)
+        return self.directory(call.thread, arg)
 
     def hidden(self, thread: Thread, arg: Arg) -> OpenFile | None:
         """Return what is known of a descriptor whose path is too long for strace to decode."""
@@ -208,7 +212,7 @@ class Context:
         if link is None:
             return None
         path, deleted = strip_deleted(link)
-        return self.opened_object(thread, path, deleted=deleted)
+        return self.opened_object(thread, path, deleted=deleted)._replace(guessed=path[:1] == b"/")
 
     def opened_object(self, thread: Thread, path: bytes, *, deleted: bool) -> Operand:
         """Return the operand of whatever is open: a file, or one of the kernel's own objects."""
@@ -293,12 +297,14 @@ class Context:
             place.unsettle(last)
 
     def _cwd(self, thread: Thread, place: Place) -> Operand:
-        """Return the operand of a working directory itself."""
+        """Return the operand of a working directory itself, as it was shown last."""
+        # While another thread is about to go elsewhere, nobody can say which of both is meant.
+        guessed = place.guessed or place.leaving > 0
         if place.way is not None:
             base, name = place.way
-            return Operand(base, name, mount_ns=thread.mount_ns, truncated=self.doubtful)
+            return Operand(base, name, mount_ns=thread.mount_ns, truncated=self.doubtful, guessed=guessed)
         found = self.opened(thread, place.cwd, deleted=place.cwd_deleted)
-        return found._replace(guessed=place.guessed, truncated=found.truncated or place.astray)
+        return found._replace(guessed=guessed, truncated=found.truncated or place.astray)
 
     def through_proc(self, thread: Thread, name: bytes, *, follow: bool) -> Operand | None:
         """Return where a name leads through a link of the process's own in /proc, if it does."""
@@ -327,6 +333,7 @@ class Context:
             found = self._cwd(thread, whose.place)
         elif parts[3] == b"root":
             found = self.opened(thread, whose.place.root, deleted=False)
+            found = found._replace(guessed=whose.place.root_guessed)
         elif parts[3] == b"fd" and rest and rest[0].isdigit():
             found = self.by_number(whose, int(rest[0]))
             rest = rest[1:]

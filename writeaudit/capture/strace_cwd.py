@@ -29,7 +29,7 @@ def enter(context: Context, thread: Thread, name: bytes) -> None:
         place.entered(probably)
         place.lost()
     else:
-        place.led(name, host.real_path(text) or text)
+        place.led(name, text)
         _watch(context, place)
 
 
@@ -38,15 +38,18 @@ def renamed(context: Context, source: Operand, path: Operand, *, both: bool) -> 
     if source.base is None or source.name is None or path.base is None or path.name is None:
         return
     last = source.name.rstrip(b"/").rpartition(b"/")[2]
+    new_last = path.name.rstrip(b"/").rpartition(b"/")[2]
     context.renames.note(last)
     if both:
-        context.renames.note(path.name.rstrip(b"/").rpartition(b"/")[2])
+        context.renames.note(new_last)
+    for thread in context.threads.values():
+        place = thread.place
+        if last in place.cwd or new_last in place.cwd or last in place.root:
+            break
     else:
-        for thread in context.threads.values():
-            if last in thread.place.cwd:
-                break
-        else:
-            return  # nobody's directory is below one of that name
+        return  # nobody's directory is below one of that name
+    if not both:
+        removed(context, path)
     followed: set[int] = set()
     _follow(context, source, path, followed)
     if both:
@@ -64,17 +67,55 @@ def _follow(context: Context, old: Operand, new: Operand, followed: set[int]) ->
     # No symlink can be on the way to a name in a directory that the kernel named.
     certain = b"/" not in name and not old.guessed
     old_text = joined(Place(old.base), name)
-    for thread in context.threads.values():
-        place = thread.place
+    for place in _places(context):
+        place.root_guessed |= last in place.root.split(b"/")
         if id(place) in followed or last not in place.cwd.split(b"/"):
             continue
-        followed.add(id(place))
         below = place.below(old_text)
-        if below is not None:
-            place.moved(new.base, new_name, below, sure=certain and place.sure and not new.guessed)
-            _watch(context, place)
-        elif not certain or context.host.cwd(thread.tid) != place.cwd:
+        if below is None:
             place.lost()  # a mount or a symlink may show the directory by another name
+        else:
+            followed.add(id(place))
+            sure = certain and place.sure and not place.cwd_deleted and not new.guessed
+            place.moved(new.base, new_name, below, sure=sure)
+            _watch(context, place)
+
+
+def removed(context: Context, directory: Operand) -> None:
+    """Note that a directory is no more, if it is somebody's."""
+    if directory.base is None or directory.name is None:
+        return
+    name = directory.name.rstrip(b"/")
+    last = name.rpartition(b"/")[2]
+    for place in _places(context):
+        if place.cwd.endswith(b"/" + last):
+            if b"/" in name or directory.guessed or not place.sure:
+                place.lost()
+                place.cwd_deleted = True
+            else:
+                place.cwd_deleted |= place.cwd == joined(Place(directory.base), name)
+
+
+def mounted(context: Context, *, moved: bool) -> None:
+    """Note that something was mounted or unmounted; or ``moved``, with all that lies below it."""
+    for place in _places(context):
+        if moved or place.way is not None:
+            place.lost()
+
+
+def change_root(context: Context, thread: Thread, name: bytes) -> None:
+    """Note that a thread has another root directory."""
+    place = thread.place
+    text = joined(place, name)
+    plain = b".." not in name.split(b"/") and (name[:1] == b"/" or place.sure)
+    real = context.host.real_path(text) if thread.mount_ns is None else text
+    # An absolute symlink leads elsewhere in a chroot; without any, it makes no difference.
+    place.root_guessed |= not plain or real != text
+    place.root = (real if place.root == b"/" else None) or text
+
+
+def _places(context: Context) -> list[Place]:
+    return list({id(thread.place): thread.place for thread in context.threads.values()}.values())
 
 
 def _watch(context: Context, place: Place) -> None:

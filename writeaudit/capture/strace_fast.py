@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 
 from writeaudit.capture.strace_context import MAGIC, Context
-from writeaudit.capture.strace_cwd import renamed
+from writeaudit.capture.strace_cwd import removed, renamed
 from writeaudit.capture.strace_flags import mode_bits, open_flags
 from writeaudit.capture.strace_lexer import Descriptor
 from writeaudit.capture.strace_state import OpenFile, Thread
@@ -55,7 +55,7 @@ _RENAME = {
 }
 
 
-def _named(thread: Thread, base: bytes, directory: bytes, name: bytes) -> Operand | None:
+def _named(context: Context, thread: Thread, base: bytes, directory: bytes, name: bytes) -> Operand | None:
     """Do as `Context.named` does; None: the long way must. No ``base``: the call takes none."""
     place = thread.place
     at_cwd = not base or base == b"AT_FDCWD"
@@ -66,7 +66,11 @@ def _named(thread: Thread, base: bytes, directory: bytes, name: bytes) -> Operan
     if name[:1] == b"/":
         if name.startswith(MAGIC):
             return None
-        return _new(Operand, (place.root, name, None, thread.mount_ns, *_KNOWN))
+        return (
+            None if place.root_guessed else _new(Operand, (place.root, name, None, thread.mount_ns, *_KNOWN))
+        )
+    if context.begun is not None or place.root != b"/":
+        return None
     if at_cwd:
         return Operand(place.cwd, name, mount_ns=thread.mount_ns, deleted=place.cwd_deleted)
     return Operand(directory, name, mount_ns=thread.mount_ns)
@@ -85,7 +89,7 @@ def _open(at: bytes) -> Reader:
         spelled: bytes | None = None
         operand: Operand | None = None
         if path is None:
-            operand = _named(thread, base, directory, name)
+            operand = _named(context, thread, base, directory, name)
         elif base != b"AT_FDCWD" or (directory == thread.place.cwd and thread.place.sure):
             operand = _new(Operand, (path, None, None, thread.mount_ns, *_KNOWN))
             spelled = name
@@ -124,8 +128,8 @@ def _on_two_names(op: Op, at: bytes) -> Reader:
         if match is None:
             return False
         old_base, old_directory, old, new_base, new_directory, new, flags, error, took = match.groups()
-        source = _named(thread, old_base, old_directory, old)
-        path = _named(thread, new_base, new_directory, new)
+        source = _named(context, thread, old_base, old_directory, old)
+        path = _named(context, thread, new_base, new_directory, new)
         rest = rests.get(flags or b"0")
         if source is None or path is None or rest is None:
             return False
@@ -153,7 +157,7 @@ def _on_name(op: Op, at: bytes, *, takes_mode: bool = False, follow: bool = Fals
         if match is None:
             return False
         base, directory, name, word, error, took = match.groups()
-        path = _named(thread, base, directory, name)
+        path = _named(context, thread, base, directory, name)
         if path is None:
             return False
         what, rest = op, without
@@ -171,6 +175,8 @@ def _on_name(op: Op, at: bytes, *, takes_mode: bool = False, follow: bool = Fals
         outcome = OK if error is None else error.decode()
         fields = (time_ns, thread.process.pid, thread.tid, what, outcome, path, None, *rest, lasted_ns)
         context.out.append(_new(RawEvent, fields))
+        if what is Op.RMDIR and error is None:
+            removed(context, path)
         return True
 
     return read
@@ -190,7 +196,7 @@ def _on_file(op: Op, *, takes_mode: bool = False) -> Reader:
         if match is None:
             return False
         _number, name, word, error, took = match.groups()
-        if word is None or name == b"/":
+        if word is None or name == b"/" or context.begun is not None:
             return False
         rest = _with_mode(op, word, True) if takes_mode else without
         path = _new(Operand, (name, None, None, thread.mount_ns, *_KNOWN))

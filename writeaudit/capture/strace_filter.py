@@ -33,12 +33,12 @@ NEWEST = 470
 
 # Calls that strace follows beyond those that the kernel side of the other backends looks at.
 _FURTHER_64 = {
-    "munmap": 11, "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "chdir": 80, "fchdir": 81,
-    "execveat": 322, "open_tree": 428, "fsmount": 432, "clone3": 435,
+    "munmap": 11, "dup": 32, "dup2": 33, "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "chdir": 80,
+    "fchdir": 81, "dup3": 292, "execveat": 322, "open_tree": 428, "fsmount": 432, "clone3": 435,
 }  # fmt: skip
 _FURTHER_32 = {
-    "fork": 2, "execve": 11, "chdir": 12, "munmap": 91, "clone": 120, "fchdir": 133, "vfork": 190,
-    "execveat": 358, "open_tree": 428, "fsmount": 432, "clone3": 435,
+    "fork": 2, "execve": 11, "chdir": 12, "dup": 41, "dup2": 63, "munmap": 91, "clone": 120, "fchdir": 133,
+    "vfork": 190, "dup3": 330, "execveat": 358, "open_tree": 428, "fsmount": 432, "clone3": 435,
 }  # fmt: skip
 _FURTHER_X32 = {"execve": 520, "execveat": 545}
 

@@ -80,7 +80,10 @@ class ProcHost:
 
     def real_path(self, path: bytes) -> bytes | None:
         """Return the path of a directory without symlinks."""
-        real = os.path.realpath(path)
+        try:
+            real = os.path.realpath(path)
+        except (OSError, RecursionError):
+            return None
         # Longer than PATH_MAX it cannot be looked up, and was reached step by step.
         return real if os.path.isdir(real) or len(real) >= _LONGEST_PATH else None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from writeaudit.capture.strace_arguments import Call, flagged, integer, text_of
 from writeaudit.capture.strace_context import Context, Handlers, has_name
-from writeaudit.capture.strace_cwd import renamed
+from writeaudit.capture.strace_cwd import removed, renamed
 from writeaudit.capture.strace_flags import fallocate_flags, mode_bits, open_flags
 from writeaudit.capture.strace_lexer import Arg, Group, Text, strip_deleted
 from writeaudit.capture.strace_state import OpenFile, Place, joined
@@ -110,6 +110,8 @@ def _named(context: Context, call: Call) -> None:
             mode = (mode or 0) | fmt
     xattr = None if shape.xattr is None else text_of(call.args, shape.xattr)
     context.emit(call, op, path, follow=follow, mode=mode, spelled=spelled, xattr=xattr)
+    if op is Op.RMDIR and call.ok:
+        removed(context, path)
 
 
 def _on_file(context: Context, call: Call) -> None:
@@ -153,8 +155,7 @@ def _opened(
     thread, result = call.thread, call.result
     flags = open_flags(flag_words)
     if result.path is not None and result.value is not None:
-        if base is not None:
-            context.directory(thread, base)
+        context.directory(thread, base)  # which may be shown here
         path_bytes, deleted = result.path, result.deleted
         if context.deleted_inside and not deleted:
             path_bytes, deleted = strip_deleted(path_bytes)
@@ -258,6 +259,17 @@ def _rename(context: Context, call: Call) -> None:
         renamed(context, source, path, both=op is Op.EXCHANGE)
 
 
+def _duplicate(context: Context, call: Call) -> None:
+    """dup(2) and its kin give a number another meaning."""
+    found, number = context.descriptor(call.args[0]), call.result.value
+    if not call.ok or number is None:
+        return
+    if found is not None:
+        context.now_open(call.thread, number, OpenFile(found.path, found.deleted))
+    else:
+        call.thread.files.open.pop(number, None)
+
+
 def _symlink(context: Context, call: Call) -> None:
     base, name = (None, call.args[1]) if call.name == b"symlink" else (call.args[1], call.args[2])
     if _unreadable(call, name) or _unreadable(call, call.args[0]):
@@ -284,5 +296,6 @@ HANDLERS: Handlers = {
     **dict.fromkeys((b"rename", b"renameat", b"renameat2"), _rename),
     **dict.fromkeys((b"symlink", b"symlinkat"), _symlink),
     b"bind": _bind,
+    **dict.fromkeys((b"dup", b"dup2", b"dup3"), _duplicate),
 }
 """Every call that this module reads."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from writeaudit.audit import BlindSpot
 from writeaudit.capture import core_dumps, strace_tree
@@ -26,7 +25,7 @@ from writeaudit.capture.strace_fast import READERS, Reader
 from writeaudit.capture.strace_lexer import UnparsedLine, arguments, result
 from writeaudit.capture.strace_life import argv_of, clone_flags, program_of, signal_status
 from writeaudit.capture.strace_newer import unknown_call
-from writeaudit.capture.strace_state import Files, Host, NoHost, Place, Process, Thread
+from writeaudit.capture.strace_state import Files, Host, NoHost, Pending, Place, Process, Thread
 
 _head = re.compile(rb"(\d+) +(\d+)\.(\d{6}) (?:([a-z_]\w*)\(|<\.\.\. (\w+) resumed>|(\+\+\+ )|(--- ))").match
 _changed = re.compile(rb" <pid changed to (\d+) \.\.\.>$").search
@@ -51,17 +50,6 @@ _SAMPLES = 5
 
 TRACED: tuple[str, ...] = tuple(sorted(name.decode() for name in HANDLERS.keys() | WRITES | _CLONES | _EXECS))
 """Every call that the parser reads: what strace has to be told to trace."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A call that has begun."""
-
-    name: bytes
-    text: bytes
-    """From the name on."""
-    child: int | None = None
-    """For a clone: the thread that was seen running before the call returned."""
 
 
 class TraceParser:
@@ -101,7 +89,7 @@ class TraceParser:
         self._threads = self._context.threads
         self._threads[root] = Thread(root, process, Place(cwd), Files())
         self._processes: dict[int, Process] = {root: process}
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         self._strangers: set[int] = set()
         self._fast: Mapping[bytes, Reader] = {}
         self._rest = b""
@@ -178,6 +166,8 @@ class TraceParser:
         thread = self._threads.get(tid) or self._met(tid, time_ns, ended=special is not None)
         if thread is None:
             return
+        context = self._context
+        context.begun = context.version = None
         if name is not None:
             if line.endswith(b" ...>"):
                 self._begun(thread, name, line, match.start(4))
@@ -189,12 +179,13 @@ class TraceParser:
             if pending is None or pending.name != name:
                 raise UnparsedLine("the end of a call that never began")
             text, child = pending.text + line[match.end() :], pending.child
+            pending.over()
+            context.begun, context.version = pending.renames, pending.version
         else:
             if special is not None:
                 self._ended(thread, time_ns, line, match.end())
             return
         whole = resumed is None
-        context = self._context
         fast = self._fast.get(name)
         if context.detached or (context.unsure and name in UNSETTLING):
             fast = None
@@ -213,12 +204,13 @@ class TraceParser:
         return self._adopt(tid, time_ns)
 
     def _begun(self, thread: Thread, name: bytes, line: bytes, pos: int) -> None:
+        renames = self._context.renames.count
         if line.endswith(_UNFINISHED):
-            self._pending[thread.tid] = _Pending(name, line[pos : -len(_UNFINISHED)])
+            self._pending[thread.tid] = Pending.begin(thread, name, line[pos : -len(_UNFINISHED)], renames)
         elif line.endswith(_DETACHED):
             self._unknown(thread, name, line[pos:])
         elif changed := _changed(line):
-            self._pending[int(changed[1])] = _Pending(name, line[pos : changed.start()])
+            self._pending[int(changed[1])] = Pending.begin(thread, name, line[pos : changed.start()], renames)
         else:
             raise UnparsedLine("a call that strace left for an unknown reason")
 
@@ -294,13 +286,18 @@ class TraceParser:
                 fitting = [pair for pair in waiting if self._threads[pair[0]].process.pid == process]
                 waiting = fitting or waiting
         if not waiting:
-            return self._create(tid, self._threads.get(self._root), frozenset(), time_ns)
+            made = self._create(tid, self._threads.get(self._root), frozenset(), time_ns)
+            made.place.lost()  # it may be anybody's child
+            return made
         parent, pending = waiting[0]
         pending.child = tid
         thread = self._threads[parent]
         args, _end = arguments(pending.text + b")", len(pending.name) + 1)
         begun = Call(time_ns, thread, pending.name, args, result(b" = 0", 0))
-        return self._create(tid, thread, clone_flags(begun), time_ns)
+        made = self._create(tid, thread, clone_flags(begun), time_ns)
+        if made.place is not thread.place and (len(waiting) > 1 or pending.version != thread.place.version):
+            made.place.lost()
+        return made
 
     def _create(self, tid: int, parent: Thread | None, flags: frozenset[bytes], time_ns: int) -> Thread:
         if parent is None:
@@ -371,6 +368,7 @@ class TraceParser:
             raise UnparsedLine("an end of an unknown kind")
         pending = self._pending.pop(tid, None)
         if pending is not None:
+            pending.over()
             self._unknown(thread, pending.name, pending.text)
         self._threads.pop(tid, None)
         files = thread.files

@@ -23,6 +23,7 @@ NO_NAMES = (b"", b".", b"..")
 
 _LONGEST_WAY = 4096
 _MOST_RENAMED = 1 << 16
+_LEAVING = frozenset({b"chdir", b"fchdir"})
 
 
 class Host(Protocol):
@@ -159,20 +160,29 @@ class Place:
     """``cwd`` is no more than a guess, and no ``way`` leads to it."""
     astray: bool = False
     """The working directory lies outside of what its mount shows: it has no path."""
+    root_guessed: bool = False
+    leaving: int = 0
+    """How many threads are about to go to another directory: they began to, and have not returned."""
+    version: int = 0
+    """Changes with all of this."""
 
     @property
     def sure(self) -> bool:
         """Whether ``cwd`` is the kernel's word."""
-        return self.way is None and not self.guessed
+        return self.way is None and not self.guessed and not self.leaving
 
     def copy(self) -> Place:
         """Return a copy for a process of its own."""
-        return replace(self)
+        made = replace(self, leaving=0)
+        if self.leaving:
+            made.lost()
+        return made
 
     def entered(self, path: bytes, *, deleted: bool = False) -> None:
         """The working directory is another one from now on, and this is its path."""
         self.cwd, self.cwd_deleted = path, deleted
         self.way, self.guessed, self.astray = None, False, False
+        self.version += 1
 
     def led(self, name: bytes, probably: bytes) -> None:
         """A chdir led to a directory that nobody has shown yet."""
@@ -190,17 +200,21 @@ class Place:
     def shown(self, path: bytes) -> None:
         """The kernel says what the working directory is called."""
         if path == self.cwd:
-            self.entered(path, deleted=self.cwd_deleted)
+            if self.way is not None or self.guessed or self.cwd_deleted:
+                self.entered(path)
             return
-        # Not even a new strace takes the mark off here: a directory of such a name would have come
-        # with a chdir.
+        # Not even a new strace takes the mark off here, which may as well be part of a name.
         name, deleted = strip_deleted(path)
+        known = name == self.cwd and (self.sure or self.cwd_deleted)
         self.entered(name, deleted=deleted)
+        if deleted and not known:
+            self.lost()
 
     def lost(self, *, astray: bool = False) -> None:
         """The working directory is perhaps somewhere else than where it was, and nobody knows where."""
         self.way, self.guessed = None, True
         self.astray |= astray
+        self.version += 1
 
     def unsettle(self, names: Iterable[bytes]) -> None:
         """Names were taken away, or covered: those on the way may lead elsewhere."""
@@ -215,6 +229,7 @@ class Place:
     def moved(self, base: bytes, name: bytes, below: bytes, *, sure: bool) -> None:
         """The directory that is ``below`` above this one has another name, beginning at ``base``."""
         self.cwd = joined(Place(base), name) + below
+        self.version += 1
         if not sure:
             self.lost()
         elif b"/" in name:
@@ -272,6 +287,33 @@ class Thread:
     def __post_init__(self) -> None:
         if self.tid == self.process.pid:
             self.process.leader = self
+
+
+@dataclass(slots=True)
+class Pending:
+    """A call that has begun."""
+
+    name: bytes
+    text: bytes
+    """From the name on."""
+    place: Place
+    """Where the thread was,"""
+    version: int
+    """of which version,"""
+    renames: int
+    """and after how many renames (see `Renames`)."""
+    child: int | None = None
+    """For a clone: the thread that was seen running before the call returned."""
+
+    @classmethod
+    def begin(cls, thread: Thread, name: bytes, text: bytes, renames: int) -> Pending:
+        """Note that a thread has begun a call."""
+        thread.place.leaving += name in _LEAVING
+        return cls(name, text, thread.place, thread.place.version, renames)
+
+    def over(self) -> None:
+        """It has returned, or never will."""
+        self.place.leaving -= self.name in _LEAVING
 
 
 def joined(place: Place, name: bytes) -> bytes:

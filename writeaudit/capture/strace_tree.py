@@ -5,10 +5,10 @@ from __future__ import annotations
 from writeaudit.capture.interface import MountsChanged
 from writeaudit.capture.strace_arguments import Call, flagged, is_number, text_of
 from writeaudit.capture.strace_context import MAGIC, Context, Handlers
-from writeaudit.capture.strace_cwd import enter
+from writeaudit.capture.strace_cwd import change_root, enter, mounted
 from writeaudit.capture.strace_flags import mount_flags
 from writeaudit.capture.strace_lexer import Text
-from writeaudit.capture.strace_state import OpenFile, Thread, joined
+from writeaudit.capture.strace_state import OpenFile, Thread
 from writeaudit.events import Op, Operand
 
 
@@ -21,22 +21,26 @@ def _from_root(call: Call) -> bool:
 def _chdir(context: Context, call: Call) -> None:
     if not call.ok:
         return
-    thread = call.thread
     if context.doubtful and not _from_root(call):
         context.detached += 1  # for good: names may begin there even when the mount has a place
+    thread, where = call.thread, call.args[0]
+    place = thread.place
+    # Others changed names, or went elsewhere, before this took effect, or after.
+    late = context.begun not in (None, context.renames.count) or context.version not in (None, place.version)
     if call.name == b"fchdir":
-        path, deleted = context.directory(thread, call.args[0])
-        if path is not None:
-            was = context.led_out(thread, call.args[0])
-            thread.place.entered(was or path, deleted=deleted)
-            if was is not None:
-                thread.place.lost()
-        elif is_number(call.args[0]):
+        found = context.directory(thread, where)
+        if found.base is not None:
+            place.entered(found.base, deleted=found.deleted)
+        elif is_number(where):
             context.lose("undecoded")  # every name from here on depends on it
-        return
-    name = call.args[0]
-    if isinstance(name, Text):
-        enter(context, thread, name.value)
+        if found.base is None or found.guessed:
+            place.lost()
+    elif isinstance(where, Text) and not where.truncated:
+        enter(context, thread, where.value)
+    else:
+        place.lost()
+    if late:
+        place.lost()
 
 
 def _chroot(context: Context, call: Call) -> None:
@@ -46,15 +50,12 @@ def _chroot(context: Context, call: Call) -> None:
     if call.ok and context.doubtful and not _from_root(call):
         context.detached += 1
     if call.ok and isinstance(name, Text):
-        place = call.thread.place
-        text = joined(place, name.value)
-        outside = call.thread.mount_ns is None and place.root == b"/"
-        # None if it is gone: perhaps a symlink on the way is.
-        place.root = (context.host.real_path(text) if outside else None) or text
+        change_root(context, call.thread, name.value)
 
 
-def _mounts_changed(context: Context, call: Call) -> None:
+def _mounts_changed(context: Context, call: Call, *, moved: bool = False) -> None:
     if call.ok:
+        mounted(context, moved=moved)
         context.out.append(MountsChanged(call.time_ns, call.thread.process.pid))
 
 
@@ -67,7 +68,7 @@ def _mount(context: Context, call: Call) -> None:
         source = context.named(thread, None, origin, follow=True)
     path = context.named(thread, None, call.args[1], follow=True)
     context.emit(call, Op.MOUNT, path, source, flags=flags, follow_source=True)
-    _mounts_changed(context, call)
+    _mounts_changed(context, call, moved="move" in flags)
 
 
 def _umount(context: Context, call: Call) -> None:
@@ -95,7 +96,7 @@ def _move_mount(context: Context, call: Call) -> None:
     # What had no place had no name: that which it has now stands for it.
     source = path if was_detached else side(0, b"MOVE_MOUNT_F_EMPTY_PATH")
     context.emit(call, Op.MOUNT, path, source, flags=("move",))
-    _mounts_changed(context, call)
+    _mounts_changed(context, call, moved=not was_detached)
 
 
 def _detached_mount(context: Context, call: Call) -> None:
@@ -135,7 +136,7 @@ def _pivot_root(context: Context, call: Call) -> None:
     if call.ok:
         place = thread.place
         inside = place.cwd.removeprefix(new.base or b"/") if new.name in (b".", None) else place.cwd
-        place.root = b"/"
+        place.root, place.root_guessed = b"/", False
         place.entered(context.host.cwd(thread.tid) or inside or b"/")
     _mounts_changed(context, call)
 
@@ -162,13 +163,14 @@ def _unshare(context: Context, call: Call) -> None:
     thread = call.thread
     index = 1 if call.name == b"setns" else 0
     flags = call.word(index).split(b"|")
-    if b"CLONE_FS" in flags or b"CLONE_NEWNS" in flags:
+    # A new user namespace implies it.
+    if not {b"CLONE_FS", b"CLONE_NEWNS", b"CLONE_NEWUSER"}.isdisjoint(flags):
         thread.place = thread.place.copy()
     if b"CLONE_NEWNS" in flags or (index and _may_be_mounts(context, call, flags)):
         new_namespace(context, thread, call.time_ns, may_be_ours=bool(index))
         if index:
             # setns(2) also moves the root and the working directory to the new namespace's root.
-            thread.place.root = b"/"
+            thread.place.root, thread.place.root_guessed = b"/", False
             thread.place.entered(b"/")
     if b"CLONE_FILES" in flags:
         thread.files.users -= 1

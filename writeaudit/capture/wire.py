@@ -49,6 +49,7 @@ class F(enum.IntFlag):
     ROOT = 0x0400
     NOFD = 0x0800
     INTERNAL = 0x1000
+    ELSEWHERE = 0x2000
 
 
 H_IO_URING, H_COMPAT, H_NEW_MNT_NS, H_MORE, H_COREDUMP, H_SAME_MM = 1, 2, 4, 8, 16, 32

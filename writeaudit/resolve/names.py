@@ -109,18 +109,19 @@ class Names:
         name: bytes,
         *,
         follow: bool,
-        root: bytes = b"/",
+        root: bytes | None = b"/",
         there: bool = False,
         makes: bool = False,
     ) -> tuple[bytes, Certainty]:
         """Return the absolute path of ``name``, without symlinks, and how certain it is.
 
         ``start`` is the directory that a relative name begins at, free of symlinks; ``root``
-        the process's root directory, which ``..`` and absolute symlinks cannot leave. ``there``:
-        the name did stand for something, for a call by it succeeded; unless that ``makes`` it.
+        the process's root directory, which ``..`` and absolute symlinks cannot leave; None if it is
+        not known, and ``start`` lies in it. ``there``: the name did stand for something, for a call
+        by it succeeded; unless that ``makes`` it.
         """
         if name[:1] == b"/":
-            start = root
+            start = root or b"/"
         head, slash, last = name.rpartition(b"/")
         if not last:
             head, slash, last = name.rstrip(b"/").rpartition(b"/")
@@ -132,6 +133,8 @@ class Names:
         if last in _NO_NAMES:
             if last != b"..":
                 return directory, Certainty.RESOLVED
+            if root is None and len(directory) <= len(start):
+                return directory, Certainty.LEXICAL
             return (directory if directory == root else _parent(directory)), Certainty.RESOLVED
         if not follow and name[-1:] != b"/":
             return _join(directory, last), Certainty.RESOLVED
@@ -140,7 +143,7 @@ class Names:
         )
         return path, certainty
 
-    def _directory(self, start: bytes, head: bytes, root: bytes) -> tuple[bytes, Certainty]:
+    def _directory(self, start: bytes, head: bytes, root: bytes | None) -> tuple[bytes, Certainty]:
         """Return where the directories of a name lead."""
         tree = self.tree
         if self._version != tree.version:
@@ -184,7 +187,7 @@ class Names:
         self,
         start: bytes,
         names: bytes,
-        root: bytes,
+        root: bytes | None,
         bases: Iterable[Basis],
         *,
         latest: int | None = 0,
@@ -202,6 +205,10 @@ class Names:
         while todo:
             part = todo.pop()
             if part == b"..":
+                if root is None and len(here) <= len(start):
+                    # It may be the root itself, which it did not leave then.
+                    below = [name for name in reversed(todo) if name != b".."]
+                    return _joined(here, below), Certainty.LEXICAL, None, links
                 here = here if here == root else _parent(here)
                 continue
             path = _join(here, part)
@@ -216,6 +223,8 @@ class Names:
                 if links > _MAX_LINKS:
                     return path, Certainty.LEXICAL, None, links
                 if node.target[:1] == b"/":
+                    if root is None:
+                        return _joined(path, reversed(todo)), Certainty.LEXICAL, None, links
                     here = root
                 todo.extend(p for p in reversed(node.target.split(b"/")) if p not in (b"", b"."))
                 continue

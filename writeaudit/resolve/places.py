@@ -94,7 +94,7 @@ class Places:
             return self.place(raw, operand._replace(name=name.rstrip(b"/") or b"."), follow=follow)
         if foreign and mount is not None:
             return self._foreign_place(raw, operand, mount, follow=follow)
-        path, certainty = _looked_up(self._names, raw, base, name, follow=follow)
+        path, certainty = _looked_up(self._names, raw, base, name, operand.root, follow=follow)
         place = Place(path, Certainty.LEXICAL if operand.truncated or operand.guessed else certainty)
         if follow or b"/" in name:
             place.spelled = operand
@@ -162,7 +162,8 @@ class Places:
             if operand.inner is not None:
                 self._into_own(place, mount, _below_mount_point(operand) + b"/" + name)
             return place
-        path, certainty = _looked_up(space.names, raw, operand.base, operand.name, follow=follow)
+        # A root directory within another namespace is taken for that of the namespace.
+        path, certainty = _looked_up(space.names, raw, operand.base, operand.name, b"/", follow=follow)
         if operand.truncated or not space.holds_for(raw.time_ns):
             certainty = Certainty.LEXICAL
         place = Place(path, certainty)
@@ -209,14 +210,14 @@ def _has_no_name(name: bytes) -> bool:
 
 
 def _looked_up(
-    names: Names, raw: RawEvent, base: bytes, name: bytes, *, follow: bool
+    names: Names, raw: RawEvent, base: bytes, name: bytes, root: bytes | None, *, follow: bool
 ) -> tuple[bytes, Certainty]:
     """Look a name up, relative to the directory that the kernel named."""
     return names.resolve(
         base,
         name,
         follow=follow,
-        root=base if name[:1] == b"/" else b"/",
+        root=base if name[:1] == b"/" else root,
         there=raw.result == OK,
         makes="creat" in raw.flags,
     )
