@@ -139,9 +139,10 @@ class Oracle:
             node.causes.add("trunc" if event.op is Op.OPEN else event.op.value)
 
     def _from_outside(self, identity: tuple[int, int] | None) -> Node:
-        """Return a node for a file that comes into the tree: what it is and holds by now nobody said."""
-        known = None if identity is None else self._made.get(identity)
-        return Node(None, causes=set(known.causes) if known else set(), opaque=True)
+        """Return the node of a file that comes into the tree; what a new one is and holds nobody said."""
+        known = None if identity is None else self._made.get(identity) or self._nodes.get(identity)
+        # Another link to a file of the tree, it may be; a directory has but one.
+        return known if known is not None and known.fmt != stat.S_IFDIR else Node(None, opaque=True)
 
     def _leave(self, path: bytes, node: Node) -> None:
         """A file is called by a name outside of the tree from now on."""

@@ -263,3 +263,24 @@ def test_directory_that_was_moved_out_of_the_tree_and_comes_back(tmp_path: Path)
     assert check(before, events, after) == []
     for kept_back in (1, 2):
         assert check(before, [event for event in events if event is not events[kept_back]], after)
+
+
+def test_link_that_was_made_outside_of_the_tree_and_comes_to_it(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "kept").write_text("kept")
+    before = read_tree(os.fsencode(root))
+    file = (root / "kept").stat()
+    (root / "back").hardlink_to(root / "kept")
+    (root / "kept").write_text("changed")
+    kept, back, away = (os.fsencode(path) for path in (root / "kept", root / "back", tmp_path / "away"))
+    dev, ino = file.st_dev, file.st_ino
+    events = [
+        FsEvent(1, 1, 1, 1, Op.LINK, away, kept, dev=dev, ino=ino, source_dev=dev, source_ino=ino),
+        FsEvent(2, 2, 1, 1, Op.WRITE, kept, bytes=7, calls=1, access=Access.WRITE),
+        FsEvent(3, 3, 1, 1, Op.TRUNCATE, kept),
+        FsEvent(4, 4, 1, 1, Op.RENAME, back, away, dev=dev, ino=ino),
+    ]
+    after = read_tree(os.fsencode(root))
+    assert check(before, events, after) == []
+    assert check(before, [events[0], events[3]], after)
