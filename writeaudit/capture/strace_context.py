@@ -110,7 +110,10 @@ class Context:
         found = self.descriptor(base)
         if found is None:
             hidden = self.hidden(thread, base)
-            return Operand(None if hidden is None else hidden.path, None, mount_ns=thread.mount_ns)
+            if hidden is None:
+                return Operand(None, None, mount_ns=thread.mount_ns)
+            # As the process spelled it: symlinks may be in it.
+            return self.opened(thread, hidden.path, deleted=False)._replace(guessed=True)
         if is_cwd(found):
             if place.leaving or self._stale(place, found.path):
                 # So it was when the call began, or before another thread went elsewhere.
@@ -187,7 +190,7 @@ class Context:
         if found is None:
             hidden = self.hidden(call.thread, arg)
             if hidden is not None:
-                return self.opened(call.thread, hidden.path, deleted=False)
+                return self.opened(call.thread, hidden.path, deleted=False)._replace(guessed=True)
             if call.ok and is_number(arg):
                 self.lose("undecoded")
             return None

@@ -59,16 +59,16 @@ def _named(context: Context, thread: Thread, base: bytes, directory: bytes, name
     """Do as `Context.named` does; None: the long way must. No ``base``: the call takes none."""
     place = thread.place
     at_cwd = not base or base == b"AT_FDCWD"
-    if at_cwd and (not place.sure or (base and directory != place.cwd)):
+    if at_cwd and (not place.sure or (base and (directory != place.cwd or place.cwd_deleted))):
         return None
     if directory == b"/" and not at_cwd:
         return None
     if name[:1] == b"/":
         if name.startswith(MAGIC):
             return None
-        return (
-            None if place.root_guessed else _new(Operand, (place.root, name, None, thread.mount_ns, *_KNOWN))
-        )
+        if place.root_guessed:
+            return None
+        return _new(Operand, (place.root, name, None, thread.mount_ns, *_KNOWN))
     if context.begun is not None or place.root != b"/":
         return None
     if at_cwd:
@@ -90,7 +90,7 @@ def _open(at: bytes) -> Reader:
         operand: Operand | None = None
         if path is None:
             operand = _named(context, thread, base, directory, name)
-        elif base != b"AT_FDCWD" or (directory == thread.place.cwd and thread.place.sure):
+        elif base != b"AT_FDCWD" or thread.place.is_shown(directory):
             operand = _new(Operand, (path, None, None, thread.mount_ns, *_KNOWN))
             spelled = name
         if operand is None or words is None:

@@ -171,6 +171,10 @@ class Place:
         """Whether ``cwd`` is the kernel's word."""
         return self.way is None and not self.guessed and not self.leaving
 
+    def is_shown(self, path: bytes) -> bool:
+        """Whether it is nothing new that the kernel calls it so."""
+        return path == self.cwd and self.sure and not self.cwd_deleted
+
     def copy(self) -> Place:
         """Return a copy for a process of its own."""
         made = replace(self, leaving=0)
