@@ -116,3 +116,18 @@ def test_refusal_for_the_slash_alone_says_nothing(resolver: Resolver, here: byte
     )
     os.symlink(b"real", here + b"/l")
     assert resolver.resolve(raw(Op.MKDIR, at(here, b"l/x"))).path == here + b"/l/x"
+
+
+@pytest.mark.parametrize("linked", [b"old", b"new"])
+def test_two_names_of_one_file_that_came_later_do_not_tell_that_a_rename_did_nothing(
+    resolver: Resolver, here: bytes, linked: bytes
+) -> None:
+    """A directory was renamed; by the time of the look both names are links to another file."""
+    with open(here + b"/new", "wb"):
+        pass
+    os.link(here + b"/new", here + b"/old")
+    now = time.monotonic_ns()
+    resolver.resolve(raw(Op.RENAME, at(here, b"new"), source=at(here, b"old"), time_ns=now))
+    assert resolver.doubtful() == []
+    resolver.resolve(raw(Op.LINK, at(here, linked), source=at(here, b"else"), time_ns=now))
+    assert resolver.doubtful() == [1]

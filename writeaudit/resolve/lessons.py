@@ -117,7 +117,11 @@ class Lessons:
         )
         if found is not None:
             tree.claim(tree.node(key), looked_ns, identity=True)
-        if gone is not False:
+        if gone is False:
+            # Both names were one file when they were looked at; what comes to be told yet may disagree.
+            tree.claim(tree.node(source_key), looked_ns)
+            tree.claim(tree.node(key), looked_ns)
+        else:
             if not was_absent:
                 self._spaces.vanished(key, raw.time_ns, tree.seq)
             self._spaces.renamed([Move(source_key, key, source.path, target.path)], raw.time_ns, tree.seq)
