@@ -61,12 +61,16 @@ class Operands:
         deleted, bad, detached = flags & _DELETED != 0, flags & _BAD != 0, flags & _DETACHED != 0
         if flags & _FILE:
             dev, fmt = kernel_dev(dev), i_mode & 0o170000
-            file = (base, None, mount or None, None, dev, ino, fmt)
-            return _new(Operand, (*file, deleted, bad, in_mount, detached, False, root)), name, f_mode, end
+            file = (
+                base, None, mount or None, None, dev, ino, fmt, deleted, bad, in_mount, detached, False, root,
+            )  # fmt: skip
+            return _new(Operand, file), name, f_mode, end
         # What follows a magic link is relative to where the link leads.
         below = name[skip:].lstrip(b"/") if skip else name
-        where = (base, below, mount or None, None, None, None, None)
-        return _new(Operand, (*where, deleted, bad, in_mount, detached, False, root)), name, f_mode, end
+        named = (
+            base, below, mount or None, None, None, None, None, deleted, bad, in_mount, detached, False, root,
+        )  # fmt: skip
+        return _new(Operand, named), name, f_mode, end
 
 
 def _nameless(name: bytes, i_mode: int, ino: int) -> bytes:

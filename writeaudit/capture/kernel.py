@@ -154,7 +154,7 @@ class _Session:
         """Empty the kernel's buffer if that is in nobody's way, or if it cannot wait."""
         assert self._ring is not None
         waiting = self._ring.waiting()
-        if waiting and (self._patience.due(waiting) or self._mounts_moved()):
+        if waiting and (self._mounts_moved() or self._patience.due(waiting)):
             self._drain()
 
     def _drain(self) -> None:

@@ -10,7 +10,16 @@ from writeaudit.audit import BlindSpot
 from writeaudit.capture.interface import Record
 from writeaudit.capture.strace_arguments import Call, is_cwd, is_number
 from writeaudit.capture.strace_lexer import Arg, Descriptor, Text, strip_deleted
-from writeaudit.capture.strace_state import Host, OpenFile, Place, Renames, Thread, WriteLedger
+from writeaudit.capture.strace_state import (
+    Host,
+    OpenFile,
+    Pending,
+    Place,
+    Renames,
+    Thread,
+    WriteLedger,
+    last_of,
+)
 from writeaudit.events import Op, Operand, RawEvent
 
 _NO_FILE = (
@@ -57,10 +66,8 @@ class Context:
     detached: int = 0
     """How many mounts are without a place, as far as can be known; see `doubtful`."""
     renames: Renames = field(default_factory=Renames)
-    begun: int | None = None
-    """`Renames.count` when the call at hand began, if it is not told of in one line."""
-    version: int | None = None
-    """`Place.version` of its thread at that time."""
+    resumed: Pending | None = None
+    """How the call at hand began, if it is not told of in one line."""
     unsure: bool = False
     """Some thread's working directory has to be looked up by the name that led there (`Place.way`)."""
 
@@ -127,16 +134,16 @@ class Context:
             return self._cwd(thread, place)
         if not found.path.startswith(b"/"):
             return Operand(None, None, mount_ns=thread.mount_ns)
-        was = self.led_out(thread, found)
+        was = self._led_out(thread, found)
         start = self.opened(thread, was or found.path, deleted=found.deleted)
         return start._replace(guessed=was is not None or self._stale(None, found.path))
 
     def _stale(self, place: Place | None, path: bytes) -> bool:
         """Whether what strace showed at the beginning of the call at hand need not hold at its end."""
-        if self.begun is None:
+        if self.resumed is None:
             return False
-        moved = place is not None and place.version != self.version
-        return moved or self.renames.since(self.begun, path)
+        moved = place is not None and place.version != self.resumed.version
+        return moved or self.renames.since(self.resumed.renames, path)
 
     def named(self, thread: Thread, base: Arg | None, name: Arg, *, follow: bool = False) -> Operand:
         """Return the operand of a name relative to ``base`` (None: the working directory).
@@ -164,13 +171,12 @@ class Context:
         root = None if place.root_guessed else place.root
         return start._replace(name=text, truncated=truncated or start.truncated, root=root)
 
-    def led_out(self, thread: Thread, base: Arg) -> bytes | None:
+    def _led_out(self, thread: Thread, found: Descriptor) -> bytes | None:
         """Return what an open directory was called that was moved out of what its mount shows, as it seems.
 
         Its path reads as the root's; None if it may well be the root.
         """
-        found = self.descriptor(base)
-        if found is None or found.path != b"/" or thread.mount_ns is not None or self.doubtful:
+        if found.path != b"/" or thread.mount_ns is not None or self.doubtful:
             return None
         known = thread.files.open.get(found.number)
         return None if known is None or known.path == b"/" else known.path
@@ -187,14 +193,11 @@ class Context:
     def file(self, call: Call, arg: Arg) -> Operand | None:
         """Return the operand of a call's descriptor; None if it is no file."""
         found = self.descriptor(arg)
-        if found is None:
-            hidden = self.hidden(call.thread, arg)
-            if hidden is not None:
-                return self.opened(call.thread, hidden.path, deleted=False)._replace(guessed=True)
+        if found is None and self.hidden(call.thread, arg) is None:
             if call.ok and is_number(arg):
                 self.lose("undecoded")
             return None
-        if not has_name(found.path, deleted=found.deleted):
+        if found is not None and not has_name(found.path, deleted=found.deleted):
             return None
         return self.directory(call.thread, arg)
 
@@ -292,12 +295,15 @@ class Context:
 
     def _unsettle(self, *changed: Operand | None) -> None:
         """Names were taken away, or something was put over them: doubt the ways that go by them."""
-        unsure = {id(thread.place): thread.place for thread in self.threads.values() if thread.place.way}
+        unsure = [place for place in self.places() if place.way is not None]
         self.unsure = bool(unsure)
         names = [o.base if o.name is None else o.name for o in changed if o is not None]
-        last = [b"" if name is None else name.rstrip(b"/").rpartition(b"/")[2] for name in names]
-        for place in unsure.values():
-            place.unsettle(last)
+        for place in unsure:
+            place.unsettle([last_of(name or b"") for name in names])
+
+    def places(self) -> list[Place]:
+        """Return where the threads are; several may share a place."""
+        return list({id(thread.place): thread.place for thread in self.threads.values()}.values())
 
     def _cwd(self, thread: Thread, place: Place) -> Operand:
         """Return the operand of a working directory itself, as it was shown last."""

@@ -9,7 +9,7 @@ and the disk tell comes too late: that they agree may be chance.
 from __future__ import annotations
 
 from writeaudit.capture.strace_context import MAGIC, Context
-from writeaudit.capture.strace_state import Place, Thread, joined
+from writeaudit.capture.strace_state import Place, Thread, joined, last_of
 from writeaudit.events import Operand
 
 
@@ -37,8 +37,7 @@ def renamed(context: Context, source: Operand, path: Operand, *, both: bool) -> 
     """Keep up with the names of working directories."""
     if source.base is None or source.name is None or path.base is None or path.name is None:
         return
-    last = source.name.rstrip(b"/").rpartition(b"/")[2]
-    new_last = path.name.rstrip(b"/").rpartition(b"/")[2]
+    last, new_last = last_of(source.name), last_of(path.name)
     context.renames.note(last)
     if both:
         context.renames.note(new_last)
@@ -63,11 +62,11 @@ def _follow(context: Context, old: Operand, new: Operand, followed: set[int]) ->
     assert new.base is not None
     assert new.name is not None
     name, new_name = old.name.rstrip(b"/"), new.name.rstrip(b"/")
-    last = name.rpartition(b"/")[2]
+    last = last_of(name)
     # No symlink can be on the way to a name in a directory that the kernel named.
     certain = b"/" not in name and not old.guessed
     old_text = joined(Place(old.base), name)
-    for place in _places(context):
+    for place in context.places():
         place.root_guessed |= last in place.root.split(b"/")
         if id(place) in followed or last not in place.cwd.split(b"/"):
             continue
@@ -86,9 +85,8 @@ def removed(context: Context, directory: Operand) -> None:
     if directory.base is None or directory.name is None:
         return
     name = directory.name.rstrip(b"/")
-    last = name.rpartition(b"/")[2]
-    for place in _places(context):
-        if place.cwd.endswith(b"/" + last):
+    for place in context.places():
+        if place.cwd.endswith(b"/" + last_of(name)):
             if b"/" in name or directory.guessed or not place.sure:
                 place.lost()
                 place.cwd_deleted = True
@@ -98,7 +96,7 @@ def removed(context: Context, directory: Operand) -> None:
 
 def mounted(context: Context, *, moved: bool) -> None:
     """Note that something was mounted or unmounted; or ``moved``, with all that lies below it."""
-    for place in _places(context):
+    for place in context.places():
         if moved or place.way is not None:
             place.lost()
 
@@ -112,10 +110,6 @@ def change_root(context: Context, thread: Thread, name: bytes) -> None:
     # An absolute symlink leads elsewhere in a chroot; without any, it makes no difference.
     place.root_guessed |= not plain or real != text
     place.root = (real if place.root == b"/" else None) or text
-
-
-def _places(context: Context) -> list[Place]:
-    return list({id(thread.place): thread.place for thread in context.threads.values()}.values())
 
 
 def _watch(context: Context, place: Place) -> None:

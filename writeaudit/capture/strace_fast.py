@@ -59,17 +59,15 @@ def _named(context: Context, thread: Thread, base: bytes, directory: bytes, name
     """Do as `Context.named` does; None: the long way must. No ``base``: the call takes none."""
     place = thread.place
     at_cwd = not base or base == b"AT_FDCWD"
-    if at_cwd and (not place.sure or (base and (directory != place.cwd or place.cwd_deleted))):
+    if at_cwd and (not place.sure or (base and not place.is_shown(directory))):
         return None
     if directory == b"/" and not at_cwd:
         return None
     if name[:1] == b"/":
-        if name.startswith(MAGIC):
-            return None
-        if place.root_guessed:
+        if name.startswith(MAGIC) or place.root_guessed:
             return None
         return _new(Operand, (place.root, name, None, thread.mount_ns, *_KNOWN))
-    if context.begun is not None or place.root != b"/":
+    if context.resumed is not None or place.root != b"/":
         return None
     if at_cwd:
         return Operand(place.cwd, name, mount_ns=thread.mount_ns, deleted=place.cwd_deleted)
@@ -196,7 +194,7 @@ def _on_file(op: Op, *, takes_mode: bool = False) -> Reader:
         if match is None:
             return False
         _number, name, word, error, took = match.groups()
-        if word is None or name == b"/" or context.begun is not None:
+        if word is None or name == b"/" or context.resumed is not None:
             return False
         rest = _with_mode(op, word, True) if takes_mode else without
         path = _new(Operand, (name, None, None, thread.mount_ns, *_KNOWN))

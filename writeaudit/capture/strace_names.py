@@ -155,7 +155,8 @@ def _opened(
     thread, result = call.thread, call.result
     flags = open_flags(flag_words)
     if result.path is not None and result.value is not None:
-        context.directory(thread, base)  # which may be shown here
+        if base is not None:
+            context.directory(thread, base)  # which may be shown here
         path_bytes, deleted = result.path, result.deleted
         if context.deleted_inside and not deleted:
             path_bytes, deleted = strip_deleted(path_bytes)

@@ -167,7 +167,7 @@ class TraceParser:
         if thread is None:
             return
         context = self._context
-        context.begun = context.version = None
+        context.resumed = None
         if name is not None:
             if line.endswith(b" ...>"):
                 self._begun(thread, name, line, match.start(4))
@@ -180,7 +180,7 @@ class TraceParser:
                 raise UnparsedLine("the end of a call that never began")
             text, child = pending.text + line[match.end() :], pending.child
             pending.over()
-            context.begun, context.version = pending.renames, pending.version
+            context.resumed = pending
         else:
             if special is not None:
                 self._ended(thread, time_ns, line, match.end())

@@ -2,7 +2,7 @@
 
 Descriptors and the working directory come decoded with most calls (strace -y), but not
 with all: ``mkdir("x")`` shows no directory, FICLONE no path of its source. So both are
-followed here, as clone(2) says that they are shared or copied. ``close`` and ``dup`` are
+followed here, as clone(2) says that they are shared or copied. ``close`` and ``fcntl`` are
 not traced (they would double the number of stops); whatever strace decodes overrules
 what is remembered.
 """
@@ -161,6 +161,7 @@ class Place:
     astray: bool = False
     """The working directory lies outside of what its mount shows: it has no path."""
     root_guessed: bool = False
+    """``root`` may be another directory's name."""
     leaving: int = 0
     """How many threads are about to go to another directory: they began to, and have not returned."""
     version: int = 0
@@ -318,6 +319,11 @@ class Pending:
     def over(self) -> None:
         """It has returned, or never will."""
         self.place.leaving -= self.name in _LEAVING
+
+
+def last_of(name: bytes) -> bytes:
+    """Return the last component of a name."""
+    return name.rstrip(b"/").rpartition(b"/")[2]
 
 
 def joined(place: Place, name: bytes) -> bytes:

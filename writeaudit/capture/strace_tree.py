@@ -26,7 +26,8 @@ def _chdir(context: Context, call: Call) -> None:
     thread, where = call.thread, call.args[0]
     place = thread.place
     # Others changed names, or went elsewhere, before this took effect, or after.
-    late = context.begun not in (None, context.renames.count) or context.version not in (None, place.version)
+    begun = context.resumed
+    late = begun is not None and (begun.renames, begun.version) != (context.renames.count, place.version)
     if call.name == b"fchdir":
         found = context.directory(thread, where)
         if found.base is not None:
