@@ -8,7 +8,7 @@ out of each other's way.
 Each program is judged twice: what every event claims, by what the program told of it (`honesty`);
 and, where nothing was said to be doubtful, the whole by the disk (`oracle`).
 
-WRITEAUDIT_RANDOM_S=3600 makes it an hour of new programs instead of a moment, for each test.
+WRITEAUDIT_RANDOM_PROGRAMS=2000 tries as many new, longer programs in each test, instead of the same few.
 """
 
 from __future__ import annotations
@@ -16,19 +16,17 @@ from __future__ import annotations
 import json
 import os
 import platform
-import random
 import re
-import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.conformance.audited import Audited, run
 from tests.conformance.differences import differences
@@ -39,13 +37,16 @@ from writeaudit.capture.select import backends
 from writeaudit.errors import BackendUnavailable
 from writeaudit.events import FsEvent, Op
 
+Check = Callable[..., None]
+Normal = tuple[str, bytes, bytes | None, str, str | None, tuple[str, ...]]
+
 pytestmark = [
     pytest.mark.skipif(platform.machine() != "x86_64", reason="makes the system calls of x86-64"),
     pytest.mark.requires_root,
 ]
 
-_BUDGET_S = float(os.environ.get("WRITEAUDIT_RANDOM_S", "3"))
-_LONG = _BUDGET_S > 10
+_PROGRAMS = int(os.environ.get("WRITEAUDIT_RANDOM_PROGRAMS", "3"))
+_LONG = "WRITEAUDIT_RANDOM_PROGRAMS" in os.environ
 _SUMS = frozenset({Op.WRITE, Op.COPY})
 _PAUSES_S = (0.04, 0.3)
 """Longer than any backend waits before it looks at what has come; much longer, for a busy machine."""
@@ -125,112 +126,85 @@ def _vague(audited: Audited) -> list[str]:
     return complaints
 
 
-def _search(check: Callable[[int, int], list[str]], *, factor: int = 1) -> None:
-    """Try seeds for as long as the budget says; the failure message has the shortest list that fails.
+def _programs(*, factor: int = 1) -> Callable[[Check], Check]:
+    """Have Hypothesis try a test with programs: the seed decides everything but the length.
 
-    The seed decides everything but the length, and a shorter list is the beginning of a longer one.
+    A shorter program is the beginning of a longer one, so a failure is shrunk to where it begins.
     """
-    end = time.monotonic() + _BUDGET_S
     least, most = (150, 500) if _LONG else (40, 120)
-    tried = 0
-    while time.monotonic() < end:
-        # The short search makes the same programs every time, as far as it comes.
-        seed = secrets.randbits(32) if _LONG else tried
-        length = random.Random(seed).randint(least, most) * factor
-        tried += length
-        try:
-            wrong = check(seed, length)
-        except subprocess.TimeoutExpired as error:
-            pytest.fail(f"seed {seed}, length {length}: {error}", pytrace=False)
-        if wrong:
-            length, wrong = _shortest(check, seed, length, wrong)
-            listed = "\n".join(wrong[:20])
-            pytest.fail(f"seed {seed}, length {length}, {tried} operations tried:\n{listed}", pytrace=False)
-    sys.stdout.write(f"{tried} operations\n")
+    tried = settings(
+        max_examples=_PROGRAMS,
+        derandomize=not _LONG,
+        deadline=None,
+        # The fixture, a backend, keeps nothing from one program to the next.
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+        print_blob=False,
+    )
+    lengths = st.integers(least * factor, most * factor)
+    return lambda check: tried(given(seed=st.integers(0, 2**32 - 1), length=lengths)(check))
 
 
-def _shortest(
-    check: Callable[[int, int], list[str]], seed: int, length: int, wrong: list[str]
-) -> tuple[int, list[str]]:
-    """Look for the length at which a list begins to fail, for a few steps."""
-    passes = 0
-    for _ in range(8):
-        middle = (passes + length) // 2
-        if middle == passes:
-            break
-        found = check(seed, middle)
-        if found:
-            length, wrong = middle, found
-        else:
-            passes = middle
-    return length, wrong
+def _approve(wrong: Sequence[str]) -> None:
+    if wrong:
+        raise AssertionError("\n".join(wrong[:20]))
 
 
-def test_one_at_a_time(backend: Backend) -> None:
+@_programs()
+def test_one_at_a_time(backend: Backend, seed: int, length: int) -> None:
     """With time to look at a name before it goes: everything must be right, and nothing left out."""
-
-    def check(seed: int, length: int) -> list[str]:
-        operations, complaints = generate(seed, length, _ground()), []
-        for pause_s in _PAUSES_S:
-            audited = _audited(operations, "token", backend.name, bind=True, pause_s=pause_s)
-            wrong = _wrong(audited, created_known=True)
-            complaints = wrong + _vague(audited)
-            if wrong or not complaints:
-                break
-        return complaints
-
-    _search(check)
+    operations, complaints = generate(seed, length, _ground()), []
+    for pause_s in _PAUSES_S:
+        audited = _audited(operations, "token", backend.name, bind=True, pause_s=pause_s)
+        wrong = _wrong(audited, created_known=True)
+        complaints = wrong + _vague(audited)
+        if wrong or not complaints:
+            break
+    _approve(complaints)
 
 
-def test_in_quick_succession(backend: Backend) -> None:
+@_programs()
+def test_in_quick_succession(backend: Backend, seed: int, length: int) -> None:
     """Names change faster than they can be looked at: what comes out wrong must be said to be doubtful."""
-
-    def check(seed: int, length: int) -> list[str]:
-        audited = _audited(generate(seed, length, _ground()), "token", backend.name, bind=True)
-        return _wrong(audited, created_known="made-and-gone" not in differences(backend.name))
-
-    _search(check)
+    audited = _audited(generate(seed, length, _ground()), "token", backend.name, bind=True)
+    _approve(_wrong(audited, created_known="made-and-gone" not in differences(backend.name)))
 
 
-def test_at_the_same_time(backend: Backend) -> None:
+@_programs(factor=3)
+def test_at_the_same_time(backend: Backend, seed: int, length: int) -> None:
     """Truly concurrent, on disjoint subtrees."""
-
-    def check(seed: int, length: int) -> list[str]:
-        audited = _audited(private(seed, length), "free", backend.name, bind=False)
-        return _wrong(audited, created_known="made-and-gone" not in differences(backend.name))
-
-    _search(check, factor=3)
+    audited = _audited(private(seed, length), "free", backend.name, bind=False)
+    _approve(_wrong(audited, created_known="made-and-gone" not in differences(backend.name)))
 
 
-def test_backends_agree() -> None:
+@_programs()
+def test_backends_agree(able: list[Backend], seed: int, length: int) -> None:
     """The same operations in the same tree: the same events, but for numbers of files and processes.
 
     Whether an open made its file is left to `test_one_at_a_time` (see made-and-gone in differences.py).
     """
-    able = [candidate for candidate in backends() if _works(candidate)]
-    if len(able) < 2:
+    operations = generate(seed, length, _ground())
+    wrong: list[str] = []
+    first: list[Normal] | None = None
+    for candidate in able:
+        audited = _audited(operations, "token", candidate.name, bind=True, pause_s=_PAUSES_S[0])
+        events = [_normal(event) for event in _events(audited)]
+        if first is None:
+            first = events
+        wrong += [
+            f"{able[0].name}: {one}, {candidate.name}: {other}"
+            for one, other in zip_longest(first, events)
+            if one != other
+        ]
+    _approve(wrong)
+
+
+@pytest.fixture(scope="module")
+def able() -> list[Backend]:
+    """Every backend that works here."""
+    found = [candidate for candidate in backends() if _works(candidate)]
+    if len(found) < 2:
         pytest.skip("fewer than two backends can run here")
-
-    def check(seed: int, length: int) -> list[str]:
-        operations = generate(seed, length, _ground())
-        wrong: list[str] = []
-        first: list[Normal] | None = None
-        for candidate in able:
-            audited = _audited(operations, "token", candidate.name, bind=True, pause_s=_PAUSES_S[0])
-            events = [_normal(event) for event in _events(audited)]
-            if first is None:
-                first = events
-            wrong += [
-                f"{able[0].name}: {one}, {candidate.name}: {other}"
-                for one, other in zip_longest(first, events)
-                if one != other
-            ]
-        return wrong
-
-    _search(check)
-
-
-Normal = tuple[str, bytes, bytes | None, str, str | None, tuple[str, ...]]
+    return found
 
 
 def _normal(event: FsEvent) -> Normal:
