@@ -49,6 +49,19 @@ class RunInfo:
     """The writeaudit that made the recording."""
     host: Mapping[str, str] = field(default_factory=dict)
     """Settings of the machine that explain a refusal, such as ``fs.protected_hardlinks``."""
+    inherited: tuple[bytes, ...] = ()
+    """Files that were open for writing when the command was started: where its caller had redirected
+    its output to, say."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end of the command was seen."""
+        return self.exit_status is not None or self.signal is not None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the command ended with status 0."""
+        return self.exit_status == 0
 
 
 class Mount(NamedTuple):

@@ -65,6 +65,8 @@ class Reason(enum.StrEnum):
     """A read in a zone with access ``none``."""
     LINK_COUNT = "link_count"
     """A file of a read-only zone got another hard link elsewhere: only its link count and ctime changed."""
+    REFUSED = "refused"
+    """The policy allows the change, and the system refused it."""
 
 
 class Judged(NamedTuple):

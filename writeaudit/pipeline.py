@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import gc
 import os
 import pwd
 import re
+import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
@@ -36,7 +38,16 @@ from writeaudit.capture.select import capture_with
 from writeaudit.errors import OutputError, RecordingError, WriteauditError
 from writeaudit.events import Certainty, FsEvent, Op, RawEvent, WriteTotal
 from writeaudit.judgement import Finding, Policy
-from writeaudit.policy import Classifier, FileCollector, discover, from_json, load, overlay, to_json
+from writeaudit.policy import (
+    Classifier,
+    FileCollector,
+    discover,
+    from_json,
+    load,
+    overlay,
+    to_json,
+    with_inherited,
+)
 from writeaudit.recording import Recording, RecordingWriter
 from writeaudit.report.view import Report, Tally, build
 from writeaudit.resolve.processes import ProcessBook
@@ -280,6 +291,7 @@ def _run_info(command: Command) -> RunInfo:
         env=placing_variables(command.env),
         tool_version=__version__,
         host=_settings(),
+        inherited=tuple(_inherited()),
     )
 
 
@@ -300,6 +312,21 @@ def _settings() -> dict[str, str]:
     return found
 
 
+def _inherited() -> Iterator[bytes]:
+    """Yield the files that the command will find open for writing: its redirected streams, mostly."""
+    seen: set[bytes] = set()
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):
+            if not os.get_inheritable(number) or not stat.S_ISREG(os.fstat(number).st_mode):
+                continue
+            if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                continue
+            path = os.readlink(b"/proc/self/fd/%d" % number)
+            if path not in seen and os.path.samestat(os.stat(path), os.fstat(number)):
+                seen.add(path)
+                yield path
+
+
 def _user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
@@ -311,8 +338,11 @@ class Examined(NamedTuple):
     """A recording, judged."""
 
     report: Report
-    failing: Sequence[Finding]
-    """The findings that make the exit status 100."""
+
+    @property
+    def failing(self) -> Sequence[Finding]:
+        """The findings that make the exit status 100."""
+        return self.report.failing
 
     @property
     def complete(self) -> bool:
@@ -366,11 +396,21 @@ def examine(
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RecordingError(f"{recording.path} is damaged: it does not say its policy") from error
         policy = overlay(policy, zones, audit.run.env, audit.run.cwd, audit.run.env.get("HOME", "/"))
+    policy = with_inherited(policy, audit.run.inherited)
     classifier = Classifier(policy)
     files, tally = FileCollector(classifier), Tally()
     findings = analyze(audit, policy, classifier.judge, (files, tally))
-    report = build(audit, policy, findings, files.result(), tally, fail_on=fail_on_words)
-    return Examined(report, failing(findings, fail_on))
+    return Examined(
+        build(
+            audit,
+            policy,
+            findings,
+            files.result(),
+            tally,
+            fail_on=fail_on_words,
+            failing=failing(findings, fail_on),
+        )
+    )
 
 
 def kept_policy(policy: Policy) -> dict[str, object]:

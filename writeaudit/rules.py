@@ -77,6 +77,12 @@ RULES: tuple[Rule, ...] = (
         "Something was read in a zone with access none.",
     ),
     Rule(
+        "WA205",
+        "allowed write refused by the system",
+        Severity.WARNING,
+        "The policy allows the change, but the system refused it: permissions, a read-only mount, no room.",
+    ),
+    Rule(
         "WA901",
         "events lost",
         Severity.WARNING,

@@ -21,7 +21,7 @@ POLICY = Policy(
     ),
 )
 A, V, T, F, R = Verdict.ALLOWED, Verdict.VIOLATION, Verdict.ATTEMPT, Verdict.FAILED, Verdict.READ
-READ_ONLY, OUTSIDE = Reason.READ_ONLY, Reason.OUTSIDE
+READ_ONLY, OUTSIDE, REFUSED = Reason.READ_ONLY, Reason.OUTSIDE, Reason.REFUSED
 FORBIDDEN_READ, LINK_COUNT = Reason.FORBIDDEN_READ, Reason.LINK_COUNT
 
 
@@ -54,7 +54,9 @@ def test_refusals(error: str) -> None:
     assert opened(b"/ro/f", "rw", result=error) == Judged("ro", T, READ_ONLY)
     assert opened(b"/ro/f", "r", "creat", result=error) == Judged("ro", T, READ_ONLY)
     assert judge(Op.MKDIR, b"/out/d", result=error) == Judged(None, T, OUTSIDE)
-    assert judge(Op.MKDIR, b"/rw/d", result=error) == Judged("rw", F), "the policy would have allowed it"
+    assert judge(Op.MKDIR, b"/rw/d", result=error) == Judged("rw", F, REFUSED), (
+        "the policy would have allowed it"
+    )
     assert opened(b"/none/f", "r", result=error) == Judged("none", T, FORBIDDEN_READ)
     assert opened(b"/ro/f", "r", result=error) == Judged("ro", F)
 

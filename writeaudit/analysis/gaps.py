@@ -110,9 +110,7 @@ class GapCollector:
             evidence=tuple(self._evidence),
             cause="The directory or the process was gone before its path could be looked up, or the path was "
             "too long to be read.",
-            advice=(
-                "Judge these by hand, or run again with the ebpf backend, which asks the kernel itself.",
-            ),
+            advice=(self._look_again(),),
             details={
                 "unresolved": completeness.unresolved,
                 "truncated": completeness.truncated,
@@ -120,6 +118,11 @@ class GapCollector:
                 "examples": [show(path) for path in self._paths],
             },
         )
+
+    def _look_again(self) -> str:
+        if self._context.run.backend.name == "strace":
+            return "Judge these by hand, or run again with the ebpf backend, which asks the kernel itself."
+        return "Judge these by hand: where the directories named in them were no symlinks, they are right."
 
     def _survivors(self) -> Iterator[Finding]:
         pids = self._context.completeness.survivors
@@ -133,7 +136,7 @@ class GapCollector:
             title=registered.title,
             severity=registered.severity,
             message=f"{left} still ran when the audit ended (pid {named}); "
-            "what they did afterwards is not in this report.",
+            f"what {'it' if len(pids) == 1 else 'they'} did afterwards is not in this report.",
             count=len(pids),
             cause="The command left a daemon or background job behind, and it did not end within the time "
             "that writeaudit waits.",

@@ -80,11 +80,11 @@ class LinkAdviser:
 
     def _move(self, target: Mount | None, example: bytes) -> str:
         if self._without_cache():
+            temporary = show(self._place(target, example, b".tmp"))
             return (
                 f"This run has no cache of its own: {self._tool.name} makes a temporary one in TMPDIR. "
-                f"Drop {self._without_cache()}, or set "
-                f"`TMPDIR={show(self._place(target, example, b'.tmp'))}`, a directory on the mount of "
-                "the environment."
+                f"Drop {self._without_cache()}, or give it a temporary directory on the mount of the "
+                f"environment: `mkdir -p {temporary}` and `TMPDIR={temporary}`."
             )
         where = "" if target is None else f" ({show(target.mountpoint)})"
         if self._tool.cache_setting is None:
@@ -148,7 +148,8 @@ class LinkAdviser:
         user = self._context.run.user
         return (
             f"Let {user} own the files of the {self._cache()}, or be able to read and write them (a "
-            f"shared group with g+rw); or give {user} a {self._cache()} of their own"
+            "common group, `chmod -R g+rwX`, setgid directories, and `umask 002` for everybody who adds to "
+            f"it); or, safer, give {user} a {self._cache()} of their own"
             + (f": `{self._tool.cache_setting.format('PATH')}`." if self._tool.cache_setting else ".")
         )
 

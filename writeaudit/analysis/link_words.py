@@ -49,8 +49,8 @@ def link_finding(group: LinkGroup, run: RunInfo, adviser: LinkAdviser) -> Findin
     tried = plural(len(group.refusals), "hard link")
     was = "was" if len(group.refusals) == 1 else "were"
     message = (
-        f"{tried} from {describe(group.source, first.source_dev)} to {describe(group.target, first.dev)} "
-        f"{was} refused with {first.result}; {_copied(group.copied)}"
+        f"{tried} {_between(group.source, group.target, first)} {was} refused with {first.result}"
+        f"{_because(group.why, run)}; {_copied(group.copied)}"
     )
     if not group.copied:
         message += f" The first: {show(first.source)} to {show(first.target)}."
@@ -97,8 +97,8 @@ def clone_finding(group: CloneGroup) -> Finding:
         rule=registered.id,
         title=registered.title,
         severity=registered.severity,
-        message=f"{tried} from {describe(group.source, first.source_dev)} to "
-        f"{describe(group.target, first.dev)} {was} refused with {first.result}; {done}",
+        message=f"{tried} {_between(group.source, group.target, first)} {was} refused with {first.result}; "
+        f"{done}",
         count=len(group.refusals),
         bytes=sum(made.size for _, made in group.copied),
         files=len(group.copied),
@@ -113,6 +113,19 @@ def clone_finding(group: CloneGroup) -> Finding:
             "examples": _examples(group.refusals, group.copied),
         },
     )
+
+
+def _between(source: Mount | None, target: Mount | None, refusal: Refusal) -> str:
+    if source is not None and source == target:
+        return f"on {describe(target)}"
+    return f"from {describe(source, refusal.source_dev)} to {describe(target, refusal.dev)}"
+
+
+def _because(why: Why, run: RunInfo) -> str:
+    """Return the cause where it is not to be seen from the mounts."""
+    if why is Why.PROTECTED:
+        return f", as {run.user} neither owns the files nor may both read and write them"
+    return ""
 
 
 def _copied(copied: Sequence[tuple[Refusal, MadeFile]]) -> str:
@@ -203,6 +216,8 @@ def _clone_advice(group: CloneGroup) -> tuple[str, ...]:
         return ("Nothing needs to be done: hard links save the same space and time.",)
     if group.refusals[0].result == "EXDEV":
         return ("Put source and target on one file system that has reflinks (btrfs, or XFS).",)
+    if group.source is not None and group.source == group.target:
+        return ("Use a file system with reflinks (btrfs, or XFS), or hard links.",)
     return ("Use a file system with reflinks (btrfs, or XFS), or one mount for both sides and hard links.",)
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
 from writeaudit.analysis.collector import MAX_EVIDENCE, MAX_EXAMPLES
 from writeaudit.events import FsEvent, Op
 from writeaudit.text import show
 
 _WRITING = frozenset({Op.WRITE, Op.COPY, Op.CLONE})
+_MAKING = frozenset({Op.MKDIR, Op.MKNOD, Op.BIND, Op.SYMLINK, Op.LINK, Op.RENAME})
+_REMOVING = frozenset({Op.UNLINK, Op.RMDIR})
 _DATA_CHANGES = frozenset({Op.WRITE, Op.COPY, Op.CLONE, Op.TRUNCATE, Op.FALLOCATE, Op.MMAP_WRITE})
 
 
 class Place:
     """One path, and what was done there."""
 
-    __slots__ = ("bytes", "events", "ops", "path", "real", "seq")
+    __slots__ = ("bytes", "events", "gone", "made", "mount", "ops", "path", "real", "seq")
 
     def __init__(self, path: bytes) -> None:
         self.path = path
@@ -28,10 +31,27 @@ class Place:
         self.ops: dict[Op, int] = {}
         self.real = False
         """Whether something changed, rather than that a file was opened for writing and left as it was."""
+        self.made = False
+        self.gone = False
+        """Whether the name was made in this run; whether it was taken away after all."""
+        self.mount: int | None = None
 
-    def add(self, event: FsEvent) -> None:
-        """Count one more event here."""
+    @property
+    def passing(self) -> bool:
+        """Whether it was there for a while only: a temporary file."""
+        return self.made and self.gone
+
+    def add(self, event: FsEvent, *, on_source: bool = False) -> None:
+        """Count one more event here; ``on_source``: its source is this path."""
         op = event.op
+        self.mount = event.source_mount if on_source else event.mount
+        if on_source:
+            self.gone = op is Op.RENAME
+        elif op in _REMOVING:
+            self.gone = True
+        else:
+            self.made = self.made or event.created or op in _MAKING
+            self.gone = False
         self.events += 1
         self.ops[op] = self.ops.get(op, 0) + 1
         if op in _WRITING:
@@ -68,15 +88,26 @@ def operations(places: Iterable[Place]) -> dict[str, int]:
 
 
 def examples(places: Sequence[Place]) -> list[str]:
-    """Return the first paths, shown."""
-    return [show(place.path) for place in places[:MAX_EXAMPLES]]
+    """Return the first paths, shown: those that last before those that were there for a while."""
+    return [show(place.path) for place in _lasting_first(places, MAX_EXAMPLES)]
 
 
 def naming(places: Sequence[Place], most: int = 3) -> str:
-    """Return ``/a, /b, /c and 7 more``."""
-    named = ", ".join(show(place.path) for place in places[:most])
+    """Return ``/a, /b, /c and 7 more``; temporary files are named last."""
+    named = ", ".join(show(place.path) for place in _lasting_first(places, most))
     more = len(places) - most
     return f"{named} and {more:,} more" if more > 0 else named
+
+
+def _lasting_first(places: Sequence[Place], most: int) -> list[Place]:
+    return list(
+        islice(
+            chain(
+                (place for place in places if not place.passing), (place for place in places if place.passing)
+            ),
+            most,
+        )
+    )
 
 
 def in_words(ops: dict[str, int]) -> str:
@@ -85,11 +116,15 @@ def in_words(ops: dict[str, int]) -> str:
 
 
 def common_directory(places: Sequence[Place]) -> bytes:
-    """Return the longest directory that all places lie in; a single place's own directory.
+    """Return the longest directory that all places are or lie in; a single place's own directory.
 
     b"/" where nothing joins them: names that could not be made absolute lie in no directory.
     """
-    directories = {os.path.dirname(place.path) or b"/" for place in places}
+    paths = {place.path for place in places}
+    top = min(paths, key=len)
+    if len(paths) > 1 and top != b"/" and all(path == top or path.startswith(top + b"/") for path in paths):
+        return top
+    directories = {os.path.dirname(path) or b"/" for path in paths}
     if len(directories) > 1 and not all(directory.startswith(b"/") for directory in directories):
         return b"/"
     return os.path.commonpath(directories)

@@ -12,10 +12,10 @@ from writeaudit.text import show
 
 _NEEDED = {
     "EROFS": "a mount that is not read-only",
-    "EACCES": "write permission on the file or its directory for the user of the run",
-    "EPERM": "ownership of the file (or a privilege), and no immutable flag on it",
-    "ETXTBSY": "that no process executes the file",
-    "EBUSY": "that the place is no mount point and not otherwise in use",
+    "EACCES": "write permission on the file or its directory for {user}",
+    "EPERM": "{user} to own the file (or to have a privilege), and no immutable flag on it",
+    "ETXTBSY": "a file that no process executes",
+    "EBUSY": "a place that is no mount point and not otherwise in use",
     "ENOSPC": "room on the file system",
     "EDQUOT": "room in the user's quota",
 }
@@ -39,7 +39,10 @@ class ZoneAdviser:
                 f"If the tool is meant to write there, name the place: {_zone_option(directory)}, or a zone "
                 "in the policy file."
             ),
-            "If not, find the setting that moves it: the evidence names the process and the operation.",
+            (
+                "If not, find the setting that moves it: in the HTML and JSON reports the finding's evidence "
+                "names the process and the operation."
+            ),
         )
 
     def opened(self, zone: str | None, places: Sequence[Place]) -> tuple[str, ...]:
@@ -57,13 +60,24 @@ class ZoneAdviser:
 
     def attempted(self, zone: str | None, errno: str, places: Sequence[Place]) -> tuple[str, ...]:
         """Return what the refused operations would have needed, and how to do without them."""
-        needed = _NEEDED.get(errno)
+        needed = self._needed(errno)
         would = f"They would have needed {needed}, and a policy that allows it." if needed else ""
         hints = self._for_zone(zone) if zone is not None else ()
         if zone is None and places:
             option = _zone_option(os.path.dirname(places[0].path))
             hints = (f"If the tool is meant to write there, name the place in the policy: {option}.",)
         return tuple(each for each in (*hints, would) if each)
+
+    def refused(self, zone: str | None, errno: str) -> tuple[str, ...]:
+        """Return what operations that the policy allows would have needed of the system."""
+        needed = self._needed(errno)
+        would = f"They need {needed}." if needed else ""
+        hints = self._for_zone(zone) if zone == "cache" else ()
+        return tuple(each for each in (would, *hints) if each)
+
+    def _needed(self, errno: str) -> str | None:
+        needed = _NEEDED.get(errno)
+        return None if needed is None else needed.format(user=self._context.run.user)
 
     def read(self, zone: str | None) -> tuple[str, ...]:
         """Return what helps when a zone without access was read."""
@@ -79,9 +93,10 @@ class ZoneAdviser:
         if self._tool.name == "uv" and zone == "cache":
             return (
                 (
-                    "Give uv a cache that it may write: a copy of this one or an overlay over it, named by "
-                    "`UV_CACHE_DIR`; or run with `--no-cache`. Even with everything in the cache uv opens "
-                    "`.lock` there for reading and writing and makes `.tmpXXXXXX` directories, so a "
+                    "Give uv a cache that it may write: a copy of this one, or an overlay over it, named by "
+                    "`UV_CACHE_DIR` and best on the mount of the environment (elsewhere its files are copied "
+                    "instead of linked); or run with `--no-cache`. Even with everything in the cache uv "
+                    "opens `.lock` there for reading and writing and makes `.tmpXXXXXX` directories, so a "
                     "read-only cache does not carry it."
                 ),
             )

@@ -1,4 +1,4 @@
-"""WA201 to WA204: what the policy forbids, gathered by zone and place."""
+"""WA201 to WA205: what the policy forbids or the system refuses, gathered by zone and place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 
 from writeaudit.analysis.collector import EVERY_OP, Context
+from writeaudit.analysis.mounts import MountTable, describe
 from writeaudit.analysis.places import (
     Place,
     by_directory,
@@ -41,6 +42,8 @@ class ZoneCollector:
         self._links: dict[str | None, Places] = {}
         self._reads: dict[str | None, Places] = {}
         self._attempts: dict[tuple[str | None, str], Places] = {}
+        self._refused: dict[tuple[str | None, str], Places] = {}
+        self._mounts = MountTable(context.mounts)
 
     @property
     def ops(self) -> frozenset[Op]:
@@ -60,13 +63,16 @@ class ZoneCollector:
                 places = self._changes.setdefault(judged.zone, {})
         elif verdict is Verdict.ATTEMPT:
             places = self._attempts.setdefault((judged.zone, event.result), {})
+        elif judged.reason is Reason.REFUSED and not _told_elsewhere(event):
+            places = self._refused.setdefault((judged.zone, event.result), {})
         else:
             return
-        path = event.source if judged.on_source and event.source is not None else event.path
+        on_source = judged.on_source and event.source is not None
+        path = event.source if on_source and event.source is not None else event.path
         place = places.get(path)
         if place is None:
             place = places[path] = Place(path)
-        place.add(event)
+        place.add(event, on_source=on_source)
 
     def findings(self) -> list[Finding]:
         """Return the findings: changes first, then what was left unchanged, attempts, reads."""
@@ -84,6 +90,10 @@ class ZoneCollector:
         found += [
             self._attempted(zone, errno, list(places.values()))
             for (zone, errno), places in self._attempts.items()
+        ]
+        found += [
+            self._refusal(zone, errno, list(places.values()))
+            for (zone, errno), places in self._refused.items()
         ]
         found += [self._read(zone, list(places.values())) for zone, places in self._reads.items()]
         return found
@@ -152,20 +162,54 @@ class ZoneCollector:
         )
 
     def _attempted(self, zone: str | None, errno: str, places: list[Place]) -> Finding:
-        tries = sum(place.events for place in places)
-        where = "outside every zone" if zone is None else f"in {self._called(zone)}"
         return self._finding(
             "WA203",
             places,
-            f"{plural(tries, 'attempt')} on {plural(len(places), 'path')} {where} "
-            f"{'was' if tries == 1 else 'were'} refused with {errno}: {naming(places)} "
-            f"({in_words(operations(places))}).",
-            "The policy forbids these, and the system refused them before anything changed. If the command "
-            "succeeded, it can do without them.",
+            self._refused_message(zone, errno, places),
+            "The policy forbids these, and the system refused them before anything changed. "
+            f"{self._consequence()}",
             self._advice.attempted(zone, errno, places),
             zone,
             errno=errno,
         )
+
+    def _refusal(self, zone: str | None, errno: str, places: list[Place]) -> Finding:
+        return self._finding(
+            "WA205",
+            places,
+            self._refused_message(zone, errno, places),
+            f"The policy allows these, but the system does not. {self._consequence()}",
+            self._advice.refused(zone, errno),
+            zone,
+            severity=Severity.NOTE if self._context.run.succeeded else Severity.WARNING,
+            errno=errno,
+        )
+
+    def _refused_message(self, zone: str | None, errno: str, places: list[Place]) -> str:
+        tries = sum(place.events for place in places)
+        where = "outside every zone" if zone is None else f"in {self._called(zone)}"
+        refused = f"{'was' if tries == 1 else 'were'} refused with {errno}{self._why(errno, places)}"
+        return (
+            f"{plural(tries, 'attempt')} on {plural(len(places), 'path')} {where} {refused}: "
+            f"{naming(places)} ({in_words(operations(places))})."
+        )
+
+    def _why(self, errno: str, places: list[Place]) -> str:
+        """Return what is known of the refusal, as a clause."""
+        if errno != "EROFS":
+            return ""
+        mounts = {self._mounts.find(place.mount, place.path) for place in places}
+        named = sorted(describe(mount) for mount in mounts if mount is not None and "ro" in mount.options)
+        if not named:
+            return ""
+        return f", as {', '.join(named)} {'is' if len(named) == 1 else 'are'} mounted read-only"
+
+    def _consequence(self) -> str:
+        if self._context.run.succeeded:
+            return "The command succeeded, so it can do without them."
+        if self._context.run.ended:
+            return "The command failed; whether for this, its own messages say."
+        return "How the command ended is not known."
 
     def _read(self, zone: str | None, places: list[Place]) -> Finding:
         return self._finding(
@@ -220,6 +264,13 @@ class ZoneCollector:
             if each.name == zone:
                 return {"ro": "read-only", "none": "no access", "rw": "read-write"}[each.access.value]
         return "unknown"
+
+
+def _told_elsewhere(event: FsEvent) -> bool:
+    """Whether a refused link or reflink has a rule of its own, WA103 to WA105: one refused as such,
+    and not because nothing may be made in that place.
+    """
+    return event.op is Op.CLONE or (event.op is Op.LINK and event.result not in {"EROFS", "EACCES"})
 
 
 def _was(places: list[Place]) -> str:

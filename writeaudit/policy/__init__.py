@@ -10,7 +10,7 @@ from writeaudit.policy.classify import Classifier, Sides
 from writeaudit.policy.files import FileCollector, summarise
 from writeaudit.policy.profiles import discover, known_profiles
 from writeaudit.policy.schema import from_json, load, overlay, to_json
-from writeaudit.policy.zones import ZoneMatcher, with_devices
+from writeaudit.policy.zones import ZoneMatcher, with_devices, with_inherited
 
 __all__ = [
     "Classifier",
@@ -25,4 +25,5 @@ __all__ = [
     "summarise",
     "to_json",
     "with_devices",
+    "with_inherited",
 ]

@@ -103,7 +103,10 @@ def _judge(zone: Zone | None, demand: _Demand, result: str, *, on_source: bool) 
     if reason is Reason.NONE:
         harmless = demand is _Demand.READ or demand is _Demand.HANDLE
         verdict = Verdict.READ if harmless else Verdict.ALLOWED
-        return Judged(name, verdict if result == OK else Verdict.FAILED, on_source=on_source)
+        if result == OK:
+            return Judged(name, verdict, on_source=on_source)
+        refused = demand is _Demand.WRITE and result in REFUSALS
+        return Judged(name, Verdict.FAILED, Reason.REFUSED if refused else Reason.NONE, on_source)
     if result == OK:
         return Judged(name, Verdict.VIOLATION, reason, on_source)
     if result in REFUSALS:
@@ -300,6 +303,7 @@ _REASON_GRAVITY = {
     Reason.READ_ONLY: 3,
     Reason.FORBIDDEN_READ: 2,
     Reason.LINK_COUNT: 1,
+    Reason.REFUSED: 0,
     Reason.NONE: 0,
 }
 

@@ -11,6 +11,7 @@ from writeaudit.errors import PolicyError, UsageError
 from writeaudit.judgement import Policy, Zone, ZoneAccess
 from writeaudit.policy.expand import Surroundings, expand
 from writeaudit.policy.profiles import check_profile, discover
+from writeaudit.policy.profiles.command import recognise
 from writeaudit.policy.zones import with_devices
 from writeaudit.text import nearest, show, unshow
 
@@ -94,7 +95,8 @@ def load(
                 "the policy has no zones, so every write would break it",
                 hint='Add a [[zones]] table with name, access and patterns, or profile = "install".',
             )
-        return with_devices(Policy(name, path, tuple(zones)))
+        tool = recognise(command, os.path.abspath(cwd), env).tool
+        return with_devices(Policy(name, path, tuple(zones), tool))
     base = discover(command, cwd, env, profile=over)
     return Policy(name, f"{path} over {base.source}", _laid_over(base.zones, zones), base.tool)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -59,6 +60,20 @@ def with_devices(policy: Policy) -> Policy:
     if any(zone.name == DEVICES_ZONE for zone in policy.zones):
         return policy
     return Policy(policy.name, policy.source, (*policy.zones, _DEVICES), policy.tool)
+
+
+INHERITED_ZONE = "inherited"
+
+
+def with_inherited(policy: Policy, paths: Sequence[bytes]) -> Policy:
+    """Return `policy` with a zone for the files at `paths` that the command's caller had opened for it.
+
+    ``command > build.log`` is the shell's doing, not the command's: no policy should have to name the log.
+    """
+    if not paths or any(zone.name == INHERITED_ZONE for zone in policy.zones):
+        return policy
+    made = Zone(INHERITED_ZONE, ZoneAccess.READ_WRITE, tuple(escape(path) for path in paths))
+    return Policy(policy.name, policy.source, (*policy.zones, made), policy.tool)
 
 
 def escape(path: bytes) -> bytes:

@@ -34,7 +34,9 @@ class Recording:
             self._db = sqlite3.connect(f"file:{_uri(path)}{mode}", uri=True, isolation_level=None)
             application = self._db.execute("PRAGMA application_id").fetchone()[0]
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
+            raise RecordingError(f"cannot read the recording {path}: {reason(error)}") from error
+        except sqlite3.Error as error:
             raise RecordingError(f"{path} is no recording, or is damaged: {reason(error)}") from error
         if application != APPLICATION_ID:
             raise RecordingError(f"{path} is no recording of writeaudit")
@@ -177,6 +179,7 @@ def _run(raw: dict[str, Any]) -> RunInfo:
     fields["command"] = tuple(unshow(word) for word in raw["command"])
     fields["cwd"] = unshow(raw["cwd"])
     fields["backend"] = BackendInfo(**raw["backend"])
+    fields["inherited"] = tuple(unshow(path) for path in raw.get("inherited", ()))
     return RunInfo(**fields)
 
 

@@ -61,7 +61,10 @@ class RecordingWriter:
                 f"BEGIN;{SCHEMA}COMMIT; BEGIN"
             )
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"cannot write the recording {path}: {reason(error)}") from error
+            raise OutputError(
+                f"cannot write the recording {path}: {reason(error)}",
+                hint="name a file in a place that can be written: -o FILE",
+            ) from error
         self._dirs: dict[bytes, int] = {}
         self._next_dir = 1
 
@@ -74,6 +77,7 @@ class RecordingWriter:
         raw = asdict(run)
         raw["command"] = [show(word) for word in run.command]
         raw["cwd"] = show(run.cwd)
+        raw["inherited"] = [show(path) for path in run.inherited]
         self.meta("run", raw)
 
     def events(self, events: Sequence[FsEvent]) -> None:

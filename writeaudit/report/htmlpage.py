@@ -10,7 +10,7 @@ from itertools import islice
 from writeaudit.audit import Process
 from writeaudit.events import FsEvent
 from writeaudit.judgement import FileSummary, Finding, Verdict
-from writeaudit.report.view import MountRow, Report, Status, ZoneRow, mount_rows, zone_rows
+from writeaudit.report.view import MountRow, Outcome, Report, ZoneRow, mount_rows, zone_rows
 from writeaudit.report.wording import command_line, duration, ending, gap_list, verdict
 from writeaudit.text import size
 
@@ -90,7 +90,7 @@ class Page:
     """Everything that the template needs; the template only lays it out."""
 
     report: Report
-    status: Status
+    outcome: Outcome
     verdict: str
     gaps: Sequence[str]
     command: str
@@ -115,7 +115,7 @@ def build_page(report: Report, ranked: Iterable[FileSummary]) -> Page:
     processes = process_tree(report.audit.processes)
     return Page(
         report=report,
-        status=report.status,
+        outcome=report.outcome,
         verdict=verdict(report),
         gaps=gap_list(completeness),
         command=command_line(report.audit.run.command),
@@ -135,13 +135,17 @@ def build_page(report: Report, ranked: Iterable[FileSummary]) -> Page:
 
 def _figures(report: Report, zones: Sequence[ZoneRow]) -> list[Fact]:
     verdicts = report.totals.verdicts
+
+    def count(number: int, one: str, many: str) -> Fact:
+        return Fact(one if number == 1 else many, f"{number:,}")
+
     return [
-        Fact("files changed", f"{sum(row.extent.files for row in zones):,}"),
+        count(sum(row.extent.files for row in zones), "file changed", "files changed"),
         Fact("written", size(sum(row.extent.bytes for row in zones))),
-        Fact("violations", f"{verdicts[Verdict.VIOLATION]:,}"),
-        Fact("refused attempts", f"{verdicts[Verdict.ATTEMPT]:,}"),
-        Fact("events", f"{report.totals.events:,}"),
-        Fact("processes", f"{len({process.pid for process in report.audit.processes}):,}"),
+        count(verdicts[Verdict.VIOLATION], "violation", "violations"),
+        count(verdicts[Verdict.ATTEMPT], "refused attempt", "refused attempts"),
+        count(report.totals.events, "event", "events"),
+        count(len({process.pid for process in report.audit.processes}), "process", "processes"),
     ]
 
 

@@ -206,6 +206,7 @@ def _summary(report: Report) -> dict[str, object]:
         "events": report.totals.events,
         "files": len(report.files),
         "fail_on": list(report.fail_on),
+        "failing": sorted({finding.rule for finding in report.failing}),
     }
 
 

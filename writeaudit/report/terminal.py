@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from writeaudit.judgement import Finding, Severity, Verdict
-from writeaudit.report.view import MountRow, Report, Status, ZoneRow, mount_rows, zone_rows
+from writeaudit.report.view import MountRow, Outcome, Report, Status, ZoneRow, mount_rows, zone_rows
 from writeaudit.report.wording import code_spans, duration, ending, verdict
 from writeaudit.text import plural, show, size
 
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_COLOURS = {Status.CLEAN: "green", Status.VIOLATIONS: "red", Status.INCOMPLETE: "yellow"}
+_COLOURS = {
+    Outcome.CLEAN: "green",
+    Outcome.FAILED: "yellow",
+    Outcome.FLAGGED: "red",
+    Outcome.VIOLATIONS: "red",
+    Outcome.INCOMPLETE: "yellow",
+}
 _MARKS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "blue"}
 _INDENT = 4
 _FINDINGS = 12
@@ -56,7 +62,8 @@ def write_summary(report: Report, stream: TextIO, outputs: Mapping[str, str] | N
 
 def _write_plain(report: Report, stream: TextIO) -> None:
     coloured = stream.isatty() and not os.environ.get("NO_COLOR")
-    start, end = ("\x1b[32m", "\x1b[0m") if coloured else ("", "")
+    colour = "\x1b[32m" if report.outcome is Outcome.CLEAN else "\x1b[33m"
+    start, end = (colour, "\x1b[0m") if coloured else ("", "")
     stream.write(f"writeaudit: {start}{verdict(report)}{end} {_run_line(report)}\n")
 
 
@@ -75,7 +82,7 @@ class _Summary:
     def write(self, outputs: Mapping[str, str]) -> None:
         report = self._report
         self._blank()
-        self._wrapped(verdict(report), style=f"bold {_COLOURS[report.status]}", first="writeaudit: ", rest=0)
+        self._wrapped(verdict(report), style=f"bold {_COLOURS[report.outcome]}", first="writeaudit: ", rest=0)
         self._wrapped(_run_line(report), style="dim")
         why = report.audit.run.backend.why
         if why and (report.status is Status.INCOMPLETE or not report.audit.run.backend.preferred):
@@ -106,6 +113,8 @@ class _Summary:
             [(f"{finding.severity} ", f"bold {mark}"), (f"{finding.rule} ", "bold"), (finding.title, "bold")]
         )
         self._wrapped(finding.message, indent=_INDENT)
+        if finding.severity is Severity.NOTE:
+            return
         for line in finding.advice:
             self._wrapped(line, indent=_INDENT, first=self._arrow)
 

@@ -33,6 +33,18 @@ class Status(enum.StrEnum):
     INCOMPLETE = "incomplete"
 
 
+class Outcome(enum.StrEnum):
+    """What the reader is told first: the status, and what else keeps a run from being a good one."""
+
+    CLEAN = "clean"
+    FAILED = "command failed"
+    """Within the policy, but the command itself failed."""
+    FLAGGED = "not clean"
+    """Within the policy, but ``--fail-on`` names a finding."""
+    VIOLATIONS = "violations"
+    INCOMPLETE = "incomplete"
+
+
 @dataclass(slots=True)
 class Totals:
     """What all events add up to."""
@@ -178,6 +190,8 @@ class Report:
     """Was fed all events of ``audit``."""
     fail_on: tuple[str, ...] = ("error",)
     """Rules and severities that make the exit status 100."""
+    failing: Sequence[Finding] = ()
+    """The findings that do so."""
     tool_version: str = __version__
 
     def judged_events(self) -> Iterator[tuple[FsEvent, Judged]]:
@@ -205,6 +219,16 @@ class Report:
         return Status.CLEAN
 
     @property
+    def outcome(self) -> Outcome:
+        """The status, told apart further where it is clean."""
+        run = self.audit.run
+        if self.status is not Status.CLEAN:
+            return Outcome(self.status)
+        if self.failing:
+            return Outcome.FLAGGED
+        return Outcome.FAILED if run.ended and not run.succeeded else Outcome.CLEAN
+
+    @property
     def severities(self) -> Mapping[Severity, int]:
         """Number of findings of each severity, all severities named."""
         counts = Counter(finding.severity for finding in self.findings)
@@ -224,13 +248,14 @@ def build(
     tally: Tally,
     *,
     fail_on: Sequence[str] = ("error",),
+    failing: Sequence[Finding] = (),
 ) -> Report:
     """Join what the stages made. ``tally`` was fed all events of ``audit``.
 
     Findings come out worst first, otherwise in the order of their rules.
     """
     ordered = sorted(findings, key=lambda finding: (-finding.severity.rank, finding.rule))
-    return Report(audit, policy, ordered, files, tally.totals(), tally, tuple(fail_on))
+    return Report(audit, policy, ordered, files, tally.totals(), tally, tuple(fail_on), failing)
 
 
 def zone_rows(report: Report) -> list[ZoneRow]:

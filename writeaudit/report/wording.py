@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from writeaudit.audit import Completeness, RunInfo
 from writeaudit.judgement import Severity, Verdict
-from writeaudit.report.view import OUTSIDE, Report, Status
+from writeaudit.report.view import OUTSIDE, Outcome, Report, Status
 from writeaudit.text import plural, show
+
+_VIOLATIONS = frozenset({"WA201", "WA202", "WA204"})
 
 
 def verdict(report: Report) -> str:
@@ -16,14 +18,22 @@ def verdict(report: Report) -> str:
 
     An incomplete audit says so first, and never contains the word "clean" but to deny it.
     """
-    match report.status:
-        case Status.INCOMPLETE:
+    match report.outcome:
+        case Outcome.INCOMPLETE:
             gaps = join(gap_list(report.audit.completeness))
             seen = _violations(report) or "no violation was seen in what was recorded"
             return f"Incomplete: {gaps}, so this run cannot be called clean; {seen}."
-        case Status.VIOLATIONS:
+        case Outcome.VIOLATIONS:
             return f"{_violations(report)}{_also(report)}."
-        case Status.CLEAN:
+        case Outcome.FLAGGED if not report.severities[Severity.ERROR]:
+            rules = join(sorted({finding.rule for finding in report.failing}))
+            named = ",".join(report.fail_on)
+            which = "" if rules == named else f" ({rules})"
+            return f"Not clean by --fail-on {named}{which}: {_done(report)}{_also(report, ', but there')}."
+        case Outcome.FAILED:
+            ended = ending(report.audit.run)
+            return f"The command failed ({ended}){_refused(report)}; {_done(report)}{_also(report)}."
+        case Outcome.CLEAN | Outcome.FLAGGED:
             return _clean(report)
 
 
@@ -37,10 +47,13 @@ def _violations(report: Report) -> str:
     total = sum(count for _zone, count in by_zone)
     if not total:
         return ""
-    what = plural(total, "violation")
+    told = [finding for finding in report.findings if finding.rule in _VIOLATIONS]
+    mild = bool(told) and all(finding.severity is not Severity.ERROR for finding in told)
+    what = plural(total, "mild violation" if mild else "violation")
+    hint = " (no content changed)" if mild else ""
     if len(by_zone) == 1:
-        return f"{what} {_place(by_zone[0][0])}"
-    return f"{what}: " + join([f"{count:,} {_place(zone)}" for zone, count in by_zone])
+        return f"{what} {_place(by_zone[0][0])}{hint}"
+    return f"{what}{hint}: " + join([f"{count:,} {_place(zone)}" for zone, count in by_zone])
 
 
 def _place(zone: str | None) -> str:
@@ -48,12 +61,23 @@ def _place(zone: str | None) -> str:
 
 
 def _clean(report: Report) -> str:
-    changes = report.changes
     if report.severities[Severity.ERROR]:
-        return f"The policy allows {_all(changes)}{_also(report, ', but there')}."
-    if not changes:
-        return f"Clean: nothing was changed{_also(report)}."
-    return f"Clean: the policy allows {_all(changes)}{_also(report)}."
+        return f"The policy allows {_all(report.changes)}{_also(report, ', but there')}."
+    return f"Clean: {_done(report)}{_also(report)}."
+
+
+def _done(report: Report) -> str:
+    return f"the policy allows {_all(report.changes)}" if report.changes else "nothing was changed"
+
+
+def _refused(report: Report) -> str:
+    """Return what the system refused although the policy allows it, as the next clause; or nothing."""
+    refused = [finding for finding in report.findings if finding.rule == "WA205"]
+    if not refused:
+        return ""
+    errors = join(sorted({str(finding.details.get("errno")) for finding in refused}))
+    count = plural(sum(finding.count for finding in refused), "write")
+    return f", and the system refused {count} that the policy allows ({errors})"
 
 
 def _all(changes: int) -> str:
@@ -69,15 +93,12 @@ def _all(changes: int) -> str:
 def _also(report: Report, link: str = "; there") -> str:
     """Return what else the reader should look at, or nothing."""
     counts = report.severities
-    parts: list[str] = []
     # Errors go without saying where violations are what the sentence is about.
-    if counts[Severity.ERROR] and report.status is Status.CLEAN:
-        parts.append(plural(counts[Severity.ERROR], "error"))
-    if counts[Severity.WARNING]:
-        parts.append(plural(counts[Severity.WARNING], "warning"))
+    named = [Severity.ERROR, Severity.WARNING] if report.status is Status.CLEAN else [Severity.WARNING]
+    parts = [plural(counts[severity], severity.value) for severity in named if counts[severity]]
     if not parts:
         return ""
-    single = sum(counts[s] for s in (Severity.ERROR, Severity.WARNING)) == 1
+    single = sum(counts[severity] for severity in named) == 1
     return f"{link} {'is' if single else 'are'} {join(parts)}"
 
 
