@@ -152,3 +152,18 @@ def test_directory_cannot_move_into_itself(names: Names, way: str) -> None:
         names.tree.renamed(old, new, gone=True)
     assert names.tree.failed() == [names.tree.basis]
     assert names.tree.kind(b"/w/a/b/c") is Kind.UNKNOWN
+
+
+def test_kernel_path_shows_that_what_is_above_it_are_directories(disk: Disk) -> None:
+    """They can be gone from the disk before a name that leads through them is looked up."""
+    names = names_of(disk, 1000)
+    names.tree.shown(b"/gone/deep/file", 1000, directory=False)
+    names.tree.shown(b"/gone/deep/sub", 1000, directory=True)
+    names.tree.begin(2, LATER)
+    assert names.resolve(b"/w", b"/gone/deep/file", follow=False) == (b"/gone/deep/file", Certainty.RESOLVED)
+    assert names.resolve(b"/w", b"/gone/deep/sub/x", follow=False)[1] is Certainty.RESOLVED
+    assert names.resolve(b"/w", b"/gone/other/x", follow=False)[1] is Certainty.LEXICAL
+    names.tree.begin(3, LATER + 1)
+    names.tree.removed(b"/gone/deep", directory=True)
+    names.tree.made(b"/gone/deep", Kind.SYMLINK, b"/w/dir")
+    assert names.resolve(b"/w", b"/gone/deep/x", follow=False) == (b"/w/dir/x", Certainty.RESOLVED)

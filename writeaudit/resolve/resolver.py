@@ -8,6 +8,7 @@ again. Where a later event shows that it looked too late, it says which events a
 from __future__ import annotations
 
 import os
+import stat
 from collections import deque
 from collections.abc import Sequence
 
@@ -170,9 +171,12 @@ class Resolver:
             return None
         if file.truncated or file.detached:
             return None
-        if raw.created and not file.deleted:
-            self._tree.made(self.book.own_key(base), Kind.OTHER)
-            self._reconsider()
+        if not file.deleted:
+            key = self.book.own_key(base)
+            if raw.created:
+                self._tree.made(key, Kind.OTHER)
+                self._reconsider()
+            self._tree.shown(key, raw.time_ns, directory=file.fmt == stat.S_IFDIR)
         return FsEvent(
             self._seq,
             max(raw.time_ns - self._started_ns, 0),

@@ -21,6 +21,7 @@ _CREDIT, _CREDIT_EACH = 1 << 20, 32
 that moves names where nobody can follow should not make each of its calls cost thousands of them."""
 
 _GONE_LATER = 1 << 12
+_MOST_SHOWN = 1 << 14
 _MOST_NAMES = 1 << 17
 """How many names are added before most are forgotten (some 40 MB)."""
 
@@ -43,6 +44,8 @@ class Tree(NodeTree):
         self._basis: Basis | None = None
         self._doubts = Doubts()
         self._credit = _CREDIT
+        self._shown: set[bytes] = set()
+        self._shown_version = 0
         self._gone_later: dict[bytes, tuple[Basis, int]] = {}
         """Old names that were gone when the disk was asked, and whose rename that was taken to prove."""
 
@@ -245,6 +248,22 @@ class Tree(NodeTree):
         if node.claims is None:
             node.key = b""  # most are never asked for again, and they are many
         return node
+
+    def shown(self, key: bytes, time_ns: int, *, directory: bool) -> None:
+        """The kernel gave the name of an open file: what is above it were directories then.
+
+        So was the file itself if it is a ``directory``. It is as good as to have asked the disk at that time.
+        """
+        if self._shown_version != self.version or len(self._shown) > _MOST_SHOWN:
+            self._shown_version = self.version
+            self._shown.clear()
+        at = key if directory else key[: key.rfind(b"/")]
+        while at and at not in self._shown:
+            self._shown.add(at)
+            node = self.node(at)
+            if self.known(node) is Kind.UNKNOWN:
+                self.looked(node, Kind.DIRECTORY, b"", time_ns)
+            at = at[: at.rfind(b"/")]
 
     def seen(self, key: bytes, kind: Kind) -> Node:
         """A name is something, and was so before."""
