@@ -83,6 +83,12 @@ RULES: tuple[Rule, ...] = (
         "The policy allows the change, but the system refused it: permissions, a read-only mount, no room.",
     ),
     Rule(
+        "WA301",
+        "write reached a protected file through an alias",
+        Severity.ERROR,
+        "A file of a zone that may not change was changed under another name: a hard link, or another mount.",
+    ),
+    Rule(
         "WA901",
         "events lost",
         Severity.WARNING,

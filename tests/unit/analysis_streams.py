@@ -216,6 +216,7 @@ def analyzed(
         run or run_info(),
         completeness or Completeness(),
         of or policy(),
+        judge,
     )
     for event in stream.events:
         analyzer.feed(event, judge(event))

@@ -1,12 +1,13 @@
-"""WA201 to WA204: grouping, the milder kinds, and advice."""
+"""WA201 to WA205: grouping, the milder kinds, and advice."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
 
-from tests.unit.analysis_streams import ALLOWED, Stream, analyzed, forbidden, policy
+from tests.unit.analysis_streams import ALLOWED, ROOT, Stream, analyzed, forbidden, policy, run_info
 from writeaudit.events import Access, FsEvent, Op
 from writeaudit.judgement import Finding, Judged, Reason, Severity, Verdict, ZoneAccess
 
@@ -188,3 +189,66 @@ def test_a_policy_that_objects_to_nothing_finds_nothing() -> None:
     stream.create(b"/srv/project/a")
     stream.add(Op.MKDIR, b"/srv/project/b", result="EEXIST")
     assert analyzed(stream) == []
+
+
+REFUSED = Judged("cache", Verdict.FAILED, Reason.REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("status", "severity"), [(0, Severity.NOTE), (2, Severity.WARNING), (None, Severity.WARNING)]
+)
+def test_refused_though_allowed(status: int | None, severity: Severity) -> None:
+    stream = Stream()
+    stream.add(Op.OPEN, CACHE + b"/.lock", access=Access.READ_WRITE, flags=("creat",), result="EACCES")
+    stream.add(Op.MKDIR, CACHE + b"/.tmp", result="EACCES")
+    run = dataclasses.replace(run_info(), exit_status=status)
+    (finding,) = analyzed(stream, lambda _event: REFUSED, of=policy(cache_path=CACHE), run=run)
+    assert (finding.rule, finding.severity, finding.count, finding.files) == ("WA205", severity, 2, 2)
+    assert finding.details["errno"] == "EACCES"
+    assert "zone cache (read-write) were refused with EACCES: /srv/cache/.lock" in finding.message
+    assert finding.advice[0] == "They need write permission on the file or its directory for ann."
+    assert "UV_CACHE_DIR" in finding.advice[1]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_read_only_mount_is_named(read_only: bool) -> None:
+    root = ROOT._replace(options=("ro",) if read_only else ("rw",))
+    stream = Stream([root])
+    stream.add(Op.MKDIR, CACHE + b"/.tmp", result="EROFS")
+    (finding,) = analyzed(stream, lambda _event: REFUSED, of=policy(cache_path=CACHE))
+    assert ("EROFS, as / (ext4, device 254:0) is mounted read-only" in finding.message) is read_only
+
+
+@pytest.mark.parametrize(
+    ("op", "result", "told"),
+    [
+        (Op.LINK, "EPERM", False),
+        (Op.LINK, "EROFS", True),
+        (Op.LINK, "EACCES", True),
+        (Op.CLONE, "EPERM", False),
+    ],
+)
+def test_refused_links_have_rules_of_their_own(op: Op, result: str, told: bool) -> None:
+    stream = Stream()
+    stream.add(op, CACHE + b"/a", CACHE + b"/b", result=result)
+    rules = [each.rule for each in analyzed(stream, lambda _event: REFUSED, of=policy(cache_path=CACHE))]
+    assert ("WA205" in rules) is told
+
+
+def test_what_lasts_is_named_before_what_was_there_for_a_while() -> None:
+    stream = Stream()
+    for number in range(4):
+        stream.add(Op.MKDIR, CACHE + b"/.tmp%d" % number)
+        stream.add(Op.RMDIR, CACHE + b"/.tmp%d" % number)
+    stream.create(CACHE + b"/lasting")
+    (finding,) = found(stream)
+    assert "zone cache (read-only): /srv/cache/lasting, /srv/cache/.tmp0" in finding.message
+
+
+def test_a_tree_that_was_made_outside_is_named_itself() -> None:
+    stream = Stream()
+    stream.add(Op.MKDIR, b"/srv/w/clone")
+    stream.create(b"/srv/w/clone/a")
+    stream.create(b"/srv/w/clone/.git/b")
+    (finding,) = found(stream)
+    assert "`--zone NAME=/srv/w/clone:rw`" in finding.advice[0]

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from tests.unit import report_samples as samples
 from writeaudit.audit import Completeness
 from writeaudit.events import Access, FsEvent, Op
+from writeaudit.judgement import Finding, Severity
 from writeaudit.report import wording
+from writeaudit.report.view import Outcome, Status
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,56 @@ from writeaudit.report import wording
 )
 def test_verdict(events: list[FsEvent], sentence: str) -> None:
     assert wording.verdict(samples.report(events)) == sentence
+
+
+def _finding(rule: str, severity: Severity, **more: Any) -> Finding:
+    return Finding(rule, rule, severity, "", count=more.pop("count", 1), **more)
+
+
+def test_failed_command_is_not_called_clean() -> None:
+    refused = [
+        _finding("WA205", Severity.WARNING, count=2, details={"errno": "EROFS"}),
+        _finding("WA205", Severity.WARNING, count=1, details={"errno": "EACCES"}),
+    ]
+    report = samples.report([], findings=refused, exit_status=2)
+    assert wording.verdict(report) == (
+        "The command failed (exit status 2), and the system refused 3 writes that the policy allows "
+        "(EACCES and EROFS); nothing was changed; there are 2 warnings."
+    )
+    assert (report.status, report.outcome) == (Status.CLEAN, Outcome.FAILED)
+    killed = samples.report([], exit_status=None, signal=9)
+    assert wording.verdict(killed) == "The command failed (ended by SIGKILL (9)); nothing was changed."
+    assert wording.verdict(samples.report([], exit_status=None)) == "Clean: nothing was changed."
+
+
+def test_what_fails_a_run_is_said_first() -> None:
+    finding = _finding("WA101", Severity.WARNING)
+    report = dataclasses.replace(
+        samples.report([], findings=[finding]), failing=[finding], fail_on=("link-fallback",)
+    )
+    assert report.outcome is Outcome.FLAGGED
+    assert wording.verdict(report) == (
+        "Not clean by --fail-on link-fallback (WA101): nothing was changed, but there is 1 warning."
+    )
+
+
+@pytest.mark.parametrize(
+    ("severity", "sentence"),
+    [
+        (Severity.ERROR, "1 violation in zone cache."),
+        (Severity.WARNING, "1 mild violation in zone cache (no content changed); there is 1 warning."),
+    ],
+)
+def test_mild_violations_are_called_so(severity: Severity, sentence: str) -> None:
+    events = [samples.event(1, Op.OPEN, samples.CACHE + b"/a", access=Access.WRITE)]
+    report = samples.report(events, findings=[_finding("WA201", severity)])
+    assert wording.verdict(report) == sentence
+
+
+def test_protected_file_that_was_reached_by_another_name_is_a_violation() -> None:
+    report = samples.report([], findings=[_finding("WA301", Severity.ERROR, files=2)])
+    assert report.status is Status.VIOLATIONS
+    assert wording.verdict(report) == "2 protected paths changed through an alias."
 
 
 def test_incomplete_comes_first() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from writeaudit.analysis.aliases import AliasCollector
 from writeaudit.analysis.collector import EVERY_OP, Collector, Context, Watcher
 from writeaudit.analysis.gaps import GapCollector
 from writeaudit.analysis.links import LinkCollector
@@ -28,12 +29,14 @@ class Analyzer:
         run: RunInfo,
         completeness: Completeness,
         policy: Policy,
+        judge: Judge,
         extra: Sequence[Watcher] = (),
     ) -> None:
         context = Context(run=run, completeness=completeness, mounts=mounts, policy=policy)
         self._collectors: tuple[Collector, ...] = (
             LinkCollector(context),
             ZoneCollector(context),
+            AliasCollector(context, judge),
             GapCollector(context),
         )
         # A table by operation spares each collector the calls that it would only ignore.
@@ -66,6 +69,6 @@ def analyze(audit: Audit, policy: Policy, judge: Judge, extra: Sequence[Watcher]
 
     ``extra`` watchers are fed each event and its verdict in the same pass.
     """
-    analyzer = Analyzer(audit.mounts, audit.run, audit.completeness, policy, extra)
+    analyzer = Analyzer(audit.mounts, audit.run, audit.completeness, policy, judge, extra)
     analyzer.feed_all(JudgedEvent(event, judge(event)) for event in audit.events)
     return analyzer.findings()

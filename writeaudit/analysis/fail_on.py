@@ -18,7 +18,7 @@ from writeaudit.text import nearest
 
 ALIASES = {
     "link-fallback": ("WA101", "WA102", "WA103", "WA104"),
-    "violations": ("WA201", "WA202", "WA204"),
+    "violations": ("WA201", "WA202", "WA204", "WA301"),
     "attempts": ("WA203", "WA205"),
     "incomplete": ("WA901", "WA902", "WA903", "WA904"),
 }

@@ -214,9 +214,14 @@ class Report:
         """Incomplete before all else: what was not seen cannot be called clean."""
         if not self.audit.completeness.complete:
             return Status.INCOMPLETE
-        if self.totals.verdicts[Verdict.VIOLATION]:
+        if self.totals.verdicts[Verdict.VIOLATION] or self.aliased:
             return Status.VIOLATIONS
         return Status.CLEAN
+
+    @property
+    def aliased(self) -> int:
+        """How many protected files were changed under names that nothing protects."""
+        return sum(finding.files for finding in self.findings if finding.rule == "WA301")
 
     @property
     def outcome(self) -> Outcome:

@@ -45,6 +45,9 @@ def _violations(report: Report) -> str:
     ]
     by_zone.sort(key=lambda item: -item[1])
     total = sum(count for _zone, count in by_zone)
+    if report.aliased:
+        alias = f"{plural(report.aliased, 'protected path')} changed through an alias"
+        return f"{alias}, and {plural(total, 'other violation')}" if total else alias
     if not total:
         return ""
     told = [finding for finding in report.findings if finding.rule in _VIOLATIONS]
