@@ -8,8 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.unit.analysis_streams import ALLOWED, ROOT, Stream, analyzed, forbidden, policy, run_info
+from writeaudit.analysis.tools import installer_among
+from writeaudit.audit import Process
 from writeaudit.events import Access, FsEvent, Op
-from writeaudit.judgement import Finding, Judged, Reason, Severity, Verdict, ZoneAccess
+from writeaudit.judgement import Finding, Judged, Policy, Reason, Severity, Verdict, Zone, ZoneAccess
 
 CACHE = b"/srv/cache"
 FROZEN = policy(cache=ZoneAccess.READ_ONLY, cache_path=CACHE)
@@ -252,3 +254,37 @@ def test_a_tree_that_was_made_outside_is_named_itself() -> None:
     stream.create(b"/srv/w/clone/.git/b")
     (finding,) = found(stream)
     assert "`--zone NAME=/srv/w/clone:rw`" in finding.advice[0]
+
+
+def test_a_project_is_not_opened_as_a_whole_for_a_few_paths() -> None:
+    stream = Stream()
+    stream.create(b"/srv/project/uv.lock")
+    stream.add(Op.MKDIR, b"/srv/project/src/demo.egg-info")
+    stream.create(b"/srv/project/src/demo.egg-info/PKG-INFO")
+    of = Policy("install", "", (Zone("project", ZoneAccess.READ_ONLY, (b"/srv/project",)),), "uv")
+    (finding,) = analyzed(stream, lambda _event: forbidden("project"), of=of)
+    *_, lock, allow = finding.advice
+    assert "`--frozen`" in lock
+    assert "`--zone NAME=/srv/project/src/demo.egg-info:rw --zone NAME=/srv/project/uv.lock:rw`" in allow
+    for number in range(4):
+        stream.create(b"/srv/project/more%d" % number)
+    (finding,) = analyzed(stream, lambda _event: forbidden("project"), of=of)
+    assert "`--zone project=/srv/project:rw`" in finding.advice[-1]
+
+
+@pytest.mark.parametrize(
+    ("exe", "argv", "profile"),
+    [
+        (b"/opt/bin/uv", (b"uv", b"sync"), "uv"),
+        (b"/usr/bin/python3.12", (b"/usr/bin/python3", b"/usr/bin/pip3", b"install"), "pip"),
+        (b"/usr/bin/python3.12", (b"python3", b"-m", b"pip", b"install"), "pip"),
+        (b"/usr/bin/node", (b"node", b"/usr/bin/npm", b"ci"), "npm"),
+        (b"/usr/bin/cp", (b"cp", b"a", b"uv"), None),
+    ],
+)
+def test_installer_behind_another_command(exe: bytes, argv: tuple[bytes, ...], profile: str | None) -> None:
+    processes = [
+        Process(1, 0, b"/usr/bin/make", (b"make",), 0, 9, 0),
+        Process(2, 1, exe, argv, 1, 8, 0),
+    ]
+    assert installer_among(processes) == profile

@@ -197,6 +197,13 @@ def test_modes(place: Place) -> None:
     assert inside.name == "venv"
 
 
+def test_profile_of_a_tool_behind_another_command(place: Place) -> None:
+    assert place.zones("make setup", profile="uv") == place.zones("uv sync")
+    assert "venv" in place.zones("make setup", profile="uv")
+    assert place.zones("uv add x", profile="uv") == place.zones("uv add x")
+    assert place.zones("./ci.sh build", profile="cargo") == place.zones("cargo build")
+
+
 def test_profiles_by_name(place: Place) -> None:
     assert place.policy("make", profile="uv").name == "uv/install"
     assert place.policy("make", profile="uv/frozen").source == "profile uv/frozen"

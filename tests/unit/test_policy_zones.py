@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from writeaudit.errors import PolicyError
 from writeaudit.judgement import Policy, Zone, ZoneAccess
 from writeaudit.policy.expand import Surroundings, expand
-from writeaudit.policy.zones import ZoneMatcher, escape, with_devices
+from writeaudit.policy.zones import ZoneMatcher, escape, with_devices, with_inherited
 
 RO, RW, NONE = ZoneAccess.READ_ONLY, ZoneAccess.READ_WRITE, ZoneAccess.NONE
 
@@ -108,6 +108,17 @@ def test_devices_are_there_unless_given() -> None:
         assert zone_at(matcher, path) is None, path
     own = Policy("p", "s", (Zone("devices", RO, (b"/dev",)),))
     assert with_devices(own) == own
+
+
+def test_files_that_the_caller_had_opened() -> None:
+    policy = Policy("p", "s", (Zone("project", RO, (b"/p",)),))
+    with_log = with_inherited(policy, (b"/p/build [1].log",))
+    matcher = ZoneMatcher(with_log.zones)
+    assert zone_at(matcher, b"/p/build [1].log") == "inherited"
+    assert zone_at(matcher, b"/p/build 1.log") == "project"
+    assert with_inherited(policy, ()) == policy
+    own = Policy("p", "s", (Zone("inherited", RO, (b"/p",)),))
+    assert with_inherited(own, (b"/p/log",)) == own
 
 
 WHERE = Surroundings({"A": "/a[1]", "EMPTY": "", "REL": "rel"}, b"/cwd", b"/home/u")

@@ -9,7 +9,7 @@ from writeaudit.analysis.collector import EVERY_OP, Collector, Context, Watcher
 from writeaudit.analysis.gaps import GapCollector
 from writeaudit.analysis.links import LinkCollector
 from writeaudit.analysis.zones import ZoneCollector
-from writeaudit.audit import Audit, Completeness, Mount, RunInfo
+from writeaudit.audit import Audit, Completeness, Mount, Process, RunInfo
 from writeaudit.events import FsEvent, Op
 from writeaudit.judgement import Finding, Judged, JudgedEvent, Policy
 
@@ -31,8 +31,9 @@ class Analyzer:
         policy: Policy,
         judge: Judge,
         extra: Sequence[Watcher] = (),
+        processes: Sequence[Process] = (),
     ) -> None:
-        context = Context(run=run, completeness=completeness, mounts=mounts, policy=policy)
+        context = Context(run, completeness, mounts, policy, processes)
         self._collectors: tuple[Collector, ...] = (
             LinkCollector(context),
             ZoneCollector(context),
@@ -69,6 +70,6 @@ def analyze(audit: Audit, policy: Policy, judge: Judge, extra: Sequence[Watcher]
 
     ``extra`` watchers are fed each event and its verdict in the same pass.
     """
-    analyzer = Analyzer(audit.mounts, audit.run, audit.completeness, policy, judge, extra)
+    analyzer = Analyzer(audit.mounts, audit.run, audit.completeness, policy, judge, extra, audit.processes)
     analyzer.feed_all(JudgedEvent(event, judge(event)) for event in audit.events)
     return analyzer.findings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from writeaudit.audit import Completeness, Mount, RunInfo
+from writeaudit.audit import Completeness, Mount, Process, RunInfo
 from writeaudit.events import FsEvent, Op
 from writeaudit.judgement import Finding, Judged, Policy
 
@@ -24,6 +24,7 @@ class Context(NamedTuple):
     completeness: Completeness
     mounts: Sequence[Mount]
     policy: Policy
+    processes: Sequence[Process] = ()
 
 
 class Watcher(Protocol):

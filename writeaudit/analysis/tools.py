@@ -6,9 +6,12 @@ linked were read off real runs.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from writeaudit.audit import Process
 from writeaudit.judgement import Policy
 
 _DIST_INFO = re.compile(
@@ -83,6 +86,24 @@ _TOOLS = {
 }
 
 _UNKNOWN = Tool(name="generic", never_linked=_DIST_INFO)
+
+
+_PROGRAMS = {"uvx": "uv", "pip3": "pip", "npx": "npm", "bunx": "bun"}
+_PROGRAMS |= {name: name for name in (*_TOOLS, "pip", "poetry", "pipenv", "npm")}
+"""Installers that have a profile, by the names of their programs."""
+
+
+def installer_among(processes: Iterable[Process]) -> str | None:
+    """Return the profile of the first installer that ran, None if there was none."""
+    for process in processes:
+        # A script's interpreter comes first, and the script after it.
+        for word in (process.exe, *process.argv[:2]):
+            profile = _PROGRAMS.get(os.fsdecode(os.path.basename(word)))
+            if profile is not None:
+                return profile
+        if process.argv[1:3] == (b"-m", b"pip"):
+            return "pip"
+    return None
 
 
 def tool_of(policy: Policy) -> Tool:

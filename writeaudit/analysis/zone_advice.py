@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from writeaudit.analysis.collector import Context
 from writeaudit.analysis.places import Place
-from writeaudit.analysis.tools import Tool
+from writeaudit.analysis.tools import Tool, installer_among
 from writeaudit.text import show
 
 _NEEDED = {
@@ -21,6 +21,10 @@ _NEEDED = {
 }
 
 
+_FEW = 3
+"""Up to so many paths of a project are allowed one by one: who opens all of it protects nothing."""
+
+
 class ZoneAdviser:
     """Knows the policy and the tool, and words the advice for them."""
 
@@ -28,13 +32,25 @@ class ZoneAdviser:
         self._context = context
         self._tool = tool
 
-    def changed(self, zone: str) -> tuple[str, ...]:
+    def changed(self, zone: str, places: Sequence[Place]) -> tuple[str, ...]:
         """Return what helps when something in a read-only zone changed."""
-        return (*self._for_zone(zone), self._allow(zone))
+        lock: tuple[str, ...] = ()
+        if self._tool.name == "uv" and any(place.path.endswith(b"/uv.lock") for place in places):
+            lock = (
+                "uv brings uv.lock up to date unless told not to: `--frozen`, or `--locked` to fail instead.",
+            )
+        return (*self._for_zone(zone), *lock, self._allow(zone, places))
 
     def outside(self, directory: bytes) -> tuple[str, ...]:
         """Return what helps when something outside every zone changed."""
+        behind = installer_among(self._context.processes) if self._tool.name == "generic" else None
+        hints = (
+            (f"The command ran {behind}: with `--profile {behind}` its cache and environment are zones.",)
+            if behind is not None
+            else ()
+        )
         return (
+            *hints,
             (
                 f"If the tool is meant to write there, name the place: {_zone_option(directory)}, or a zone "
                 "in the policy file."
@@ -51,7 +67,7 @@ class ZoneAdviser:
         advice = self._for_zone(zone) if zone is not None and locks else ()
         if zone is None:
             return (*advice, "Name the place in the policy if it may be written: `--zone NAME=PATH:rw`.")
-        return (*advice, self._allow(zone))
+        return (*advice, self._allow(zone, places))
 
     def linked(self) -> tuple[str, ...]:
         """Return what helps when files of a read-only zone were hard-linked."""
@@ -103,9 +119,8 @@ class ZoneAdviser:
         if self._tool.name == "uv" and zone == "venv":
             return (
                 (
-                    "Make the environment beforehand, and in this step ask only whether it is up to date: "
-                    "`uv sync --check`, or `uv run --no-sync`. uv opens `.lock` in the environment even "
-                    "if it changes nothing."
+                    "Make the environment beforehand, and use it as it is: `uv run --no-sync`. `uv sync` "
+                    "opens `.lock` in the environment even if it changes nothing, with `--check` too."
                 ),
             )
         if self._tool.cache_setting is not None and zone == "cache":
@@ -117,11 +132,24 @@ class ZoneAdviser:
             )
         return ()
 
-    def _allow(self, zone: str) -> str:
+    def _allow(self, zone: str, places: Sequence[Place]) -> str:
+        tops = _tops(places) if zone == "project" else []
+        if 0 < len(tops) <= _FEW:
+            options = " ".join(_zone_option(top)[1:-1] for top in tops)
+            return f"If the change is meant, allow it: `{options}`."
         for each in self._context.policy.zones:
             if each.name == zone and each.patterns:
                 return f"If the change is meant, allow it: `--zone {zone}={show(each.patterns[0])}:rw`."
         return f"If the change is meant, give zone {zone} access rw in the policy."
+
+
+def _tops(places: Sequence[Place]) -> list[bytes]:
+    """Return the paths that lie below none of the others."""
+    tops: list[bytes] = []
+    for path in sorted({place.path for place in places}, key=lambda each: each.replace(b"/", b"\0")):
+        if not tops or not path.startswith(tops[-1] + b"/"):
+            tops.append(path)
+    return tops
 
 
 def _is_lock(path: bytes) -> bool:

@@ -113,7 +113,7 @@ class ZoneCollector:
             f"{naming(places)} ({in_words(operations(places))}; {size(written)} written).",
             f"The policy ({self._context.policy.name}) declares zone {zone} {self._access(zone)}; nothing in "
             "it may change.",
-            self._advice.changed(zone),
+            self._advice.changed(zone, places),
             zone,
         )
 

@@ -21,6 +21,9 @@ from writeaudit.text import nearest
 _TOOLS = ("uv", "pip", "poetry", "pdm", "pipenv", "conda", "npm", "pnpm", "bun", "cargo", "generic")
 """Each is a module of this package with a function ``gather``, imported when it is needed."""
 
+_USUAL = {"uv": "sync", "cargo": "build"}
+"""What a tool is asked to do if nobody says; ``install`` for the others."""
+
 
 def _gather(tool: str) -> Callable[[Context], None]:
     gather: Callable[[Context], None] = importlib.import_module(f"{__name__}.{tool}").gather
@@ -64,6 +67,9 @@ def discover(
     """
     tool, mode = check_profile(profile) if profile is not None else (None, Mode.INSTALL)
     run = recognise(command, os.path.abspath(cwd), env)
+    if tool not in (None, "generic", run.tool):
+        # Somewhere behind the command, a Makefile say, stands the tool: at its most usual work, as it seems.
+        run = run._replace(tool=tool, program=tool, args=(_USUAL.get(tool, "install"),))
     context = Context(run, mode)
     context.temporary()
     tool = tool or run.tool
