@@ -120,7 +120,7 @@ class Completeness:
     truncated: int = 0
     """Events with a path of which bytes are missing."""
     unresolved: int = 0
-    """Events whose path is known as text only, or was seen to be wrong."""
+    """Changes whose path is known as text only, or was seen to be wrong."""
     blind_spots: tuple[BlindSpot, ...] = ()
     survivors: tuple[int, ...] = ()
     """Processes that outlived the audit."""
@@ -133,11 +133,12 @@ class Completeness:
 
     @property
     def complete(self) -> bool:
-        """Whether every change that happened has an event."""
+        """Whether every change that happened has an event, with a path that can be relied on."""
         return (
             self.finished
             and self.lost_events == 0
             and self.truncated == 0
+            and self.unresolved == 0
             and not self.survivors
             and not any(spot.incomplete for spot in self.blind_spots)
         )

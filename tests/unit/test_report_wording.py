@@ -95,6 +95,7 @@ def test_every_gap_has_a_clause() -> None:
         "finished": False,
         "lost_events": 1,
         "truncated": 1,
+        "unresolved": 1,
         "survivors": (1,),
         "blind_spots": samples.INCOMPLETE.blind_spots,
     }

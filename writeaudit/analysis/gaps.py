@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from writeaudit.analysis.collector import EVERY_OP, MAX_EVIDENCE, MAX_EXAMPLES, Context
 from writeaudit.analysis.places import changes
 from writeaudit.audit import BlindSpot
-from writeaudit.events import OK, Access, Certainty, FsEvent, Op
+from writeaudit.events import NAMESPACE_OPS, OK, Access, Certainty, FsEvent, Op
 from writeaudit.judgement import Finding, Judged, Severity, Verdict
 from writeaudit.rules import rule
 from writeaudit.text import plural, show
@@ -29,7 +29,7 @@ class GapCollector:
 
     def feed(self, event: FsEvent, judged: Judged) -> None:
         """Take the next event."""
-        if event.certainty is not Certainty.LEXICAL or event.result != OK:
+        if event.certainty is not Certainty.LEXICAL or event.result != OK or event.op in NAMESPACE_OPS:
             return
         if judged.verdict is Verdict.READ or not _wrote(event):
             return

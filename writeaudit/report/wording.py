@@ -115,6 +115,9 @@ def gap_list(completeness: Completeness) -> list[str]:
         gaps.append(f"{plural(count, 'event')} {'was' if count == 1 else 'were'} lost")
     if completeness.truncated:
         gaps.append(f"{plural(completeness.truncated, 'path')} could not be read in full")
+    if completeness.unresolved:
+        went = "went to a path" if completeness.unresolved == 1 else "went to paths"
+        gaps.append(f"{plural(completeness.unresolved, 'change')} {went} known as text only")
     if completeness.survivors:
         count = len(completeness.survivors)
         gaps.append(f"{plural(count, 'process', 'processes')} outlived the audit")
