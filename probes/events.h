@@ -71,7 +71,10 @@ enum wa_op {
 	WA_OP_SUBVOL_CREATE = 42, /* of btrfs, as are the next two: directories, made and removed by ioctl */
 	WA_OP_SUBVOL_SNAPSHOT = 43,
 	WA_OP_SUBVOL_DESTROY = 44,
-	WA_OPS = 45,
+	WA_OP_CLOSE = 45, /* a descriptor may stand for another file from here on: not sent */
+	WA_OP_CHDIR = 46, /* names may begin elsewhere from here on: not sent */
+	WA_OP_OPEN_TREE = 47, /* a mount may have been made that is attached nowhere: not sent */
+	WA_OPS = 48,
 };
 
 /* Flags of struct wa_operand. */
@@ -97,6 +100,7 @@ enum wa_op {
 #define WA_H_MORE 0x0008 /* there was more of the same that was not sent */
 #define WA_H_COREDUMP 0x0010 /* exit: the kernel wrote a core dump */
 #define WA_H_SAME_MM 0x0020 /* fork: the child shares the parent's memory (CLONE_VM) */
+#define WA_H_DOUBTFUL 0x0040 /* result: what the request's names began at may have been another by then */
 
 struct wa_head {
 	__u64 time_ns; /* CLOCK_MONOTONIC */
@@ -170,6 +174,7 @@ enum wa_operand_kind {
 	WA_ARG_TEXT = 6, /* argument: text */
 	WA_ARG_SOCKADDR = 7, /* argument: struct sockaddr_un, the next one its length */
 	WA_ARG_FILE = 8, /* argument: the kernel's own struct file */
+	WA_ARG_ROOT = 9, /* the root directory of the process; argument: the path that it was set by */
 };
 
 /* Added to a kind: the path is the kernel's own copy, not the process's. */

@@ -42,6 +42,12 @@ struct super_block {
 	__u32 s_dev;
 	unsigned long s_flags;
 	void *s_type;
+	unsigned long s_magic;
+	void *s_root;
+	void *s_fs_info;
+} WA_CORE;
+struct proc_fs_info {
+	void *pid_ns;
 } WA_CORE;
 struct inode {
 	unsigned short i_mode;
@@ -53,6 +59,9 @@ struct vfsmount {
 	void *mnt_sb;
 	int mnt_flags;
 } WA_CORE;
+struct wa_list {
+	void *next, *prev;
+};
 struct mount {
 	void *mnt_parent;
 	void *mnt_mountpoint;
@@ -60,6 +69,8 @@ struct mount {
 	void *mnt_devname;
 	void *mnt_ns;
 	int mnt_id;
+	struct wa_list mnt_mounts;
+	struct wa_list mnt_child;
 } WA_CORE;
 struct ns_common {
 	unsigned int inum;

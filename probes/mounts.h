@@ -61,8 +61,9 @@ WA_FUNC int send_mount(__u64 mount)
 	return 0;
 }
 
-/* Make sure that the host knows a mount. Its address and id may come to stand for another
- * one, but only after a change of some mount table, which moves the generation on. */
+/* Make sure that the host knows a mount. Its address and id may come to stand for another one,
+ * but only after a change of some mount table or the making of a mount that is in none, which move
+ * the generation on. */
 WA_INLINE __u32 note_mount(__u64 mount)
 {
 	struct wa_config *c = config_get();

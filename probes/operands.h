@@ -8,6 +8,7 @@
 #define WRITEAUDIT_OPERANDS_H
 
 #define WA_AT_FDCWD (-100)
+#define WA_RESOLVE_IN_ROOT 0x10
 #define WA_AF_UNIX 1
 #define WA_S_IFMT 0170000
 #define WA_S_IFREG 0100000
@@ -17,11 +18,6 @@
 /* Bases may fill the buffer up to here, so that the name after each still fits. */
 #define WA_LIMIT_A 11000
 #define WA_LIMIT_B 27000
-
-/* Where a magic link leads, other than to a descriptor (>= 0). */
-#define WA_MAGIC_NONE (-1)
-#define WA_MAGIC_CWD (-2)
-#define WA_MAGIC_ROOT (-3)
 
 WA_INLINE __u64 task_file(__u64 task, int fd)
 {
@@ -35,74 +31,6 @@ WA_INLINE __u64 task_file(__u64 task, int fd)
 WA_INLINE __u64 fd_file(int fd)
 {
 	return task_file(bpf_get_current_task(), fd);
-}
-
-WA_INLINE int is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-/*
- * Does a name begin with /proc/self/fd/N, /proc/thread-self/fd/N, /proc/PID/fd/N of this
- * process, /dev/fd/N, /proc/self/cwd or /proc/self/root? The host cannot follow these once
- * the process is gone. The name lies at start in the record. Returns the descriptor or
- * WA_MAGIC_*, with the length of the prefix in the upper half.
- */
-#define WA_CHAR(i) s->head[(start + (i)) & WA_MASK]
-
-WA_FUNC __u64 magic_link(__u32 start)
-{
-	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
-	__u32 at = 0, number = 0, digits = 0;
-
-	if (!s)
-		return (__u32)WA_MAGIC_NONE;
-	if (WA_CHAR(1) == 'd' && WA_CHAR(2) == 'e' && WA_CHAR(3) == 'v') {
-		at = 4; /* /dev/fd is a link to /proc/self/fd */
-	} else if (WA_CHAR(1) == 'p' && WA_CHAR(2) == 'r' && WA_CHAR(3) == 'o' && WA_CHAR(4) == 'c' &&
-		   WA_CHAR(5) == '/') {
-		if (WA_CHAR(6) == 's' && WA_CHAR(9) == 'f') {
-			at = 10; /* /proc/self */
-		} else if (WA_CHAR(6) == 't' && WA_CHAR(12) == '-' && WA_CHAR(16) == 'f') {
-			at = 17; /* /proc/thread-self */
-		} else {
-#pragma clang loop unroll(disable)
-			for (__u32 i = 6; i < 14; i++) {
-				char c = WA_CHAR(i);
-
-				if (!is_digit(c))
-					break;
-				number = number * 10 + (c - '0');
-				at = i + 1;
-			}
-			if (!at || number != s->event.head.pid)
-				return (__u32)WA_MAGIC_NONE;
-		}
-		if (WA_CHAR(at) == '/' && WA_CHAR(at + 1) == 'c' && WA_CHAR(at + 2) == 'w' &&
-		    WA_CHAR(at + 3) == 'd' && (!WA_CHAR(at + 4) || WA_CHAR(at + 4) == '/'))
-			return (__u64)(at + 4) << 32 | (__u32)WA_MAGIC_CWD;
-		if (WA_CHAR(at) == '/' && WA_CHAR(at + 1) == 'r' && WA_CHAR(at + 2) == 'o' &&
-		    WA_CHAR(at + 4) == 't' && (!WA_CHAR(at + 5) || WA_CHAR(at + 5) == '/'))
-			return (__u64)(at + 5) << 32 | (__u32)WA_MAGIC_ROOT;
-	}
-	if (!at || WA_CHAR(at) != '/' || WA_CHAR(at + 1) != 'f' || WA_CHAR(at + 2) != 'd' ||
-	    WA_CHAR(at + 3) != '/')
-		return (__u32)WA_MAGIC_NONE;
-	at += 4;
-	number = 0;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < 8; i++) {
-		char c = WA_CHAR(at + i);
-
-		if (!is_digit(c))
-			break;
-		number = number * 10 + (c - '0');
-		digits++;
-	}
-	at += digits;
-	if (!digits || (WA_CHAR(at) && WA_CHAR(at) != '/'))
-		return (__u32)WA_MAGIC_NONE;
-	return (__u64)at << 32 | (number & 0x7fffffff);
 }
 
 /* struct path is {vfsmount, dentry}, in this order since it exists. */
@@ -154,6 +82,14 @@ WA_FUNC __u32 put_name(__u32 off, __u32 how, __u64 name)
 	return n;
 }
 
+/* Is the directory of an open the root directory for it, too (openat2)? */
+WA_INLINE int in_root(struct wa_scratch *s)
+{
+	__u32 op = s->event.head.op;
+
+	return (op == WA_OP_OPENAT2 || op == WA_OP_OPEN) && s->event.arg[2] & WA_RESOLVE_IN_ROOT;
+}
+
 /* Where is the name at start relative to? Puts into found the file, or the directory's path. */
 WA_FUNC int find_base(__u32 start, int dirfd)
 {
@@ -167,7 +103,7 @@ WA_FUNC int find_base(__u32 start, int dirfd)
 	f = &s->found;
 	task = bpf_get_current_task();
 	fs = KREAD64(task_struct, fs, task);
-	if (WA_CHAR(0) != '/') {
+	if (WA_CHAR(0) != '/' || in_root(s)) {
 		__u64 root = fs + WA_OFFSET(fs_struct, root);
 
 		if (kread64(root) != c->root_mnt || kread64(root + 8) != c->root_dentry)
@@ -189,6 +125,8 @@ WA_FUNC int find_base(__u32 start, int dirfd)
 	}
 	if ((WA_CHAR(1) == 'p' && WA_CHAR(3) == 'o') || (WA_CHAR(1) == 'd' && WA_CHAR(5) == 'f'))
 		magic = magic_link(start);
+	if ((int)magic != WA_MAGIC_NONE && !is_magic(start))
+		magic = (__u32)WA_MAGIC_NONE;
 	/* But for /proc/thread-self they are those of the first thread, which may have its own. */
 	if ((int)magic != WA_MAGIC_NONE && !(WA_CHAR(1) == 'p' && WA_CHAR(6) == 't')) {
 		task = KREAD64(task_struct, group_leader, task);
@@ -253,24 +191,8 @@ WA_INLINE __u32 put_base(__u32 off, __u32 limit)
 	return s->walk.off;
 }
 
-/*
- * Write one operand at off: how = kind | index of the directory argument << 8 | index of the
- * path argument << 16 | 1 << 24 for the second operand. Returns where it ends, 0 if the call
- * is of no interest after all.
- */
-WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
+WA_INLINE void found_nothing(struct wa_found *f)
 {
-	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
-	struct wa_operand *o;
-	struct wa_found *f;
-	__u32 kind = how & 0x7f;
-	__u32 start = off & WA_MASK;
-	__u64 name;
-	int dirfd = WA_AT_FDCWD;
-
-	if (!s)
-		return 0;
-	f = &s->found;
 	f->file = 0;
 	f->inode = 0;
 	f->flags = 0;
@@ -280,6 +202,64 @@ WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 	f->name_len = 0;
 	f->base_len = 0;
 	f->in_mount = 0;
+}
+
+/* Write an operand at start, whose name ends at off, for what was found. Returns where it ends. */
+WA_INLINE __u32 put_found(struct wa_scratch *s, __u32 start, __u32 off, __u32 limit)
+{
+	struct wa_found *f = &s->found;
+	struct wa_operand *o;
+
+	if (f->file) {
+		load_path(f, f->file + WA_OFFSET(file, f_path));
+		f->inode = KREAD64(file, f_inode, f->file);
+	}
+	if (f->walk)
+		off = put_base(off, limit);
+
+	o = (struct wa_operand *)&s->head[start];
+	o->ino = 0;
+	o->dev = 0;
+	o->i_mode = 0;
+	o->f_mode = 0;
+	if (f->inode)
+		operand_file(o, f->file, f->inode);
+	o->mount = f->mount;
+	o->flags = f->flags;
+	o->base_len = f->base_len;
+	o->in_mount = f->in_mount;
+	o->name_len = f->name_len;
+	o->skip = f->skip;
+	return off;
+}
+
+/* Write an operand at off for an open file. Returns where it ends. */
+WA_INLINE __u32 put_file(struct wa_scratch *s, __u32 off, __u64 file)
+{
+	found_nothing(&s->found);
+	s->found.file = file;
+	s->found.flags = WA_F_FILE;
+	return put_found(s, off, off + sizeof(struct wa_operand), WA_LIMIT_A);
+}
+
+/*
+ * Write one operand at off: how = kind | index of the directory argument << 8 | index of the
+ * path argument << 16 | 1 << 24 for the second operand. Returns where it ends, 0 if the call
+ * is of no interest after all.
+ */
+WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
+{
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	struct wa_found *f;
+	__u32 kind = how & 0x7f;
+	__u32 start = off & WA_MASK;
+	__u64 name;
+	int dirfd = WA_AT_FDCWD;
+
+	if (!s)
+		return 0;
+	f = &s->found;
+	found_nothing(f);
 	name = s->arg[(how >> 16) & 7];
 	if (kind == WA_ARG_AT || kind == WA_ARG_OPEN_AT)
 		dirfd = (int)s->arg[(how >> 8) & 7];
@@ -294,6 +274,10 @@ WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 	if ((kind == WA_ARG_OPEN_AT || kind == WA_ARG_OPEN_CWD) && ret >= 0) {
 		f->file = fd_file((int)ret);
 		f->flags = f->file ? WA_F_FILE : WA_F_NOFD;
+	} else if (kind == WA_ARG_ROOT) {
+		load_path(f, KREAD64(task_struct, fs, bpf_get_current_task()) + WA_OFFSET(fs_struct, root));
+		f->inode = KREAD64(dentry, d_inode, f->dentry);
+		f->flags = WA_F_FILE;
 	} else if (kind == WA_ARG_FILE) {
 		f->file = name;
 		f->flags = f->file ? WA_F_FILE : WA_F_NOFD;
@@ -313,29 +297,7 @@ WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 			find_base(off, dirfd);
 		off += f->name_len;
 	}
-	if (f->file) {
-		load_path(f, f->file + WA_OFFSET(file, f_path));
-		f->inode = KREAD64(file, f_inode, f->file);
-	}
-	if (f->walk)
-		off = put_base(off, how >> 24 ? WA_LIMIT_B : WA_LIMIT_A);
-
-	o = (struct wa_operand *)&s->head[start];
-	o->ino = 0;
-	o->dev = 0;
-	o->i_mode = 0;
-	o->f_mode = 0;
-	if (f->inode)
-		operand_file(o, f->file, f->inode);
-	o->mount = f->mount;
-	o->flags = f->flags;
-	o->base_len = f->base_len;
-	o->in_mount = f->in_mount;
-	o->name_len = f->name_len;
-	o->skip = f->skip;
-	return off;
+	return put_found(s, start, off, how >> 24 ? WA_LIMIT_B : WA_LIMIT_A);
 }
-
-#undef WA_CHAR
 
 #endif

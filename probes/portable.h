@@ -57,6 +57,15 @@ struct wa_found {
 	__u32 pad;
 };
 
+/* The search for the mount at /proc (magic.h). */
+struct wa_search {
+	__u64 mount; /* the mounts on this one are looked through */
+	__u64 dentry;
+	__u64 at; /* the next of them in the kernel's list */
+	__u32 step;
+	__u32 pad;
+};
+
 /*
  * Where a program puts a record together: too large for its stack, and for a per-processor
  * array (32 KiB), so an ordinary array has WA_SLOTS entries for each processor.
@@ -73,7 +82,22 @@ struct wa_scratch {
 	__u64 arg[8]; /* of the system call; the last two stay 0 */
 	struct wa_walk walk;
 	struct wa_found found;
+	struct wa_search search;
 };
+
+/*
+ * What the names of a request to io_uring begin at may change while it is under way: when it did
+ * last is kept for descriptors by the last bits of their numbers, and for directories.
+ */
+#define WA_MOVED_FD(fd) ((fd) & 255)
+#define WA_MOVED_FDS 256 /* any descriptor */
+#define WA_MOVED_PLACE 257 /* a working or root directory */
+#define WA_MOVED 258
+
+/* wa_task.rings */
+#define WA_RINGS_USED 1
+#define WA_RINGS_CHAINS 4 /* it has had requests carried out one after the other */
+#define WA_RINGS_APART 2 /* its threads, io_uring's among them, may have different directories */
 
 /* One for each program: a faultable tracepoint may be preempted by another program. */
 enum wa_slot { WA_SLOT_SYSCALL, WA_SLOT_TASK, WA_SLOT_MOUNT, WA_SLOT_URING, WA_SLOTS };
@@ -81,6 +105,17 @@ enum wa_slot { WA_SLOT_SYSCALL, WA_SLOT_TASK, WA_SLOT_MOUNT, WA_SLOT_URING, WA_S
 struct wa_task {
 	__u32 armed; /* 0 until the announced process runs its program; WA_ARMED_MAPS: see syscalls.h */
 	__u32 pid; /* in writeaudit's pid namespace */
+	__u32 rings; /* it uses io_uring, or shares descriptors or directories with one that may: WA_RINGS_*
+		      */
+};
+
+/* A request to io_uring that is under way. */
+struct wa_request {
+	__u64 since; /* when it was submitted */
+	__u64 fs, files; /* of the task that did */
+	__u32 row;
+	__s32 dir[2]; /* the descriptors that its names are relative to */
+	__u32 pad;
 };
 
 struct wa_file {
@@ -177,7 +212,8 @@ WA_MAP(BPF_MAP_TYPE_ARRAY, scratch, __u32, struct wa_scratch, WA_SLOTS); /* time
 WA_MAP(BPF_MAP_TYPE_HASH, tasks, __u32, struct wa_task, 65536);
 WA_MAP(BPF_MAP_TYPE_HASH, files, __u64, struct wa_file, 65536);
 WA_MAP(BPF_MAP_TYPE_HASH, mounts, __u64, struct wa_mount_seen, 4096);
-WA_MAP(BPF_MAP_TYPE_HASH, requests, __u64, __u32, 16384);
+WA_MAP(BPF_MAP_TYPE_HASH, requests, __u64, struct wa_request, 16384);
+WA_MAP(BPF_MAP_TYPE_ARRAY, moved, __u32, __u64, WA_MOVED); /* when, by WA_MOVED_* */
 WA_MAP(BPF_MAP_TYPE_ARRAY, table, __u32, struct wa_table, 1);
 WA_MAP(BPF_MAP_TYPE_ARRAY, config, __u32, struct wa_config, 1);
 WA_MAP(BPF_MAP_TYPE_PERCPU_ARRAY, counters, __u32, __u64, WA_COUNTERS);
@@ -220,17 +256,21 @@ WA_INLINE long mount_add(__u64 mount, struct wa_mount_seen *seen)
 {
 	return bpf_map_update_elem(WA_REF(mounts), &mount, seen, 0);
 }
-WA_INLINE __u32 *request_of(__u64 request)
+WA_INLINE struct wa_request *request_of(__u64 request)
 {
 	return bpf_map_lookup_elem(WA_REF(requests), &request);
 }
-WA_INLINE long request_add(__u64 request, __u32 *row)
+WA_INLINE long request_add(__u64 request, struct wa_request *entry)
 {
-	return bpf_map_update_elem(WA_REF(requests), &request, row, 0);
+	return bpf_map_update_elem(WA_REF(requests), &request, entry, 0);
 }
 WA_INLINE void request_remove(__u64 request)
 {
 	bpf_map_delete_elem(WA_REF(requests), &request);
+}
+WA_INLINE __u64 *moved_of(__u32 which)
+{
+	return bpf_map_lookup_elem(WA_REF(moved), &which);
 }
 WA_INLINE struct wa_table *table_get(void)
 {

@@ -7,23 +7,6 @@
 #ifndef WRITEAUDIT_SYSCALLS_H
 #define WRITEAUDIT_SYSCALLS_H
 
-#define WA_FICLONE 0x40049409
-#define WA_FICLONERANGE 0x4020940d
-#define WA_FIDEDUPERANGE 0xc0189436
-#define WA_BTRFS_SNAP_CREATE 0x50009401
-#define WA_BTRFS_SUBVOL_CREATE 0x5000940e
-#define WA_BTRFS_SNAP_DESTROY 0x5000940f
-#define WA_BTRFS_SNAP_CREATE_V2 0x50009417
-#define WA_BTRFS_SUBVOL_CREATE_V2 0x50009418
-#define WA_BTRFS_SNAP_DESTROY_V2 0x5000943f
-#define WA_BTRFS_NAME 8 /* where the name is in struct btrfs_ioctl_vol_args */
-#define WA_BTRFS_FLAGS_V2 16
-#define WA_BTRFS_NAME_V2 56
-#define WA_BTRFS_BY_ID (1 << 4)
-#define WA_FS_IOC_SETFLAGS 0x40086602
-#define WA_FS_IOC32_SETFLAGS 0x40046602
-#define WA_FS_IOC_FSSETXATTR 0x401c5820
-
 #define WA_MAP_TYPE 0x0f
 #define WA_MAP_SHARED 1
 #define WA_MAP_SHARED_VALIDATE 3
@@ -157,52 +140,6 @@ WA_FUNC int note_write(__u64 file, __s64 ret)
 	return 1;
 }
 
-/* Which ioctl is it? Returns the operation, or WA_OP_NONE; puts the source's descriptor or the
- * address of the name, where there is one, into arg[5]. */
-WA_FUNC int ioctl_op(__u32 command)
-{
-	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
-	__u64 flags = 0;
-	__s64 fd = -1;
-
-	if (!s)
-		return WA_OP_NONE;
-	switch (command) {
-	case WA_BTRFS_SUBVOL_CREATE:
-	case WA_BTRFS_SUBVOL_CREATE_V2:
-		s->arg[5] =
-			s->arg[2] + (command == WA_BTRFS_SUBVOL_CREATE ? WA_BTRFS_NAME : WA_BTRFS_NAME_V2);
-		return WA_OP_SUBVOL_CREATE;
-	case WA_BTRFS_SNAP_CREATE:
-	case WA_BTRFS_SNAP_CREATE_V2:
-		s->arg[5] = s->arg[2] + (command == WA_BTRFS_SNAP_CREATE ? WA_BTRFS_NAME : WA_BTRFS_NAME_V2);
-		return WA_OP_SUBVOL_SNAPSHOT;
-	case WA_BTRFS_SNAP_DESTROY:
-		s->arg[5] = s->arg[2] + WA_BTRFS_NAME;
-		return WA_OP_SUBVOL_DESTROY;
-	case WA_BTRFS_SNAP_DESTROY_V2:
-		if (bpf_probe_read_user(&flags, sizeof(flags), (void *)(s->arg[2] + WA_BTRFS_FLAGS_V2)) < 0)
-			count(WA_N_FAULT);
-		s->arg[5] = flags & WA_BTRFS_BY_ID ? 0 : s->arg[2] + WA_BTRFS_NAME_V2;
-		return WA_OP_SUBVOL_DESTROY;
-	case WA_FICLONE:
-		s->arg[5] = (int)s->arg[2];
-		return WA_OP_CLONE;
-	case WA_FICLONERANGE:
-		if (bpf_probe_read_user(&fd, sizeof(fd), (void *)s->arg[2]) < 0)
-			fd = -1;
-		s->arg[5] = fd;
-		return WA_OP_CLONE;
-	case WA_FIDEDUPERANGE:
-		return WA_OP_DEDUPE;
-	case WA_FS_IOC_SETFLAGS:
-	case WA_FS_IOC32_SETFLAGS:
-	case WA_FS_IOC_FSSETXATTR:
-		return WA_OP_SETFLAGS;
-	}
-	return WA_OP_NONE;
-}
-
 /*
  * Which mmap is it? mprotect names no file, so the host keeps where shared mappings lie: those of
  * a file open for writing, which mprotect can make writable, and those of others, for which it is
@@ -278,6 +215,9 @@ WA_FUNC int send_event(__u32 slot, __u32 op, __s64 ret)
 		}
 		if (!i && op == WA_OP_DEDUPE)
 			arg = 5;
+		/* What the name began at is the old root directory, which the process has no more. */
+		if (!i && op == WA_OP_CHROOT && ret >= 0)
+			kind = WA_ARG_ROOT;
 		if (!i && op >= WA_OP_SUBVOL_CREATE && op <= WA_OP_SUBVOL_DESTROY) {
 			kind = WA_ARG_AT;
 			dir = 0;
@@ -406,6 +346,14 @@ WA_FUNC int load_arguments(__u64 address)
 	return 0;
 }
 
+WA_INLINE void note_moved(__u32 which)
+{
+	__u64 *when = moved_of(which);
+
+	if (when && ~*when)
+		*when = bpf_ktime_get_ns();
+}
+
 /* The first look at a call that is recorded: what can be dropped is dropped here. */
 WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret, struct wa_task *task)
 {
@@ -475,6 +423,26 @@ WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret, struct wa_task *task)
 		if (ret <= 0)
 			return 0;
 		return send_aio(slot, ret);
+	case WA_OP_CLOSE: {
+		struct wa_table *t = table_get();
+		struct wa_spec *spec;
+
+		if (!t)
+			return 0;
+		spec = &t->spec[WA_ROW(slot)];
+		note_moved(spec->a_kind == WA_ARG_FD ? WA_MOVED_FD(argument(s, spec->a_arg)) : WA_MOVED_FDS);
+		return 0;
+	}
+	case WA_OP_CHDIR:
+		note_moved(WA_MOVED_PLACE);
+		return 0;
+	case WA_OP_OPEN_TREE:
+		if (ret >= 0)
+			__sync_fetch_and_add(&c->mount_generation, 1);
+		return 0;
+	case WA_OP_CHROOT:
+		note_moved(WA_MOVED_PLACE);
+		break;
 	case WA_OP_MOUNT:
 	case WA_OP_MOVE_MOUNT:
 	case WA_OP_MOUNT_SETATTR:
@@ -483,6 +451,11 @@ WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret, struct wa_task *task)
 	case WA_OP_UNSHARE:
 		if (ret >= 0)
 			__sync_fetch_and_add(&c->mount_generation, 1);
+		if (op == WA_OP_PIVOT_ROOT)
+			note_moved(WA_MOVED_PLACE);
+		/* io_uring's threads keep the directories that they began with. */
+		if (op == WA_OP_UNSHARE && task->rings)
+			task->rings |= WA_RINGS_APART;
 		break;
 	}
 	return send_event(slot, op, ret);
@@ -578,7 +551,7 @@ WA_RAW_TP(sys_exit)
 		 WA_TS_COMPAT;
 	slot = slot_of(nr, compat);
 	op = t->spec[WA_ROW(slot)].op;
-	if (op == WA_OP_NONE)
+	if (op == WA_OP_NONE || ((op == WA_OP_CLOSE || op == WA_OP_CHDIR) && !task->rings))
 		return 0;
 	if (load_registers(regs, compat))
 		return 0;

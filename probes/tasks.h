@@ -37,6 +37,11 @@ WA_RAW_TP(sched_process_fork)
 	if (!task || parent_tgid == child_tgid)
 		return 0;
 	entry.armed = task->armed;
+	if (KREAD64(task_struct, fs, parent) == KREAD64(task_struct, fs, child) ||
+	    KREAD64(task_struct, files, parent) == KREAD64(task_struct, files, child)) {
+		entry.rings = task->rings | WA_RINGS_USED;
+		task->rings = entry.rings;
+	}
 	entry.pid = pid_of(child, child_tgid);
 	if (task_add(child_tgid, &entry) < 0)
 		count(WA_N_UNTRACKED);

@@ -27,6 +27,8 @@
 #define WA_IORING_OPS 72
 
 #define WA_REQ_F_FIXED_FILE 1 /* IOSQE_FIXED_FILE: the number is no descriptor */
+#define WA_REQ_F_LINK 0x0c /* IOSQE_IO_LINK, IOSQE_IO_HARDLINK */
+#define WA_REQ_F_LATER 0x1e /* IOSQE_IO_DRAIN, IO_LINK, IO_HARDLINK, ASYNC: not carried out at once */
 
 #define WA_CMD64(type, field) kread64(req + WA_OFFSET(type, field))
 #define WA_CMD32(type, field) ((__s64)(int)kread32(req + WA_OFFSET(type, field)))
@@ -48,6 +50,7 @@ WA_INLINE int uring_arguments(struct wa_scratch *s, __u64 req, __u32 opcode)
 		s->arg[1] = WA_CMD_NAME(io_open, filename);
 		s->arg[2] = WA_CMD64(io_open, how) /* its first member is flags */;
 		s->arg[3] = kread64(req + WA_OFFSET(io_open, how) + 8);
+		s->arg[4] = kread64(req + WA_OFFSET(io_open, how) + 16);
 		break;
 	case WA_IORING_RENAMEAT:
 		s->arg[0] = WA_CMD32(io_rename, old_dfd);
@@ -92,29 +95,106 @@ WA_INLINE int uring_arguments(struct wa_scratch *s, __u64 req, __u32 opcode)
 	return 0;
 }
 
+/*
+ * A request is carried out later than it is submitted, by a thread of io_uring's perhaps, and told
+ * of later still. Which directory or open file a descriptor stands for is looked up before or after;
+ * so it is kept when these changed last, by those who use io_uring or share with those who do.
+ */
+WA_INLINE int moved_since(__u32 which, __u64 since)
+{
+	__u64 *when = moved_of(which);
+
+	return !when || *when >= since;
+}
+
+WA_INLINE int fd_moved_since(int fd, __u64 since)
+{
+	return moved_since(WA_MOVED_FD(fd), since) || moved_since(WA_MOVED_FDS, since);
+}
+
+/*
+ * A descriptor is closed at once; or nobody knows when, and so it is never trusted again. The last
+ * request of a chain does not say that it is in one.
+ */
+WA_INLINE void note_close(__u64 req, struct wa_task *task, __u32 fd)
+{
+	__u64 *when = moved_of(WA_MOVED_FD(fd));
+
+	if (!when)
+		return;
+	if (KREAD32(io_kiocb, flags, req) & WA_REQ_F_LATER || task->rings & WA_RINGS_CHAINS)
+		*when = ~0ULL;
+	else if (~*when)
+		*when = bpf_ktime_get_ns();
+}
+
+WA_INLINE int is_at(__u32 kind)
+{
+	return (kind & 0x7f) == WA_ARG_AT;
+}
+
+/* May the names of a request have begun elsewhere than where they did when it was submitted? */
+WA_FUNC int is_doubtful(__u64 req)
+{
+	__u64 current = bpf_get_current_task();
+	struct wa_task *task = task_of(bpf_get_current_pid_tgid() >> 32);
+	struct wa_request *r = request_of(req);
+	struct wa_table *t = table_get();
+	struct wa_spec *spec;
+
+	if (!r || !t)
+		return 1;
+	spec = &t->spec[WA_ROW(r->row)];
+	if (!is_at(spec->a_kind) && !is_at(spec->b_kind))
+		return 0;
+	if (!task || task->rings & WA_RINGS_APART || moved_since(WA_MOVED_PLACE, r->since))
+		return 1;
+	if (KREAD64(task_struct, fs, current) != r->fs || KREAD64(task_struct, files, current) != r->files)
+		return 1;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < 2; i++)
+		if (r->dir[i] != WA_AT_FDCWD && fd_moved_since(r->dir[i], r->since))
+			return 1;
+	return 0;
+}
+
 WA_FUNC int on_uring_submit(__u64 req)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct wa_task *task = task_of(bpf_get_current_pid_tgid() >> 32);
 	struct wa_table *t = table_get();
+	struct wa_request entry = {};
+	struct wa_spec *spec;
 	__u32 opcode, row, op;
 
 	if (!WA_HAS_URING || !task || !task->armed || !s || !t)
 		return 0;
+	task->rings |= WA_RINGS_USED;
+	if (KREAD32(io_kiocb, flags, req) & WA_REQ_F_LINK)
+		task->rings |= WA_RINGS_CHAINS;
 	opcode = KREAD32(io_kiocb, opcode, req) & 0xff;
 	if (opcode >= WA_IORING_OPS)
 		opcode = WA_IORING_OPS - 1;
 	row = WA_ABI_URING + opcode;
-	op = t->spec[WA_ROW(row)].op;
-	if (op == WA_OP_NONE)
+	spec = &t->spec[WA_ROW(row)];
+	op = spec->op;
+	if (op == WA_OP_CLOSE)
+		note_close(req, task, kread32(req + WA_OFFSET(io_kiocb, cqe) + WA_OFFSET(io_cqe, fd)));
+	if (op == WA_OP_NONE || op == WA_OP_CLOSE)
 		return 0;
-	if (request_add(req, &row) < 0)
-		count(WA_N_UNTRACKED);
 	head_fill(&s->event.head, WA_EVENT, task->pid);
 	s->event.head.flags = WA_H_IO_URING;
 	s->event.head.row = row;
 	s->event.key = req;
 	uring_arguments(s, req, opcode);
+	entry.since = bpf_ktime_get_ns();
+	entry.fs = KREAD64(task_struct, fs, bpf_get_current_task());
+	entry.files = KREAD64(task_struct, files, bpf_get_current_task());
+	entry.row = row;
+	entry.dir[0] = is_at(spec->a_kind) ? (int)s->arg[spec->a_dir & 7] : WA_AT_FDCWD;
+	entry.dir[1] = is_at(spec->b_kind) ? (int)s->arg[spec->b_dir & 7] : WA_AT_FDCWD;
+	if (request_add(req, &entry) < 0)
+		count(WA_N_UNTRACKED);
 	send_event(row, op, 0);
 	return 0;
 }
@@ -143,32 +223,40 @@ WA_RAW_TP(io_uring_complete)
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct wa_table *t = table_get();
 	struct wa_task *task;
-	__u32 *row;
+	struct wa_request *r;
 	__u32 off = sizeof(struct wa_event);
 	__s64 ret;
 
 	if (!WA_HAS_URING)
 		return 0;
-	row = request_of(req);
-	if (!row || !s || !t)
+	r = request_of(req);
+	if (!r || !s || !t)
 		return 0;
 	task = task_of(bpf_get_current_pid_tgid() >> 32);
 	ret = (__s32)kread32(req + WA_OFFSET(io_kiocb, cqe) + WA_OFFSET(io_cqe, res));
 	head_fill(&s->event.head, WA_URING_DONE, task ? task->pid : 0);
 	s->event.head.flags = WA_H_IO_URING;
-	s->event.head.row = *row;
-	s->event.head.op = t->spec[WA_ROW(*row)].op;
+	s->event.head.row = r->row;
+	s->event.head.op = t->spec[WA_ROW(r->row)].op;
+	if (is_doubtful(req))
+		s->event.head.flags |= WA_H_DOUBTFUL;
 	s->event.key = req;
 	s->event.ret = ret;
 	/* The file by now: the one that was opened, or the one that was worked on. */
 	if (s->event.head.op == WA_OP_OPEN) {
 		/* A slot of io_uring's own table is no descriptor, and its number is not returned. */
-		s->arg[0] = ret >= 0 && task && !KREAD32(io_open, file_slot, req) ? fd_file(ret) : 0;
+		s->arg[0] = 0;
+		if (ret >= 0 && task && !KREAD32(io_open, file_slot, req)) {
+			if (fd_moved_since(ret, r->since) || task->rings & WA_RINGS_APART)
+				s->event.head.flags |= WA_H_DOUBTFUL;
+			else
+				s->arg[0] = fd_file(ret);
+		}
 	} else {
 		s->arg[0] = KREAD64(io_kiocb, file, req);
 	}
 	if (s->arg[0]) {
-		off = put_operand(off, WA_ARG_FILE, 0);
+		off = put_file(s, off, s->arg[0]);
 		s->event.head.operands = 1;
 	}
 	request_remove(req);

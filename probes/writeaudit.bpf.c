@@ -11,8 +11,10 @@
 #include "walk.h"
 #include "send.h"
 #include "mounts.h"
+#include "magic.h"
 #include "operands.h"
 #include "tasks.h"
+#include "ioctls.h"
 #include "syscalls.h"
 #include "uring.h"
 

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import gc
 import os
-import pwd
-import re
-import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
-from writeaudit import __version__
 from writeaudit.analysis import analyze
 from writeaudit.analysis.fail_on import FailOn, failing
 from writeaudit.audit import BackendInfo, Completeness, RunInfo
+from writeaudit.capture.circumstances import run_info
 from writeaudit.capture.interface import (
     Backend,
     Command,
@@ -35,7 +32,7 @@ from writeaudit.capture.interface import (
     Record,
 )
 from writeaudit.capture.select import capture_with
-from writeaudit.errors import OutputError, RecordingError, WriteauditError
+from writeaudit.errors import CaptureError, RecordingError, WriteauditError
 from writeaudit.events import Certainty, FsEvent, Op, RawEvent, WriteTotal
 from writeaudit.judgement import Finding, Policy
 from writeaudit.policy import (
@@ -48,23 +45,18 @@ from writeaudit.policy import (
     to_json,
     with_inherited,
 )
-from writeaudit.recording import Recording, RecordingWriter
+from writeaudit.recording import MOST, Recording, RecordingWriter
 from writeaudit.report.view import Report, Tally, build
 from writeaudit.resolve.processes import ProcessBook
 from writeaudit.resolve.resolver import Resolver
 
-_PLACES = re.compile(
-    r"HOME|PWD|TMPDIR|VIRTUAL_ENV|CONDA_PREFIX|UV_NO_CACHE|UV_LINK_MODE|UV_PROJECT_ENVIRONMENT|UV_PROJECT|"
-    r"[A-Z0-9_]+_(DIR|DIRECTORY|HOME|PREFIX|CACHE|ROOT|DIRS|FOLDER|PATH)"
-)
-"""Variables that say where things go. No others are kept: they may hold secrets."""
-
-_SETTINGS = ("fs/protected_hardlinks", "fs/protected_symlinks")
 _COMMIT_S = 1.0
 _COMMIT_EVENTS = 4096
 _KEPT_EVENTS = 1 << 17
 """How many events a run may have that are judged from memory (60 MB at most); those of a longer
 one are read back from the recording."""
+_KEPT_BYTES = 1 << 26
+"""The same for what their paths hold, which may be thousands of bytes each."""
 _NAMES_NOTHING = frozenset({"ENAMETOOLONG", "EFAULT", "EBADF"})
 """The kernel itself could not make anything of the path: nothing is missing."""
 
@@ -97,7 +89,10 @@ class _Recorder:
         self._progress = progress
         self.resolver = Resolver()
         self.processes = ProcessBook()
-        self.failure: OutputError | None = None
+        self.failure: WriteauditError | None = None
+        """What keeps the recording from being whole; what comes then is counted, and no more."""
+        self.begun = False
+        """Whether the command has: its recording must not be taken away then."""
         self.truncated = 0
         self.kept: list[FsEvent] | None = []
         self._started_ns: int | None = None
@@ -106,15 +101,35 @@ class _Recorder:
         self._changes = 0
         self._next_commit = 0.0
         self._uncommitted = 0
+        self._kept_bytes = 0
 
     def __call__(self, records: Sequence[Record]) -> None:
-        """The sink. Never raises for want of room: the command must not suffer from it."""
+        """The sink. Never raises, be it for want of room or a defect: the command must not suffer from it."""
+        self.begun = True
+        if self.failure is not None:
+            self._events += sum(isinstance(record, RawEvent) for record in records)
+            return
+        events: list[FsEvent] = []
+        totals: list[tuple[int, int, int]] = []
+        try:
+            self._resolve(records, events, totals)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what came before it is kept
+            self.failure = broken_off(error)
+        batch = _Batch(events, totals, self.resolver.doubtful(), self.resolver.unidentified())
+        try:
+            self._write(batch)
+            self._keep(batch)
+            self._progress(self._events, self._changes)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.failure = self.failure or broken_off(error)
+
+    def _resolve(
+        self, records: Sequence[Record], events: list[FsEvent], totals: list[tuple[int, int, int]]
+    ) -> None:
         if self._started_ns is None and records:
             # The first record of all is the exec of the command, or what came right before it.
             self._started_ns = min(record.time_ns for record in records if not isinstance(record, WriteTotal))
             self.resolver.start(self._started_ns)
-        events: list[FsEvent] = []
-        totals: list[tuple[int, int, int]] = []
         self.resolver.look_ahead([record for record in records if isinstance(record, RawEvent)])
         for record in records:
             match record:
@@ -126,19 +141,18 @@ class _Recorder:
                         self.truncated += 1
                     if record.file_key is not None:
                         self._writes[record.file_key] = event.seq
+                    self._events += 1
                     self._changes += event.op is not Op.OPEN
+                    if event.bytes is not None and event.bytes > MOST:
+                        event = event._replace(bytes=MOST)
                     events.append(event)
                 case WriteTotal():
                     seq = self._writes.pop(record.file_key, None)
                     if seq is not None:
-                        totals.append((record.bytes, record.calls, seq))
+                        # Results that seccomp(2) made up add up to what no file can hold, nor SQLite.
+                        totals.append((min(record.bytes, MOST), min(record.calls, MOST), seq))
                 case _:
                     self._note(record)
-        self._events += len(events)
-        batch = _Batch(events, totals, self.resolver.doubtful(), self.resolver.unidentified())
-        self._write(batch)
-        self._keep(batch)
-        self._progress(self._events, self._changes)
 
     def _note(self, record: ProcessStart | ProcessExec | ProcessExit | MountsChanged | MountSeen) -> None:
         match record:
@@ -159,21 +173,16 @@ class _Recorder:
         return max(time_ns - (self._started_ns or time_ns), 0)
 
     def _write(self, batch: _Batch) -> None:
-        if self.failure is not None:
-            return
-        try:
-            self._writer.events(batch.events)
-            self._writer.totals(batch.totals)
-            self._writer.doubtful(batch.doubtful)
-            self._writer.unidentified(batch.unidentified)
-            self._uncommitted += sum(map(len, batch))
-            now = time.monotonic()
-            if self._uncommitted and (now >= self._next_commit or self._uncommitted >= _COMMIT_EVENTS):
-                self._writer.commit()
-                self._next_commit = now + _COMMIT_S
-                self._uncommitted = 0
-        except OutputError as error:
-            self.failure = error
+        self._writer.events(batch.events)
+        self._writer.totals(batch.totals)
+        self._writer.doubtful(batch.doubtful)
+        self._writer.unidentified(batch.unidentified)
+        self._uncommitted += sum(map(len, batch))
+        now = time.monotonic()
+        if self._uncommitted and (now >= self._next_commit or self._uncommitted >= _COMMIT_EVENTS):
+            self._writer.commit()
+            self._next_commit = now + _COMMIT_S
+            self._uncommitted = 0
 
     def _keep(self, batch: _Batch) -> None:
         """Do to the kept events what `_write` does to the recording."""
@@ -181,7 +190,8 @@ class _Recorder:
         if kept is None:
             return
         kept.extend(batch.events)
-        if len(kept) > _KEPT_EVENTS:
+        self._kept_bytes += sum(len(event.path) + len(event.source or b"") for event in batch.events)
+        if self.failure is not None or len(kept) > _KEPT_EVENTS or self._kept_bytes > _KEPT_BYTES:
             self.kept = None
             return
         for size, calls, seq in batch.totals:
@@ -207,16 +217,19 @@ def record(
 
     ``policy`` is kept in the recording, to be judged by later. ``probes``: a directory whose
     copy of the BPF sources is run. Raises `WriteauditError` as
-    long as the command has not begun; nothing is left behind then.
+    long as the command has not begun; nothing is left behind then. Whatever is raised later, the
+    recording stays, and says that it is not finished.
     """
     writer = RecordingWriter(path, owner)
     recorder: _Recorder | None = None
-    run = _run_info(command)
+    run = run_info(command)
     try:
         writer.meta("policy", policy)
 
         def chosen(info: BackendInfo) -> None:
-            writer.run(replace(run, backend=info))
+            nonlocal run
+            run = replace(run, backend=info)
+            writer.run(run)
             writer.commit()
 
         def attempt(candidate: Backend) -> Outcome:
@@ -225,9 +238,15 @@ def record(
             return candidate.capture(command, recorder, limits or Limits())
 
         captured = capture_with(backend, attempt, chosen, probes)
-    except BaseException:
-        writer.abandon()
-        raise
+    except BaseException as error:
+        if recorder is None or not recorder.begun:
+            writer.abandon()
+            raise
+        failure = recorder.failure or broken_off(error)
+        _finish(writer, run, Completeness(finished=False), recorder)
+        if error is failure or not isinstance(error, Exception):
+            raise
+        raise failure from error
     assert recorder is not None
     outcome = captured.outcome
     run = replace(
@@ -237,18 +256,39 @@ def record(
         exit_status=outcome.exit_status,
         signal=outcome.signal,
     )
-    failure: WriteauditError | None = recorder.failure
-    completeness = _completeness(outcome, recorder)
+    if outcome.failure is not None and recorder.failure is None:
+        recorder.failure = broken_off(outcome.failure)
+    unwritten = _finish(writer, run, _completeness(outcome, recorder), recorder)
+    broken, kept, recorder = recorder.failure or unwritten, recorder.kept, None
+    if kept is None:
+        _let_go()
+    return Recorded(path, outcome, broken, kept)
+
+
+def _finish(
+    writer: RecordingWriter, run: RunInfo, completeness: Completeness, recorder: _Recorder
+) -> WriteauditError | None:
+    """Write the rest of a recording; returns what kept it from being written."""
     try:
         writer.finish(run, completeness, recorder.resolver.book.all(), recorder.processes.all())
     except WriteauditError as error:
-        failure = failure or error
+        return error
     finally:
         recorder.resolver.close()
-    kept, recorder = recorder.kept, None
-    if kept is None:
-        _let_go()
-    return Recorded(path, outcome, failure, kept)
+    return None
+
+
+def broken_off(error: BaseException) -> WriteauditError:
+    """Return what to say of an error that came while the command ran, whatever it was."""
+    if isinstance(error, WriteauditError):
+        return error
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" ({os.path.basename(frame.filename)}:{frame.lineno})" for frame in where)
+    return CaptureError(
+        f"internal error: {type(error).__name__}: {error}{place}; the recording breaks off there, and "
+        "what the command did after that was not recorded",
+        hint="please report it; `writeaudit report` shows what was recorded until then",
+    )
 
 
 def _let_go() -> None:
@@ -270,68 +310,6 @@ def _completeness(outcome: Outcome, recorder: _Recorder) -> Completeness:
         lost=outcome.lost,
         finished=recorder.failure is None,
     )
-
-
-def _run_info(command: Command) -> RunInfo:
-    credentials = command.credentials
-    uid = credentials.uid if credentials else os.getuid()
-    system = os.uname()
-    return RunInfo(
-        command=command.argv,
-        cwd=os.getcwdb(),
-        user=credentials.name if credentials else _user_name(uid),
-        uid=uid,
-        started=time.time(),
-        duration_s=0.0,
-        exit_status=None,
-        signal=None,
-        backend=BackendInfo("", "", ""),
-        kernel=system.release,
-        arch=system.machine,
-        env=placing_variables(command.env),
-        tool_version=__version__,
-        host=_settings(),
-        inherited=tuple(_inherited()),
-    )
-
-
-def placing_variables(env: Mapping[bytes, bytes]) -> dict[str, str]:
-    """Return the variables that say where things go, as text."""
-    texts = {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()}
-    return {name: value for name, value in sorted(texts.items()) if _PLACES.fullmatch(name)}
-
-
-def _settings() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in _SETTINGS:
-        try:
-            with open(f"/proc/sys/{name}", encoding="ascii") as setting:
-                found[name.replace("/", ".")] = setting.read().strip()
-        except OSError:
-            continue
-    return found
-
-
-def _inherited() -> Iterator[bytes]:
-    """Yield the files that the command will find open for writing: its redirected streams, mostly."""
-    seen: set[bytes] = set()
-    for number in map(int, os.listdir("/proc/self/fd")):
-        with contextlib.suppress(OSError):
-            if not os.get_inheritable(number) or not stat.S_ISREG(os.fstat(number).st_mode):
-                continue
-            if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-                continue
-            path = os.readlink(b"/proc/self/fd/%d" % number)
-            if path not in seen and os.path.samestat(os.stat(path), os.fstat(number)):
-                seen.add(path)
-                yield path
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 class Examined(NamedTuple):
@@ -358,14 +336,18 @@ def choose_policy(
     policy_file: str | None,
     profile: str | None,
     zones: Sequence[str],
+    named: set[str] | None = None,
 ) -> Policy:
-    """Return the policy that the options ask for. Raises `PolicyError` or `UsageError`."""
+    """Return the policy that the options ask for. Raises `PolicyError` or `UsageError`.
+
+    ``named`` takes the names of the variables that the policy file and ``zones`` ask for.
+    """
     home = env.get("HOME", "/")
     if policy_file is not None:
-        chosen = load(policy_file, env, cwd, home, command=command, profile=profile)
+        chosen = load(policy_file, env, cwd, home, command=command, profile=profile, named=named)
     else:
         chosen = discover(command, cwd, env, profile=profile)
-    return overlay(chosen, zones, env, cwd, home)
+    return overlay(chosen, zones, env, cwd, home, named=named)
 
 
 def examine(

@@ -84,6 +84,15 @@ def test_a_mount_that_is_taken_away_while_its_files_are_open(
 
 
 @pytest.mark.requires_root
+def test_mounts_that_are_attached_nowhere(backend: Backend, ground: Path, tmp_path: Path) -> None:
+    audited = run(python("detached"), ground, backend.name, tmp_path / "run.wa")
+    assert len(os.listdir(ground / "left")) == len(os.listdir(ground / "right")) == 8
+    assert said_to_be_missing(audited, backend) == {"detached-mounts"} & differences(backend.name).keys()
+    if wrong := compare(audited.story, audited.events, backend.name):
+        pytest.fail("\n".join(wrong), pytrace=False)
+
+
+@pytest.mark.requires_root
 def test_directories_that_are_moved_out_of_what_their_mount_shows(
     backend: Backend, ground: Path, tmp_path: Path
 ) -> None:

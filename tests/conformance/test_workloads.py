@@ -169,6 +169,25 @@ def test_io_uring_without_results(backend: Backend, tmp_path: Path, compiled: Ca
     assert compare_doubtful(audited.story, audited.events, backend.name) == []
 
 
+@pytest.mark.requires_gcc
+@pytest.mark.parametrize("what", ["cwd", "dir", "apart", "opened"])
+def test_io_uring_that_begins_elsewhere_by_the_time(
+    what: str, backend: Backend, tmp_path: Path, compiled: Callable[..., Path]
+) -> None:
+    """What a request's names began at is another thing later: no wrong name is vouched for."""
+    ground = tmp_path / "ground"
+    ground.mkdir()
+    audited = run([compiled("uring_later"), what], ground, backend.name, tmp_path / "run.wa", may_fail=True)
+    if audited.status == 77:
+        pytest.skip("io_uring, or an operation of it, is not to be had here")
+    assert audited.status == 0
+    if "io_uring" in said_to_be_missing(audited, backend):
+        return
+    if wrong := compare_doubtful(audited.story, audited.events, backend.name):
+        pytest.fail("\n".join(map(_shortened, wrong)), pytrace=False)
+    assert not audited.completeness.complete
+
+
 def test_a_daemon_that_outlives_the_command(backend: Backend, tmp_path: Path) -> None:
     ground = tmp_path / "ground"
     ground.mkdir()

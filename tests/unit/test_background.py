@@ -190,3 +190,10 @@ def test_close_without_a_start(work: _Work) -> None:
     made.push(b"never")
     made.close()
     assert work.chunks == []
+
+
+def test_nobody_waits_for_a_thread_that_never_began(work: _Work) -> None:
+    made = Background(work)
+    made.push(b"never")
+    assert not made.wait()
+    made.close()

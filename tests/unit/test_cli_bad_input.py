@@ -10,28 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli
-from writeaudit import pipeline
-from writeaudit.audit import BackendInfo, Completeness, Mount, Process, RunInfo
+from tests.unit.small_recording import write_recording
 from writeaudit.capture.interface import Backend
-from writeaudit.events import Access, FsEvent, Op
-from writeaudit.judgement import Policy, Zone, ZoneAccess
-from writeaudit.recording import APPLICATION_ID, SCHEMA_VERSION, RecordingWriter
+from writeaudit.recording import APPLICATION_ID, SCHEMA_VERSION
 
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
     """A recording of a run that made one file."""
-    path = tmp_path / "made.wa"
-    backend = BackendInfo("ebpf", "base", "asked for with --backend")
-    run = RunInfo((b"touch", b"new"), b"/w", "root", 0, 1.7e9, 0.1, 0, None, backend, "6.1", "x86_64")
-    mount = Mount(20, 4026531841, 65024, "ext4", b"/dev/vda", b"/", b"/", ("rw",))
-    writer = RecordingWriter(str(path))
-    writer.meta(
-        "policy", pipeline.kept_policy(Policy("p", "a test", (Zone("w", ZoneAccess.READ_WRITE, (b"/w",)),)))
-    )
-    writer.events([FsEvent(1, 5, 77, 77, Op.OPEN, b"/w/new", access=Access.WRITE, created=True, mount=20)])
-    writer.finish(run, Completeness(), [mount], [Process(77, 1, b"/bin/touch", (b"touch",), 0, 9, 0)])
-    return path
+    return write_recording(tmp_path / "made.wa")
 
 
 def _complains(done: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
@@ -57,12 +44,18 @@ def _names(directory: Path) -> set[str]:
         (("run", "--fail-on", "eror", "--", "true"), "error"),
         (("run", "--buffer", "5M", "--", "true"), "power of two"),
         (("run", "--buffer", "many", "--", "true"), "power of two"),
+        (("run", "--buffer", "²K", "--", "true"), "power of two"),
+        (("run", "--buffer", "9" * 5000, "--", "true"), "power of two"),
         (("run", "--linger", "-1", "--", "true"), "linger"),
+        (("run", "--linger", "nan", "--", "true"), "not a number of seconds"),
+        (("run", "--linger", "inf", "--", "true"), "linger"),
         (("run", "--zone", "cache", "--", "true"), "cache"),
         (("run", "--zone", "cache=/x:rx", "--", "true"), "rx"),
         (("run", "--profile", "strict", "--", "true"), "strict"),
         (("run", "--policy", "/nowhere/policy.toml", "--", "true"), "/nowhere/policy.toml"),
         (("run", "--user", "no-such-user-here", "--", "true"), "no-such-user-here"),
+        (("run", "--user", "²", "--", "true"), "no such user"),
+        (("run", "--user", "9" * 5000, "--", "true"), "no such user"),
         (("rnu",), "rnu"),
         (("explain", "WA1O1"), "WA101"),
         (("report",), "RECORDING"),
@@ -130,6 +123,12 @@ def test_command_whose_interpreter_is_missing(cli: Cli, backend: Backend, tmp_pa
     assert _names(tmp_path) == {"script"}
 
 
+def test_empty_name_of_a_command(cli: Cli, backend: Backend, tmp_path: Path) -> None:
+    done = cli("run", "--backend", backend.name, "-o", tmp_path / "r.wa", "--", "", "argument")
+    _complains(done, 127, "not found", "hint:")
+    assert _names(tmp_path) == set()
+
+
 @pytest.mark.parametrize("command", ["report", "check"])
 def test_no_such_recording(cli: Cli, tmp_path: Path, command: str) -> None:
     _complains(cli(command, tmp_path / "none.wa"), 125, "none.wa", "no such recording", "hint:")
@@ -159,6 +158,19 @@ def test_database_of_somebody_else(cli: Cli, tmp_path: Path) -> None:
 
 def test_directory_as_recording(cli: Cli, tmp_path: Path) -> None:
     _complains(cli("report", tmp_path), 125, str(tmp_path))
+
+
+@pytest.mark.parametrize("command", ["report", "check"])
+def test_fifo_as_recording_is_not_waited_for(cli: Cli, tmp_path: Path, command: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    _complains(cli(command, tmp_path / "fifo"), 125, "fifo", "not a regular file")
+
+
+def test_recording_onto_a_fifo(cli: Cli, backend: Backend, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    done = cli("run", "--backend", backend.name, "-o", tmp_path / "fifo", "--", "touch", tmp_path / "ran")
+    _complains(done, 125, "fifo", "left alone", "hint:")
+    assert _names(tmp_path) == {"fifo"}
 
 
 def test_recording_of_a_later_version(cli: Cli, recording: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 
@@ -61,8 +62,9 @@ def test_operations_on_two(wire: WireOp, call: str, op: Op, args: tuple[int, ...
 
 
 def test_every_operation_of_the_table_can_be_decoded() -> None:
-    # IOCTL, SOCKETCALL and OLD_MMAP become others in the kernel; NONE is not sent.
-    never = {WireOp.NONE, WireOp.IOCTL, WireOp.SOCKETCALL, WireOp.OLD_MMAP}
+    # IOCTL, SOCKETCALL and OLD_MMAP become others in the kernel; these are not sent, nor is NONE.
+    unsent = {WireOp.CLOSE, WireOp.CHDIR, WireOp.OPEN_TREE}
+    never = {WireOp.NONE, WireOp.IOCTL, WireOp.SOCKETCALL, WireOp.OLD_MMAP, *unsent}
     assert set(WireOp) - never <= set(Decoder(OWN)._calls)
 
 
@@ -284,3 +286,45 @@ def test_small_things() -> None:
     assert reversed_path(b"c\0b\0a\0") == b"/a/b/c"
     assert kernel_dev(254 << 20 | 0xFFFFF) == os.makedev(254, 0xFFFFF)
     assert [errno_name(number) for number in (1, 18, 514, 4094)] == ["EPERM", "EXDEV", "EINTR", "E4094"]
+
+
+def test_a_new_root_directory_is_what_the_kernel_says_it_is() -> None:
+    event = event_of(WireOp.CHROOT, "chroot", open_file(b"/jail", name=b"/jail"))
+    assert (event.op, event.path.base, event.path.name, event.spelled) == (
+        Op.CHROOT,
+        b"/jail",
+        None,
+        b"/jail",
+    )
+
+
+@pytest.mark.parametrize("name", [b"/new", b"new", b"../new"])
+def test_an_open_whose_directory_is_its_root(name: bytes) -> None:
+    side = dataclasses.replace(NAME, name=name)
+    event = event_of(WireOp.OPENAT2, "openat2", side, ret=-17, args=(os.O_CREAT, 0o600, 0x10))
+    assert (event.path.base, event.path.name, event.path.root) == (b"/w/dir", name, b"/w/dir")
+    assert event_of(WireOp.OPENAT2, "openat2", side, ret=-17, args=(0, 0, 8)).path.root == b"/"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (0x40305828, ("keep_size",)), (0x402C582A, ("keep_size",)), (0x40305829, ("keep_size", "punch_hole")),
+        (0x4030582B, ("keep_size", "punch_hole")), (0x40305839, ("keep_size", "zero_range")),
+    ],
+)  # fmt: skip
+def test_ioctls_that_allocate(command: int, words: tuple[str, ...]) -> None:
+    event = event_of(WireOp.FALLOCATE, "ioctl", open_file(b"/w/f"), args=(command,))
+    assert (event.op, event.flags) == (Op.FALLOCATE, words)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (0x40086602, ()), (0x40087602, ("version",)), (0x40046604, ("version",)), (0x41009432, ("label",)),
+        (0x4008941A, ("subvolume",)),
+    ],
+)  # fmt: skip
+def test_ioctls_that_set_flags(command: int, words: tuple[str, ...]) -> None:
+    event = event_of(WireOp.SETFLAGS, "ioctl", open_file(b"/w/f"), args=(command,))
+    assert (event.op, event.flags) == (Op.SETFLAGS, words)

@@ -10,7 +10,7 @@ from tests.unit.wire_records import NAME, OWN, Side, decoded, open_file, packed
 from writeaudit.capture.decode import Decoder
 from writeaudit.capture.interface import Record
 from writeaudit.capture.syscalls import WireOp
-from writeaudit.capture.wire import H_IO_URING, F, Kind
+from writeaudit.capture.wire import H_DOUBTFUL, H_IO_URING, F, Kind
 from writeaudit.events import OK, Op, RawEvent
 
 UNKNOWN = Side(b"", b"", F.NOFD)
@@ -109,3 +109,24 @@ def test_request_under_the_key_of_another_drives_it_out() -> None:
     [second] = complete(decoder, ret=3)
     assert isinstance(second, RawEvent)
     assert (second.op, second.bytes) == (Op.WRITE, 3)
+
+
+@pytest.mark.parametrize("ret", [0, -17])
+def test_a_request_that_may_have_begun_elsewhere(ret: int) -> None:
+    decoder = Decoder(OWN, sees_uring=True)
+    submit(decoder, WireOp.MKDIR, NAME)
+    result = packed(
+        WireOp.NONE, "openat", ret=ret, key=7, kind=Kind.URING_DONE, flags=H_IO_URING | H_DOUBTFUL
+    )
+    [event] = decoded(result, decoder)
+    assert isinstance(event, RawEvent)
+    assert (event.path.base, event.path.name, event.path.guessed) == (b"/w/dir", b"new", True)
+
+
+def test_an_open_whose_descriptor_may_be_another_file_keeps_its_name() -> None:
+    decoder = Decoder(OWN, sees_uring=True)
+    submit(decoder, WireOp.OPEN, NAME, args=(os.O_CREAT | os.O_WRONLY, 0o600))
+    result = packed(WireOp.NONE, "openat", ret=5, key=7, kind=Kind.URING_DONE, flags=H_IO_URING | H_DOUBTFUL)
+    [event] = decoded(result, decoder)
+    assert isinstance(event, RawEvent)
+    assert (event.path.name, event.path.guessed, event.created) == (b"new", True, None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 import pytest
 
 from writeaudit.capture import kernel
 from writeaudit.capture.interface import Record
+from writeaudit.events import WriteTotal
 
 
 class FakeMap:
@@ -110,3 +112,38 @@ def test_empty_buffer_is_only_looked_at(held: Held) -> None:
     assert held.ring.asked == 3
     # The pause that counts is one while something waits.
     assert [held.left(100) for _ in range(2)] == [100, 0]
+
+
+def _chunk(*payloads: bytes) -> bytes:
+    """Return records as the ring holds them, each behind its header."""
+    return b"".join(
+        struct.pack("=II", len(payload), 0) + payload.ljust((len(payload) + 7) & -8, b"\0")
+        for payload in payloads
+    )
+
+
+def test_record_that_cannot_be_decoded_is_told_and_the_rest_counted(held: Held) -> None:
+    def decode(payload: bytes, batch: list[Record]) -> None:
+        if payload[:1] == b"!":
+            raise RecursionError("too deep")
+        batch.append(WriteTotal(payload[0], 1, 1))
+
+    held.session._decoder.decode = decode  # type: ignore[method-assign, assignment]
+    taken: list[Record] = []
+    held.session._sink = taken.extend
+    one, bad, two = (text.ljust(40, b"\0") for text in (b"1", b"!", b"2"))
+    held.session._work(_chunk(one, bad, two, two))
+    held.session._work(_chunk(two))
+    assert taken == [WriteTotal(0x31, 1, 1)]
+    assert isinstance(held.session._failure, RecursionError)
+    assert held.session._undecoded == 3
+
+
+def test_nothing_is_said_of_a_command_that_has_not_begun(held: Held) -> None:
+    calls: list[object] = []
+    held.session._sink = calls.append
+    held.session._work(b"")
+    assert calls == []
+    held.session._command = 10
+    held.session._work(b"")
+    assert calls == [[]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ def _command(*argv: str | Path) -> Command:
 def signals_as_before() -> Iterator[None]:
     """Whatever happens, the tester's own process keeps its signal mask and its descriptors."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    gc.collect()  # what other tests left open must not be closed meanwhile
     descriptors = set(os.listdir("/proc/self/fd"))
     yield
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
@@ -146,3 +148,19 @@ def test_signal_that_came_with_the_end_is_not_ours() -> None:
     child.release()
     time.sleep(0.2)
     assert supervise(child, {}) == Exit(3, None)
+
+
+def test_command_is_waited_for_whatever_fails(tmp_path: Path) -> None:
+    ticks = 0
+
+    def fail() -> None:
+        nonlocal ticks
+        ticks += 1
+        raise ValueError(f"tick {ticks}")
+
+    child = spawn(_command("sh", "-c", f"sleep 0.3; : > '{tmp_path}/made'"))
+    child.release()
+    with pytest.raises(ValueError, match=r"tick 1$"):
+        supervise(child, {}, on_tick=fail)
+    assert (tmp_path / "made").exists()
+    assert ticks > 1  # what is read there would stand in the command's way

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from writeaudit import pipeline
 from writeaudit.analysis.fail_on import parse_fail_on
 from writeaudit.audit import BlindSpot
 from writeaudit.capture import select
+from writeaudit.capture.circumstances import placing_variables
 from writeaudit.capture.interface import (
     Command,
     Limits,
@@ -24,7 +25,7 @@ from writeaudit.capture.interface import (
     Sink,
 )
 from writeaudit.errors import BackendUnavailable, CaptureError, OutputError, RecordingError, WriteauditError
-from writeaudit.events import OK, Access, Certainty, Op, Operand, RawEvent, WriteTotal
+from writeaudit.events import OK, Access, Certainty, FsEvent, Op, Operand, RawEvent, WriteTotal
 from writeaudit.judgement import Policy, Verdict, Zone, ZoneAccess
 from writeaudit.recording import Recording, RecordingWriter
 from writeaudit.resolve.resolver import Resolver
@@ -43,9 +44,12 @@ class FakeBackend:
         self,
         batches: Sequence[Sequence[Record]],
         outcome: Outcome | None = None,
-        error: Exception | None = None,
+        error: BaseException | None = None,
+        last: BaseException | None = None,
     ) -> None:
         self.batches = batches
+        self.last = last
+        self.heard: Callable[[int], object] = lambda _number: None
         self.outcome = outcome or Outcome(0, None, START, START + 2_000_000_000)
         self.error = error
 
@@ -56,8 +60,11 @@ class FakeBackend:
         """See `Backend`."""
         if self.error is not None:
             raise self.error
-        for batch in self.batches:
+        for number, batch in enumerate(self.batches, 1):
             sink(batch)
+            self.heard(number)
+        if self.last is not None:
+            raise self.last
         return self.outcome
 
 
@@ -206,7 +213,7 @@ def test_capture_that_fails_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object], error: BaseException
 ) -> None:
     with pytest.raises(type(error)):
-        _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend([], error=error))  # type: ignore[arg-type]
+        _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend([], error=error))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -246,6 +253,99 @@ def test_recording_that_cannot_be_written_on_does_not_stop_the_command(
         assert not recording.audit().completeness.complete
 
 
+def test_defect_keeps_what_was_recorded_and_lets_the_command_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    resolve, calls = Resolver.resolve, []
+
+    def fail(resolver: Resolver, raw: RawEvent) -> FsEvent:
+        calls.append(raw)
+        if len(calls) == 3:
+            raise RecursionError("too deep")
+        return resolve(resolver, raw)
+
+    monkeypatch.setattr(Resolver, "resolve", fail)
+    heard: list[int] = []
+    fake = FakeBackend([[_write(n, b"/x%d" % n) for n in range(first, first + 2)] for first in (0, 2, 4)])
+    fake.heard = heard.append
+    recorded = _record(monkeypatch, tmp_path / "r.wa", policy, fake)
+    assert heard == [1, 2, 3]
+    assert len(calls) == 3
+    assert recorded.outcome.exit_status == 0
+    assert recorded.error is not None
+    assert recorded.error.status == 125
+    assert "RecursionError: too deep (test_pipeline.py:" in recorded.error.message
+    assert "breaks off" in recorded.error.message
+    with Recording(str(tmp_path / "r.wa")) as recording:
+        audit = recording.audit()
+        assert [event.path for event in audit.events] == [b"/x0", b"/x1"]
+        assert not audit.completeness.finished
+        assert audit.run.exit_status == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (CaptureError("it broke"), CaptureError, "it broke"),
+        (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
+        (ValueError("a defect"), CaptureError, "ValueError: a defect"),
+    ],
+)
+def test_capture_that_fails_after_the_command_began_leaves_its_recording(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    policy: dict[str, object],
+    error: BaseException,
+    raised: type[BaseException],
+    message: str,
+) -> None:
+    with pytest.raises(raised, match=message):
+        _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend([[_write(1, b"/x")]], last=error))
+    with Recording(str(tmp_path / "r.wa")) as recording:
+        audit = recording.audit()
+        assert [event.path for event in audit.events] == [b"/x"]
+        assert not audit.completeness.finished
+        assert audit.run.backend.name == "fake0"
+        assert audit.run.exit_status is None
+
+
+def test_failure_that_capture_tells_of_makes_the_recording_unfinished(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    outcome = Outcome(0, None, START, START, lost_events=7, failure=ValueError("what is this"))
+    recorded = _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend([[_write(1, b"/x")]], outcome))
+    assert recorded.error is not None
+    assert "ValueError: what is this" in recorded.error.message
+    with Recording(str(tmp_path / "r.wa")) as recording:
+        completeness = recording.audit().completeness
+    assert (completeness.finished, completeness.lost_events) == (False, 7)
+
+
+def test_sums_beyond_what_a_recording_can_hold(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    """Results that a filter of system calls made up (seccomp_unotify(2))."""
+    copy = _write(2, b"/y", op=Op.COPY)._replace(bytes=(1 << 64) - 1, calls=1)
+    fake = FakeBackend([[_write(1, b"/x", op=Op.WRITE, key=7), copy], [WriteTotal(7, 3 << 62, 1 << 63)]])
+    recorded = _record(monkeypatch, tmp_path / "r.wa", policy, fake)
+    assert recorded.error is None
+    with Recording(str(tmp_path / "r.wa")) as recording:
+        read = list(recording.audit().events)
+    assert recorded.events == read
+    most = (1 << 63) - 1
+    assert [(event.bytes, event.calls) for event in read] == [(most, most), (most, 1)]
+
+
+def test_long_paths_are_not_kept_in_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    monkeypatch.setattr(pipeline, "_KEPT_BYTES", 10_000)
+    batches = [[_write(number, b"/x" * 1000)] for number in range(10)]
+    recorded = _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend(batches))
+    assert recorded.events is None
+    assert len(_examined(tmp_path / "r.wa")[1]) == 10
+
+
 @pytest.mark.parametrize(
     ("names", "kept"),
     [
@@ -255,4 +355,4 @@ def test_recording_that_cannot_be_written_on_does_not_stop_the_command(
 )
 def test_only_variables_that_say_where_things_go_are_kept(names: str, kept: bool) -> None:
     for name in names.split():
-        assert (name in pipeline.placing_variables({name.encode(): b"value"})) is kept, name
+        assert (name in placing_variables({name.encode(): b"value"})) is kept, name

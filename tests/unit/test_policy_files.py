@@ -164,6 +164,33 @@ def test_unnamed_file_and_its_link() -> None:
     assert files[b"/w/f"].bytes_written == 4
 
 
+def test_link_of_an_unnamed_file_that_is_known_by_the_kernels_path_alone() -> None:
+    """strace tells no inode of an open file, only of the name that a link made."""
+    run = Run()
+    run.open(b"/w/#77", "rw", "tmpfile", "deleted")
+    run(Op.WRITE, b"/w/#77", bytes=4, calls=1, flags=("deleted",))
+    run(Op.LINK, b"/w/f", b"/w/#77", dev=5, ino=77, source_dev=5, source_ino=77)
+    run.open(b"/w/#78", "rw", "tmpfile", "deleted")
+    run(Op.COPY, b"/w/#78", b"/w/x", bytes=3, calls=1, flags=("deleted",))
+    run(Op.LINK, b"/w/g", b"/w/#78")
+    files = run.files()
+    assert {path: (item.net, item.bytes_written) for path, item in files.items()} == {
+        b"/w/#77": (Net.TRANSIENT, 0),
+        b"/w/#78": (Net.TRANSIENT, 0),
+        b"/w/f": (Net.CREATED, 4),
+        b"/w/g": (Net.CREATED, 3),
+    }
+
+
+def test_link_of_a_file_that_is_named_like_an_unnamed_one() -> None:
+    run = Run()
+    run.open(b"/w/#77", "rw", "tmpfile", "deleted")
+    run(Op.WRITE, b"/w/#77", bytes=4, calls=1, flags=("deleted",))
+    run.open(b"/w/#77", "w", "creat", created=True)
+    run(Op.LINK, b"/w/f", b"/w/#77")
+    assert run.files()[b"/w/f"].bytes_written == 0
+
+
 def test_each_side_bears_its_own_verdict() -> None:
     run = Run()
     run(Op.RENAME, b"/w/x", b"/c/x")(Op.LINK, b"/w/l", b"/c/l")(Op.LINK, b"/w/m", b"/w/x")

@@ -18,10 +18,13 @@ from writeaudit.policy.toml_lines import Lines
 ENV = {"CACHE": "/the/cache", "HOME": "/nowhere/home"}
 
 
-def read(tmp_path: Path, text: str, **more: str) -> Policy:
+def read(tmp_path: Path, text: str, *, profile: str | None = None, named: set[str] | None = None) -> Policy:
     path = tmp_path / "policy.toml"
     path.write_text(text)
-    return load(str(path), ENV, b"/nowhere/cwd", "/nowhere/home", command=[b"uv", b"sync"], **more)
+    command = [b"uv", b"sync"]
+    return load(
+        str(path), ENV, b"/nowhere/cwd", "/nowhere/home", command=command, profile=profile, named=named
+    )
 
 
 def zones(policy: Policy) -> dict[str, tuple[str, tuple[bytes, ...]]]:

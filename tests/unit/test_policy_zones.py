@@ -117,6 +117,9 @@ def test_files_that_the_caller_had_opened() -> None:
     assert zone_at(matcher, b"/p/build [1].log") == "inherited"
     assert zone_at(matcher, b"/p/build 1.log") == "project"
     assert with_inherited(policy, ()) == policy
+    cache = Policy("p", "s", (Zone("cache", RO, (b"/c",)),))
+    assert with_inherited(cache, (b"/c/log",)) == cache, "no way into a protected zone"
+    assert with_inherited(cache, (b"/c/log", b"/log")).zones[-1].patterns == (b"/log",)
     own = Policy("p", "s", (Zone("inherited", RO, (b"/p",)),))
     assert with_inherited(own, (b"/p/log",)) == own
 

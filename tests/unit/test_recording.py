@@ -22,6 +22,8 @@ from writeaudit.recording import (
     last,
     runs_directory,
 )
+from writeaudit.recording import reader as reader_module
+from writeaudit.recording import writer as writer_module
 from writeaudit.recording.schema import SCHEMA
 
 RUN = RunInfo(
@@ -353,3 +355,37 @@ def test_documentation_has_every_table_and_column() -> None:
     assert len(tables) >= 5
     for word in {*tables, *columns}:
         assert f"`{word}`" in text, f"{word} is not described"
+
+
+def test_numbers_that_no_column_can_hold_are_written_as_the_greatest(tmp_path: Path) -> None:
+    events = [FsEvent(seq, 0, 1, 1, Op.CHMOD, b"/f%d" % seq, mode=1 << (60 + seq)) for seq in range(1, 6)]
+    path = str(tmp_path / "r.wa")
+    writer = RecordingWriter(path)
+    writer.events(events)
+    writer.totals([(1 << 64, 1 << 63, 2)])
+    writer.finish(RUN, COMPLETENESS, (), ())
+    most = (1 << 63) - 1
+    with Recording(path) as recording:
+        read = list(recording.audit().events)
+    assert [event.path for event in read] == [event.path for event in events]
+    assert [event.mode for event in read] == [1 << 61, 1 << 62, most, most, most]
+    assert (read[1].bytes, read[1].calls) == (most, most)
+
+
+def test_directories_beyond_what_is_kept_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "_DIRS_BYTES", 2000)
+    monkeypatch.setattr(reader_module, "_PREFIX_BYTES", 100)
+    paths = [b"/%d/%s/f" % (number % 20, b"d" * 30) for number in range(60)]
+    path = str(tmp_path / "r.wa")
+    writer = RecordingWriter(path)
+    writer.events([FsEvent(seq, 0, 1, 1, Op.MKDIR, name, name) for seq, name in enumerate(paths, 1)])
+    writer.finish(RUN, COMPLETENESS, (), ())
+    with Recording(path) as recording:
+        assert [(event.path, event.source) for event in recording.audit().events] == [(p, p) for p in paths]
+
+
+def test_mounts_that_cannot_be_written_are_told_like_any_other_failure(tmp_path: Path) -> None:
+    writer = RecordingWriter(str(tmp_path / "r.wa"))
+    with pytest.raises(OutputError, match="cannot write the recording"):
+        writer.tables([MOUNTS[0], MOUNTS[0]], ())
+    writer.abandon()

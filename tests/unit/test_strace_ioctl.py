@@ -91,3 +91,27 @@ def test_a_subvolume_that_strace_does_not_name(line: bytes, names: list[bytes], 
     assert [event.path for event in found] == [Operand(b"/w", name, truncated=True) for name in names]
     assert [(spot.kind, spot.incomplete) for spot in made.blind_spots] == [("ioctl", True)] * blind
     assert made.lost == {}
+
+
+@pytest.mark.parametrize(
+    ("request_", "op", "flags"),
+    [
+        (b"_IOC(_IOC_WRITE, 0x58, 0x28, 0x30)", Op.FALLOCATE, ("keep_size",)),
+        (b"_IOC(_IOC_WRITE, 0x58, 0x2b, 0x2c)", Op.FALLOCATE, ("keep_size", "punch_hole")),
+        (b"FS_IOC_ZERO_RANGE", Op.FALLOCATE, ("keep_size", "zero_range")),
+        (b"FS_IOC_SETVERSION or EXT4_IOC_SETVERSION_OLD", Op.SETFLAGS, ("version",)),
+        (b"_IOC(_IOC_WRITE, 0x66, 0x4, 0x4)", Op.SETFLAGS, ("version",)),
+        (b"BTRFS_IOC_SUBVOL_SETFLAGS", Op.SETFLAGS, ("subvolume",)),
+        (b"FS_IOC_SETFLAGS", Op.SETFLAGS, ()),
+    ],
+)
+def test_what_allocates_and_what_sets_flags(request_: bytes, op: Op, flags: tuple[str, ...]) -> None:
+    event = only(b"ioctl(3</w/f>, " + request_ + b", 0x7ffd93a6eb80) = 0")
+    assert (event.op, event.path.base, event.flags) == (op, b"/w/f", flags)
+
+
+@pytest.mark.parametrize(
+    "request_", [b"_IOC(_IOC_WRITE, 0x58, 0x79, 0x30)", b"_IOC(_IOC_READ, 0x66, 0x4, 0x8)"]
+)
+def test_numbers_that_change_nothing(request_: bytes) -> None:
+    assert events(b"ioctl(3</w/f>, " + request_ + b", 0x7ffd93a6eb80) = 0") == []

@@ -167,7 +167,20 @@ def test_writes_that_change_no_file_are_none() -> None:
 def test_each_failed_write_is_told() -> None:
     line = b'write(3</w/f>, "abc", 3) = -1 ENOSPC (No space left on device)'
     found = events(line, line)
-    assert [(e.result, e.bytes, e.file_key) for e in found] == [("ENOSPC", None, None)] * 2
+    assert [(e.result, e.bytes, e.calls, e.file_key) for e in found] == [("ENOSPC", 0, 1, None)] * 2
+
+
+@pytest.mark.parametrize(
+    ("line", "size", "outcome"),
+    [
+        (b"copy_file_range(5</w/s>, NULL, 4</w/f>, NULL, 9, 0) = 9", 9, "ok"),
+        (b"copy_file_range(5</w/s>, [0] => [9], 4</w/f>, NULL, 9, 0) = 9", 9, "ok"),
+        (b"sendfile(4</w/f>, 5</w/s>, NULL, 9) = -1 EBADF (Bad file descriptor)", 0, "EBADF"),
+    ],
+)
+def test_each_copy_is_one_call(line: bytes, size: int, outcome: str) -> None:
+    event = only(line)
+    assert (event.bytes, event.calls, event.result) == (size, 1, outcome)
 
 
 def test_a_removed_working_directory() -> None:

@@ -8,6 +8,10 @@ import struct
 
 from tests.workloads.calls import CWD, attempt, call, do, put, quiet, says
 
+_SPACE_IOCTLS = (
+    (0x40305828, "keep_size"), (0x4030582A, "keep_size"), (0x40305829, "keep_size punch_hole"),
+    (0x4030582B, "keep_size punch_hole"), (0x40305839, "keep_size zero_range"),
+)  # fmt: skip
 _PUNCH, _KEEP, _COLLAPSE, _ZERO, _INSERT = 0x02, 0x01, 0x08, 0x10, 0x20
 _READ, _WRITE, _SHARED, _PRIVATE = 1, 2, 1, 2
 
@@ -67,6 +71,19 @@ def call_or_not(fd: int, path: bytes, words: str, mode: int) -> None:
     attempt(says("fallocate", path, flags=words), "fallocate", fd, mode, 0, 4096)
 
 
+def reserved() -> None:
+    """The ioctls that are fallocate(2) in another form (struct space_resv)."""
+    put(b"r", b"0123456789")
+    fd = opened(b"r", os.O_RDWR, "rw")
+    room = struct.pack("=hh4xqqiI16x", 0, 0, 0, 4096, 0, 0)
+    for command, words in _SPACE_IOCTLS:
+        attempt(says("fallocate", b"r", flags=words), "ioctl", fd, command, room)
+    quiet("close", fd)
+    reader = opened(b"r", os.O_RDONLY, "r")
+    attempt(says("fallocate", b"r", flags="keep_size"), "ioctl", reader, 0x40305828, room)
+    quiet("close", reader)
+
+
 def mappings() -> None:
     put(b"m", bytes(8192))
     fd = opened(b"m", os.O_RDWR, "rw")
@@ -111,6 +128,7 @@ def asynchronous() -> None:
 def main() -> None:
     writes()
     truncation()
+    reserved()
     mappings()
     asynchronous()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
-from tests.workloads.calls import CWD, do, quiet, says
+from tests.workloads.calls import CWD, GROUND, do, here, quiet, says
 
 _TREE_CLONE = 1
 _BUT = "detached-mounts"
@@ -22,6 +23,22 @@ def main() -> None:
     quiet("fchdir", tree)
     do(says("rename", b"real/dir2", b"real/dir", but=_BUT), "rename", b"dir", b"dir2")
     quiet("close", tree)
+    by_turns()
+
+
+def by_turns() -> None:
+    """Mounts that come and go: what one was known by comes again, and means another."""
+    quiet("chdir", GROUND)
+    for name in (b"left", b"right"):
+        do(says("mkdir", name, but=_BUT), "mkdir", here(name), 0o755)
+    for turn in range(8):
+        for name in (b"left", b"right"):
+            tree = quiet("open_tree", CWD, here(name), _TREE_CLONE)
+            made = b"%d" % turn
+            do(says("mkdir", name + b"/" + made, but=_BUT), "mkdirat", tree, made, 0o755)
+            quiet("close", tree)
+            # A mount is freed a little later, and its number with it.
+            time.sleep(0.02)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ import ctypes
 import os
 import struct
 
-from tests.workloads.calls import CWD, attempt, do, put, quiet, says
+from tests.workloads.calls import CWD, attempt, call, do, put, quiet, says
 
 _NOFOLLOW, _EMPTY = 0x100, 0x1000
 _SETFLAGS, _FSSETXATTR = 0x40086602, 0x401C5820
+_SETVERSION, _EXT4_SETVERSION, _SUBVOL_SETFLAGS = 0x40087602, 0x40086604, 0x4008941A
+_GETFSLABEL, _SETFSLABEL = 0x81009431, 0x41009432
 _NODUMP = 0x40
 _YOUNG = "younger-calls"
 
@@ -96,6 +98,13 @@ def attributes() -> None:
     _by_directory(fd, name)
     attempt(says("setflags", b"d/f"), "ioctl", fd, _SETFLAGS, struct.pack("=q", _NODUMP))
     attempt(says("setflags", b"d/f"), "ioctl", fd, _SETFLAGS, struct.pack("=q", 0))
+    for command in (_SETVERSION, _EXT4_SETVERSION):
+        attempt(says("setflags", b"d/f", flags="version"), "ioctl", fd, command, struct.pack("=q", 7))
+    nothing = struct.pack("=q", -1)
+    attempt(says("setflags", b"d/f", flags="subvolume"), "ioctl", fd, _SUBVOL_SETFLAGS, nothing)
+    label = ctypes.create_string_buffer(256)
+    if call("ioctl", fd, _GETFSLABEL, label) >= 0:
+        attempt(says("setflags", b"d/f", flags="label"), "ioctl", fd, _SETFSLABEL, label)
     quiet("close", fd)
 
 

@@ -129,6 +129,55 @@ def jailed() -> None:
     do(says("mkdir", b"jail/missing/x", result="ENOENT"), "mkdir", b"/missing/x", 0o700)
 
 
+def jailed_by_name() -> None:
+    """chroot(2) by absolute names, one in another, and in vain."""
+    do(says("chroot", b"jail"), "chroot", here(b"jail"))
+    do(says("chroot", b"jail/missing", result="ENOENT"), "chroot", b"/missing")
+    do(says("chroot", b"jail/plain", result="ENOTDIR"), "chroot", b"/plain")
+    create(b"jail/etc/by-name", b"/etc/by-name")
+    do(says("chroot", b"jail/etc"), "chroot", b"/etc")
+    create(b"jail/etc/nested", b"/nested")
+    make(b"jail/etc/deep", b"/deep")
+    do(says("chroot", b"jail/etc/deep"), "chroot", b"/../deep/.")
+    create(b"jail/etc/deep/nested", b"/nested")
+    # The working directory is still outside.
+    create(b"outside", b"outside")
+    do(says("chroot", b"jail"), "chroot", b"jail")
+    quiet("chdir", b"/")
+    do(says("chroot", b"jail"), "chroot", b"/")
+
+
+def jailed_with_lookalikes() -> None:
+    """What looks like links of /proc need not be any."""
+    for name in (b"jail/proc", b"jail/proc/self", b"jail/dev", b"jail/dev/fd"):
+        make(name)
+    do(says("symlink", b"jail/proc/self/cwd", text=b"/etc"), "symlink", b"/etc", b"jail/proc/self/cwd")
+    for name in (b"jail/dev/fd/8", b"jail/dev/fd/9"):
+        put(name, b"x")
+    put(b"real/victim", b"x")
+    fd = do(says("open", b"real/victim"), "openat", CWD, b"real/victim", os.O_RDWR)
+    os.dup2(fd, 9)
+    quiet("chdir", b"real")
+    do(says("chroot", b"jail"), "chroot", here(b"jail"))
+    make(b"jail/etc/by-lookalike", b"/proc/self/cwd/by-lookalike")
+    do(says("truncate", b"jail/dev/fd/9"), "truncate", b"/dev/fd/9", 0)
+    do(says("unlink", b"jail/dev/fd/8"), "unlink", b"/dev/fd/8")
+    do(says("rmdir", b"jail/proc/self/fd", result="ENOENT"), "rmdir", b"/proc/self/fd")
+
+
+def jailed_with_proc() -> None:
+    """Where /proc is there, its links mean what they say."""
+    quiet("unshare", _NEWNS)
+    quiet("mount", b"none", b"/", None, _REC | _PRIVATE, None)
+    moved(says("mount", b"proc", b"/proc", flags="bind"), "mount", b"/proc", b"proc", None, _BIND, None)
+    quiet("chdir", b"real")
+    do(says("chroot", GROUND), "chroot", GROUND)
+    make(b"real/by-proc", b"/proc/self/cwd/by-proc")
+    make(b"real/by-number", b"/proc/%d/cwd/by-number" % os.getpid())
+    fd = do(says("open", b"real/by-proc", access="path"), "openat", CWD, b"by-proc", os.O_PATH)
+    do(says("chmod", b"real/by-proc"), "chmod", b"/proc/self/fd/%d" % fd, 0o700)
+
+
 def pivoted() -> None:
     """pivot_root(2), as containers do."""
     quiet("unshare", _NEWNS)
@@ -182,18 +231,19 @@ def process_namespace() -> None:
 
 
 _PARTS = {
-    "roots": (jailed, process_namespace),
-    "mounts": (own_mounts, own_tmpfs, moved_mounts, pivoted, user_namespace),
+    "roots": (jailed, jailed_by_name, jailed_with_lookalikes, process_namespace),
+    "mounts": (own_mounts, own_tmpfs, moved_mounts, pivoted, jailed_with_proc, user_namespace),
 }
 
 
 def main() -> None:
     libc = ctypes.CDLL(None)
     libc.umask(0)
-    for name in (b"real", b"view", b"private", b"jail", b"jail/etc", b"public"):
+    for name in (b"real", b"view", b"private", b"jail", b"jail/etc", b"public", b"proc"):
         make(name)
     do(says("chmod", b"public"), "chmod", b"public", 0o777)
     do(says("symlink", b"jail/link", text=b"/etc"), "symlink", b"/etc", b"jail/link")
+    put(b"jail/plain")
     put(b"secret")
     do(says("chmod", b"secret"), "chmod", b"secret", 0o600)
     for work in _PARTS[sys.argv[1]]:

@@ -79,6 +79,16 @@ def openat2() -> None:
     quiet(
         "close", do(says("open", b"dir/in", access="r"), "openat2", CWD, b"/dir/in", _how(0, 0, _IN_ROOT), 24)
     )
+    new = _how(os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, _IN_ROOT)
+    do(says("open", b"dir/in", result="EEXIST"), "openat2", CWD, b"/dir/in", new, 24)
+    directory = do(says("open", b"dir", access="path"), "openat", CWD, b"dir", os.O_PATH)
+    do(says("symlink", b"dir/at-root", text=b"/in"), "symlink", b"/in", b"dir/at-root")
+    for name in (b"/in", b"../../in", b"/../in"):
+        do(says("open", b"dir/in", result="EEXIST"), "openat2", directory, name, new, 24)
+    there = _how(os.O_DIRECTORY, 0, _IN_ROOT)
+    for name in (b"/at-root", b"at-root"):
+        do(says("open", b"dir/in", result="ENOTDIR"), "openat2", directory, name, there, 24)
+    quiet("close", directory)
     do(says("open", b"dir/in", result="ELOOP"), "openat2", CWD, b"dirlink/in", _how(0, 0, _NO_SYMLINKS), 24)
     quiet(
         "close", do(says("open", b"dir/in", access="r"), "openat2", CWD, b"dir/in", _how(0, 0, _NO_XDEV), 24)

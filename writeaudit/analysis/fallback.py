@@ -2,8 +2,9 @@
 
 Installers link a whole package and fall back for the whole package: its first refused link
 is the only one. So each refused link from S to T gives a pair of roots, what is left of S and
-T without their common trailing components, and every file that was made below the target
-root and whose counterpart below the source root was its source is one that was copied instead.
+T without their common trailing components, and every file that was filled below the target
+root, after that refusal, and whose counterpart below the source root was its source is one that
+was copied instead.
 """
 
 from __future__ import annotations
@@ -62,61 +63,96 @@ class Refusal(NamedTuple):
         return b"/".join(source), b"/".join(target)
 
 
-def copies(
-    refusals: Iterable[Refusal], ledger: Ledger, never_linked: re.Pattern[bytes] | None
-) -> list[tuple[Refusal, MadeFile]]:
-    """Return each file that was copied for want of a link, with the first refusal that explains it.
+class Copies(NamedTuple):
+    """What was copied for want of links: each file with the first refusal that explains it."""
+
+    left: list[tuple[Refusal, MadeFile]]
+    """Those that are there at the end."""
+    gone: list[tuple[Refusal, MadeFile]]
+    """Those that were removed, or replaced by another file."""
+
+
+def copies(refusals: Iterable[Refusal], ledger: Ledger, never_linked: re.Pattern[bytes] | None) -> Copies:
+    """Return what was copied for want of a link.
 
     Files whose name ``never_linked`` is found in are copied or generated at any rate, and
-    are left out. No file comes twice. Sorted by the event that filled the file.
+    are left out. No file comes twice. Sorted by the event that says where the data came from.
     """
-    roots: dict[bytes, dict[bytes, Refusal]] = defaultdict(dict)
-    scattered: dict[tuple[int, int | None, int | None], Refusal] = {}
-    for refusal in refusals:
-        if not refusal.source:
-            continue
-        source_root, target_root = refusal.roots()
-        roots[source_root].setdefault(target_root, refusal)
-        if source_root == refusal.source:
-            # Names with nothing in common: a store that names files by their content. Nothing
-            # but the source of a copy can pair the files then.
-            scattered.setdefault((refusal.pid, refusal.source_mount, refusal.mount), refusal)
-    if not roots:
-        return []
+    pairing = _Pairing(refusals)
+    if not pairing:
+        return Copies([], [])
+    made = ledger.made()
+    # Who was refused a clone and copied then is one that goes on to copy: where it brought no data
+    # there was none.
+    goes_on = {file.pid for file in (*made, *ledger.gone) if file.cloned_in_vain and file.filled is not None}
 
-    found: list[tuple[Refusal, MadeFile]] = []
-    rest: dict[bytes, MadeFile] = {}
-    finder = _RootFinder(roots)
-    for made in ledger.made():
-        if never_linked is not None and never_linked.search(made.names[-1]):
-            continue
-        reason = None if made.source is None else _by_source(made, made.source, finder, scattered)
-        if reason is not None:
-            found.append((reason, made))
-        else:
-            rest.update((name, made) for name in made.names)
-    # Files without a copying call: copied by read and write, or empty. Reading is the evidence.
-    taken: set[int] = set()
-    for path in ledger.reads if rest else ():
-        for refusal, counterpart in finder.pairs(path):
-            candidate = rest.get(counterpart)
-            if candidate is not None and id(candidate) not in taken:
+    def eligible(file: MadeFile) -> bool:
+        if file.filled is None and file.cloned_in_vain and file.pid not in goes_on:
+            return False
+        return never_linked is None or not never_linked.search(file.names[-1])
+
+    return Copies(
+        pairing.matched(filter(eligible, made), ledger.reads),
+        pairing.matched(filter(eligible, ledger.gone), ledger.reads),
+    )
+
+
+class _Pairing:
+    """Pairs files with the refused links that explain why they were copied."""
+
+    def __init__(self, refusals: Iterable[Refusal]) -> None:
+        roots: dict[bytes, dict[bytes, Refusal]] = defaultdict(dict)
+        self._scattered: dict[tuple[int, int | None, int | None], Refusal] = {}
+        for refusal in refusals:
+            if not refusal.source:
+                continue
+            source_root, target_root = refusal.roots()
+            roots[source_root].setdefault(target_root, refusal)
+            if source_root == refusal.source:
+                # Names with nothing in common: a store that names files by their content. Nothing
+                # but the source of a copy can pair the files then.
+                self._scattered.setdefault((refusal.pid, refusal.source_mount, refusal.mount), refusal)
+        self._roots = roots
+        self._finder = _RootFinder(roots)
+
+    def __bool__(self) -> bool:
+        return bool(self._roots)
+
+    def matched(self, files: Iterable[MadeFile], reads: Iterable[bytes]) -> list[tuple[Refusal, MadeFile]]:
+        """Return the files that a refusal explains, each with it; ``reads``: the names that were read."""
+        found: list[tuple[Refusal, MadeFile]] = []
+        rest: dict[bytes, MadeFile] = {}
+        for made in files:
+            reason = None if made.source is None else self._by_source(made, made.source)
+            if reason is not None:
+                found.append((reason, made))
+            else:
+                rest.update((name, made) for name in made.names)
+        # Files without a copying call: copied by read and write, or empty. Reading is the evidence.
+        taken: set[int] = set()
+        for path in reads if rest else ():
+            for refusal, counterpart in self._finder.pairs(path):
+                candidate = rest.get(counterpart)
+                if candidate is None or id(candidate) in taken or not _before(refusal, candidate):
+                    continue
                 taken.add(id(candidate))
                 found.append((refusal, candidate))
-    return sorted(found, key=lambda pair: pair[1].seq)
+        return sorted(found, key=lambda pair: pair[1].seq)
+
+    def _by_source(self, made: MadeFile, source: bytes) -> Refusal | None:
+        for refusal, counterpart in self._finder.pairs(source):
+            if counterpart in made.names and _before(refusal, made):
+                return refusal
+        stray = self._scattered.get((made.pid, made.source_mount, made.mount))
+        return stray if stray is not None and _before(stray, made) else None
 
 
-def _by_source(
-    made: MadeFile,
-    source: bytes,
-    finder: _RootFinder,
-    scattered: dict[tuple[int, int | None, int | None], Refusal],
-) -> Refusal | None:
-    for refusal, counterpart in finder.pairs(source):
-        if counterpart in made.names:
-            return refusal
-    stray = scattered.get((made.pid, made.source_mount, made.mount))
-    return stray if stray is not None and stray.seq < made.seq else None
+def _before(refusal: Refusal, made: MadeFile) -> bool:
+    """Whether a file was filled after a link was refused, and so perhaps for want of it.
+
+    The refused clone of an empty file is itself all that speaks of its source: the same event.
+    """
+    return refusal.seq <= made.since
 
 
 class _RootFinder:

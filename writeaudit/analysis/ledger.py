@@ -2,8 +2,8 @@
 
 It answers one question for the link rules: which files exist at the end that were filled
 by copying because a link was refused, and from what. From the first refusal on it keeps a
-record for each file that was made and is still there; until then only for the latest, for
-most runs are refused nothing, and some make a million files.
+record for each file that was made and is still there, and for each that was filled and removed again;
+until then only for the latest, for most runs are refused nothing, and some make a million files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TypeVar
 
-from writeaudit.events import OK, FsEvent
+from writeaudit.events import OK, FsEvent, Op
 
 _Value = TypeVar("_Value")
 
@@ -23,13 +23,22 @@ fills a file comes after the refusal that it makes up for, yet the file may have
 class MadeFile:
     """A regular file that was made (or written anew) in this run."""
 
-    __slots__ = ("mount", "names", "pid", "seq", "size", "source", "source_mount")
+    __slots__ = (
+        "begun", "cloned_in_vain", "filled", "mount", "names", "pid", "seq", "size", "source", "source_mount",
+    )  # fmt: skip
 
     def __init__(self, name: bytes, event: FsEvent) -> None:
         self.names: tuple[bytes, ...] = (name,)
         """Every name that it had, the present one last."""
         self.seq = event.seq
-        """The event that fills it: its first copy, until then the open that made it."""
+        """The event that says where its data comes from: the first copying call, until then the open
+        that made it."""
+        self.begun = event.seq
+        """The open that made it, or emptied it last."""
+        self.filled: int | None = None
+        """The event by which the first data came since then; None if none did."""
+        self.cloned_in_vain = False
+        """What named the source was a clone, and the kernel refused it."""
         self.size = 0
         """Bytes written since it was made or last truncated."""
         self.source: bytes | None = None
@@ -37,6 +46,28 @@ class MadeFile:
         self.source_mount: int | None = None
         self.mount = event.mount
         self.pid = event.pid
+
+    @property
+    def since(self) -> int:
+        """The event from which on it was filled, as far as can be seen: a file without data may have
+        been made as a copy of an empty one.
+        """
+        return max(self.seq, self.begun) if self.filled is None else self.filled
+
+    def emptied(self, event: FsEvent) -> None:
+        """All that it held is gone: whatever it was filled from, it was not for good."""
+        self.begun = event.seq
+        if self.source is not None or self.filled is not None:
+            self.seq = event.seq
+        self.filled = self.source = self.source_mount = None
+        self.cloned_in_vain = False
+        self.size = 0
+
+    def take(self, event: FsEvent) -> None:
+        """Count what an event brought."""
+        self.size += event.bytes or 0
+        if self.filled is None:
+            self.filled = event.seq
 
 
 class Ledger:
@@ -46,6 +77,8 @@ class Ledger:
         self._keeps_all = False
         self.reads: dict[bytes, None] = {}
         """Names under which a file was opened for reading only, in the order of the first time."""
+        self.gone: list[MadeFile] = []
+        """Files that were filled, and removed or replaced after the first refusal."""
         self._made: dict[bytes, MadeFile] = {}
         # Renamed directories, new name to old: files below keep the name under which they were made.
         self._moved: dict[bytes, bytes] = {}
@@ -77,7 +110,7 @@ class Ledger:
             name = self._name(event.path)
             found = self._made.get(name)
             if found is not None:
-                found.size = 0
+                found.emptied(event)
             elif "creat" in flags:
                 # Not made, but all that it held is gone: filled from nothing all the same.
                 self._made[name] = MadeFile(name, event)
@@ -87,13 +120,17 @@ class Ledger:
         found = self._made.get(self._name(event.path))
         if found is None:
             return
-        if event.source is not None and found.source is None:
+        accepted = event.result == OK
+        # A refused call may have named another source than that which the data came from at last.
+        first = found.source is None or (accepted and found.filled is None and event.source != found.source)
+        if event.source is not None and first:
             found.source = event.source
             found.source_mount = event.source_mount
             found.seq = event.seq
             found.pid = event.pid
-        if event.result == OK:
-            found.size += event.bytes or 0
+            found.cloned_in_vain = event.op is Op.CLONE and not accepted
+        if accepted:
+            found.take(event)
 
     def written(self, event: FsEvent) -> None:
         """Take a write."""
@@ -101,7 +138,7 @@ class Ledger:
             return
         found = self._made.get(self._name(event.path))
         if found is not None:
-            found.size += event.bytes or 0
+            found.take(event)
 
     def renamed(self, event: FsEvent) -> None:
         """Take a rename."""
@@ -111,12 +148,13 @@ class Ledger:
         found = self._made.pop(self._name(old), None)
         if found is None:
             # A directory, or a file that was there before and now stands in the place of another.
-            self._made.pop(new, None)
+            self._remove(new)
             before = self._moved.pop(old, None)
             self._moved[new] = self._name(old) if before is None else before
             return
         found.names = (*found.names, new)
         self._moved.pop(new, None)
+        self._remove(new)
         self._made[new] = found
 
     def exchanged(self, event: FsEvent) -> None:
@@ -133,7 +171,12 @@ class Ledger:
     def unlinked(self, event: FsEvent) -> None:
         """Take an unlink."""
         if event.result == OK:
-            self._made.pop(self._name(event.path), None)
+            self._remove(self._name(event.path))
+
+    def _remove(self, name: bytes) -> None:
+        found = self._made.pop(name, None)
+        if found is not None and found.filled is not None and self._keeps_all:
+            self.gone.append(found)
 
     def _name(self, path: bytes) -> bytes:
         """Return the name under which the file now at ``path`` is kept here."""

@@ -28,6 +28,9 @@ class LinkGroup:
     target: Mount | None
     refusals: list[Refusal] = field(default_factory=list)
     copied: list[tuple[Refusal, MadeFile]] = field(default_factory=list)
+    """Files that are there at the end."""
+    gone: list[MadeFile] = field(default_factory=list)
+    """Others that were copied, and removed or replaced again."""
 
 
 @dataclass(slots=True)
@@ -37,9 +40,12 @@ class CloneGroup:
     source: Mount | None
     target: Mount | None
     linked: int
-    """Hard links that were made between the same two mounts."""
+    """Hard links that were made between the same two mounts after the first of them was refused."""
     refusals: list[Refusal] = field(default_factory=list)
     copied: list[tuple[Refusal, MadeFile]] = field(default_factory=list)
+    """Files that are there at the end."""
+    gone: list[MadeFile] = field(default_factory=list)
+    """Others that were copied, and removed or replaced again."""
 
 
 def link_finding(group: LinkGroup, run: RunInfo, adviser: LinkAdviser) -> Finding:
@@ -50,7 +56,7 @@ def link_finding(group: LinkGroup, run: RunInfo, adviser: LinkAdviser) -> Findin
     was = "was" if len(group.refusals) == 1 else "were"
     message = (
         f"{tried} {_between(group.source, group.target, first)} {was} refused with {first.result}"
-        f"{_because(group.why, run)}; {_copied(group.copied)}"
+        f"{_because(group.why, run)}; {_copied(group.copied, group.gone)}"
     )
     if not group.copied:
         message += f" The first: {show(first.source)} to {show(first.target)}."
@@ -89,8 +95,11 @@ def clone_finding(group: CloneGroup) -> Finding:
         instead.append(f"{plural(len(group.copied), 'file')} copied ({size(total)})")
     if instead:
         done = f"instead: {', '.join(instead)}."
+    elif group.gone:
+        total = sum(made.size for made in group.gone)
+        done = f"instead: {plural(len(group.gone), 'file')} copied ({size(total)}), and removed again."
     elif first.source:
-        done = "nothing was linked or copied in their place."
+        done = f"no link or copy was seen in {'its' if len(group.refusals) == 1 else 'their'} place."
     else:
         done = "what was done instead is not known, as the recording does not name the sources."
     return Finding(
@@ -128,12 +137,14 @@ def _because(why: Why, run: RunInfo) -> str:
     return ""
 
 
-def _copied(copied: Sequence[tuple[Refusal, MadeFile]]) -> str:
-    if not copied:
-        return "no copy was made in its place."
-    total = sum(made.size for _, made in copied)
-    was = "was" if len(copied) == 1 else "were"
-    return f"{plural(len(copied), 'file')} ({size(total)}) {was} copied instead."
+def _copied(copied: Sequence[tuple[Refusal, MadeFile]], gone: Sequence[MadeFile]) -> str:
+    files = [made for _, made in copied] or gone
+    if not files:
+        return "no copy was seen in its place."
+    total = sum(made.size for made in files)
+    was = "was" if len(files) == 1 else "were"
+    again = "" if copied else " and removed again"
+    return f"{plural(len(files), 'file')} ({size(total)}) {was} copied instead{again}."
 
 
 def _cause(group: LinkGroup, run: RunInfo) -> str:

@@ -27,6 +27,14 @@ _NOT_ABOUT_LINKS = frozenset(
 )
 
 
+_CloneKey = tuple[str, int | None, int | None]
+"""Errno, mount of the source, mount of the target."""
+
+
+def _clone_key(refusal: Refusal) -> _CloneKey:
+    return refusal.result, refusal.source_mount, refusal.mount
+
+
 class LinkCollector:
     """Collects refused links and clones, and the files that were made in this run."""
 
@@ -39,6 +47,8 @@ class LinkCollector:
         self._links: list[Refusal] = []
         self._clones: list[Refusal] = []
         self._linked: Counter[tuple[int | None, int | None]] = Counter()
+        self._linked_before: dict[_CloneKey, int] = {}
+        """Of each kind of refused clone: the hard links that had been made when the first one was refused."""
         self._takers: dict[Op, Callable[[FsEvent], None]] = {
             Op.OPEN: self._ledger.opened,
             Op.COPY: self._ledger.copied,
@@ -70,7 +80,9 @@ class LinkCollector:
         self._ledger.copied(event)
         if event.result != OK and event.result not in _NOT_ABOUT_LINKS:
             self._ledger.keep_all()
-            self._clones.append(Refusal.of(event))
+            refusal = Refusal.of(event)
+            self._clones.append(refusal)
+            self._linked_before.setdefault(_clone_key(refusal), self._links_like(refusal))
 
     def findings(self) -> list[Finding]:
         """Return one finding for each rule, cause, and pair of mounts."""
@@ -80,7 +92,7 @@ class LinkCollector:
             for group in links
             # Without permission in a directory no copy can be made there either: a refused attempt
             # (WA203), not a fallback.
-            if group.copied or group.why is not Why.DIRECTORY
+            if group.copied or group.gone or group.why is not Why.DIRECTORY
         ]
         found += [clone_finding(group) for group in self._clone_groups()]
         return found
@@ -102,29 +114,39 @@ class LinkCollector:
                 group = groups[key] = LinkGroup(why, source, target)
             group.refusals.append(refusal)
             by_seq[refusal.seq] = group
-        for refusal, made in copies(self._links, self._ledger, self._tool.never_linked):
+        found = copies(self._links, self._ledger, self._tool.never_linked)
+        for refusal, made in found.left:
             by_seq[refusal.seq].copied.append((refusal, made))
+        for refusal, made in found.gone:
+            by_seq[refusal.seq].gone.append(made)
         return list(groups.values())
 
     def _clone_groups(self) -> list[CloneGroup]:
-        groups: dict[tuple[str, int | None, int | None], CloneGroup] = {}
+        groups: dict[_CloneKey, CloneGroup] = {}
         by_seq: dict[int, CloneGroup] = {}
         for refusal in self._clones:
-            key = (refusal.result, refusal.source_mount, refusal.mount)
+            key = _clone_key(refusal)
             group = groups.get(key)
             if group is None:
                 source, target = self._sides(refusal)
-                linked = sum(
-                    count
-                    for (from_mount, to_mount), count in self._linked.items()
-                    if to_mount == refusal.mount and refusal.source_mount in {from_mount, None}
-                )
+                linked = self._links_like(refusal) - self._linked_before[key]
                 group = groups[key] = CloneGroup(source, target, linked)
             group.refusals.append(refusal)
             by_seq[refusal.seq] = group
-        for refusal, made in copies(self._clones, self._ledger, self._tool.never_linked):
+        found = copies(self._clones, self._ledger, self._tool.never_linked)
+        for refusal, made in found.left:
             by_seq[refusal.seq].copied.append((refusal, made))
+        for refusal, made in found.gone:
+            by_seq[refusal.seq].gone.append(made)
         return list(groups.values())
+
+    def _links_like(self, refusal: Refusal) -> int:
+        """Return how many hard links were made so far between the mounts of a refused clone."""
+        return sum(
+            count
+            for (from_mount, to_mount), count in self._linked.items()
+            if to_mount == refusal.mount and refusal.source_mount in {from_mount, None}
+        )
 
     def _sides(self, refusal: Refusal) -> tuple[Mount | None, Mount | None]:
         return (

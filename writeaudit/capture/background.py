@@ -67,12 +67,18 @@ class Background:
                 self._changed.wait(_LOOK_S)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until all chunks are done with; returns whether they are. Raises what ``work`` raised."""
+        """Wait until all chunks are done with; returns whether they are. Raises what ``work`` raised.
+
+        Does not wait if nobody works on them: no thread could be started, or it was told to stop.
+        """
         with self._changed:
-            done = self._changed.wait_for(lambda: self._error or not self._pending, timeout_s)
+            self._changed.wait_for(
+                lambda: self._error or not self._pending or not self._thread.is_alive(), timeout_s
+            )
+            done = not self._pending
         if self._error is not None:
             raise self._error
-        return bool(done)
+        return done
 
     def close(self) -> None:
         """Stop after the chunk at hand, and forget the rest."""

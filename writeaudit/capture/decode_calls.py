@@ -20,6 +20,7 @@ STORED = frozenset({stat.S_IFREG, stat.S_IFBLK})
 _AT_SYMLINK_NOFOLLOW, _AT_REMOVEDIR, _AT_SYMLINK_FOLLOW = 0x100, 0x200, 0x400
 _RENAME_NOREPLACE, _RENAME_EXCHANGE, _RENAME_WHITEOUT = 1, 2, 4
 _CLONE_NEWNS = 0x00020000
+_RESOLVE_IN_ROOT = 0x10
 _MS_REMOUNT, _MS_BIND, _MS_MOVE = 32, 4096, 8192
 _MS_BITS = {1: "ro", _MS_REMOUNT: "remount", _MS_BIND: "bind", _MS_MOVE: "move", 16384: "rec"}
 _FALLOCATE = (
@@ -30,6 +31,14 @@ _FALLOCATE = (
     (0x20, "insert_range"),
     (0x40, "unshare_range"),
 )
+_SPACE: dict[int, int] = {0x5828: 0x01, 0x582A: 0x01, 0x5829: 0x03, 0x582B: 0x03, 0x5839: 0x11}
+"""The mode of fallocate(2) that an ioctl stands for, by its number without the size of its structure:
+FS_IOC_RESVSP, RESVSP64, UNRESVSP, UNRESVSP64, ZERO_RANGE."""
+_SETS: dict[int, tuple[str, ...]] = {
+    0x7602: ("version",), 0x6604: ("version",), 0x9432: ("label",), 0x941A: ("subvolume",),
+}  # fmt: skip
+"""What else than a file's flags an ioctl sets: FS_IOC_SETVERSION, EXT4_IOC_SETVERSION, FS_IOC_SETFSLABEL,
+BTRFS_IOC_SUBVOL_SETFLAGS."""
 
 _new = tuple.__new__
 """See `decode_operands`."""
@@ -141,6 +150,16 @@ def _open(call: Call) -> None:
         call.mode = call.arg1 & 0o7777
     if call.path.name is None:
         call.spelled = call.path_name
+    elif call.arg2 & _RESOLVE_IN_ROOT:
+        call.path = _in_root(call.path)
+
+
+def _in_root(path: Operand) -> Operand:
+    """Return the operand of an open for which its directory is the root directory, too (openat2).
+
+    From a root directory that is not ours, names are not followed so.
+    """
+    return path._replace(root=path.base, guessed=path.guessed or path.root is None)
 
 
 def _creat(call: Call) -> None:
@@ -217,7 +236,15 @@ def _dedupe(call: Call) -> None:
 
 
 def _fallocate(call: Call) -> None:
-    call.flags = tuple(name for bit, name in _FALLOCATE if call.arg0 & bit)
+    mode = _SPACE.get(call.arg0 & 0xFFFF, 0) if call.name == "ioctl" else call.arg0
+    call.flags = tuple(name for bit, name in _FALLOCATE if mode & bit)
+
+
+def _setflags(call: Call) -> None:
+    if call.name == "ioctl":
+        call.flags = _SETS.get(call.arg0 & 0xFFFF, ())
+    else:
+        _metadata(call)
 
 
 def _metadata(call: Call) -> None:
@@ -265,6 +292,11 @@ def _snapshot(call: Call) -> None:
     call.flags = ("subvolume", "snapshot")
 
 
+def _chroot(call: Call) -> None:
+    if call.path.name is None:
+        call.spelled = call.path_name
+
+
 def _as_it_is(_call: Call) -> None:
     pass
 
@@ -287,7 +319,7 @@ CALLS: dict[int, tuple[Op, Callable[[Call], None]]] = {
     WireOp.COPY: (Op.COPY, _copy),
     WireOp.CLONE: (Op.CLONE, _as_it_is),
     WireOp.DEDUPE: (Op.CLONE, _dedupe),
-    WireOp.SETFLAGS: (Op.SETFLAGS, _metadata),
+    WireOp.SETFLAGS: (Op.SETFLAGS, _setflags),
     WireOp.SUBVOL_CREATE: (Op.MKDIR, _subvolume),
     WireOp.SUBVOL_SNAPSHOT: (Op.MKDIR, _snapshot),
     WireOp.TRUNCATE: (Op.TRUNCATE, _as_it_is),
@@ -301,7 +333,7 @@ CALLS: dict[int, tuple[Op, Callable[[Call], None]]] = {
     WireOp.MOVE_MOUNT: (Op.MOUNT, _move_mount),
     WireOp.MOUNT_SETATTR: (Op.MOUNT, _mount_setattr),
     WireOp.UMOUNT: (Op.UMOUNT, _as_it_is),
-    WireOp.CHROOT: (Op.CHROOT, _as_it_is),
+    WireOp.CHROOT: (Op.CHROOT, _chroot),
     WireOp.PIVOT_ROOT: (Op.PIVOT_ROOT, _pivot),
 }
 """What is done, and what fills in the rest of the event, by `WireOp`. Those that take more than the

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from writeaudit.capture.decode_calls import FMODE_CREATED, STORED
 from writeaudit.capture.decode_operands import Operands
-from writeaudit.capture.wire import EVENT, errno_name
-from writeaudit.events import OK, Op, RawEvent
+from writeaudit.capture.wire import EVENT, H_DOUBTFUL, errno_name
+from writeaudit.events import OK, Op, Operand, RawEvent
 
 
 class Requests:
@@ -23,13 +23,16 @@ class Requests:
 
     def done(self, payload: bytes) -> tuple[bool, RawEvent | None]:
         """Join a result with its request: whether there is one, and the event if one comes of it."""
-        time_ns, *_rest, operands, _row, ret, key, _arg0, _arg1, _arg2 = EVENT.unpack_from(payload)
+        time_ns, _pid, _tid, _kind, flags, _op, operands, _row, ret, key, *_args = EVENT.unpack_from(payload)
         event = self._events.pop(key, None)
         if event is None:
             return False, None
         lasted_ns = time_ns - event.time_ns
         result = OK if ret >= 0 else errno_name(-ret)
         event = event._replace(time_ns=time_ns, lasted_ns=lasted_ns, result=result)
+        if flags & H_DOUBTFUL:
+            source = None if event.source is None else _doubtful(event.source)
+            event = event._replace(path=_doubtful(event.path), source=source)
         path, f_mode = event.path, 0
         if operands:
             path, _name, f_mode, _pos = self._operands.read(payload, EVENT.size)
@@ -38,7 +41,8 @@ class Requests:
                 made = event.created is not None and "creat" in event.flags and f_mode & FMODE_CREATED
                 event = event._replace(path=path, spelled=event.path.name, created=bool(made))
             elif ret >= 0:
-                # Opened into io_uring's own table of files: no descriptor to look it up by.
+                # Opened into io_uring's own table of files, or its descriptor may stand for another file
+                # by now: there is nothing to look it up by.
                 event = event._replace(created=None)
         elif event.path.name is None or event.path.base is None:
             # An open file, known by now at the latest (one of io_uring's own table is not before).
@@ -56,3 +60,8 @@ class Requests:
         events = list(self._events.values())
         self._events.clear()
         return events
+
+
+def _doubtful(operand: Operand) -> Operand:
+    """Return an operand of which it is not known what its name began at when it was used."""
+    return operand._replace(guessed=True)

@@ -32,6 +32,8 @@ class Command(NamedTuple):
     env: Mapping[bytes, bytes]
     credentials: Credentials | None = None
     """None: as writeaudit itself."""
+    named: frozenset[str] = frozenset()
+    """Variables that the policy of the run asks for: kept in the recording, so that it can be read again."""
 
 
 class ProcessStart(NamedTuple):
@@ -104,6 +106,8 @@ class Outcome:
     emitted: Mapping[str, int] = field(default_factory=dict)
     received: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
+    failure: Exception | None = None
+    """What of ours failed while the command ran, if anything: what came after it the sink did not get."""
 
 
 class Backend(Protocol):

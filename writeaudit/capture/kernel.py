@@ -7,12 +7,13 @@ in its process tree is recorded, the first system call included.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import struct
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from writeaudit.audit import BlindSpot
@@ -20,7 +21,7 @@ from writeaudit.capture import core_dumps
 from writeaudit.capture.background import Background
 from writeaudit.capture.decode import Decoder
 from writeaudit.capture.interface import Command, Limits, Outcome, Record, Sink
-from writeaudit.capture.launcher import Exit, spawn, supervise
+from writeaudit.capture.launcher import Child, Exit, spawn, supervise
 from writeaudit.capture.libbpf import Map
 from writeaudit.capture.processors import Patience, Processors
 from writeaudit.capture.ring import Ring, records
@@ -93,6 +94,9 @@ class _Session:
         self._patience = Patience(self._processors.spare, side.ring_bytes // 4)
         self._background = Background(self._work, self._processors.spare)
         self._dropped = 0
+        self._undecoded = 0
+        self._failure: Exception | None = None
+        """What of ours failed: what came after it is only counted."""
         self._mounts_move = False
         """Whether audited processes change mounts or have made a namespace for them."""
         self._alive: set[int] = set()
@@ -123,25 +127,55 @@ class _Session:
         except BaseException:
             self._side.detach()
             raise
-        config = self._side.map("config").lookup(_ZERO)
-        if config is None or CONFIG.unpack(config)[4]:
-            raise CaptureError("the command started without being noticed by the kernel side")
+        try:
+            ended = self._watch(child)
+            ended_ns = time.monotonic_ns()
+            # Whoever presses Ctrl-C now does not want to wait: those left over are named.
+            with self._keeping_on(), contextlib.suppress(KeyboardInterrupt):
+                self._background.hurry()
+                self._linger(limits.linger_s)
+            self._side.detach()
+            with self._keeping_on():
+                self._drain()
+                self._background.wait()
+                left: list[Record] = []
+                self._decoder.finish(left)
+                self._sink(left)
+                self._final_totals()
+            return self._outcome(ended, started_ns, self._ended_ns or ended_ns)
+        except BaseException:
+            self._sink(())  # it has begun, if nothing was heard of it yet
+            raise
+
+    def _watch(self, child: Child) -> Exit:
+        """Wait until the command has ended, whatever of ours should fail meanwhile."""
         self._alive.add(child.pid)
         self._command = child.pid
         sys.setswitchinterval(_SWITCH_S)
-        self._background.start()
-        ended = supervise(child, {self._side.ring_fd: self._drain}, tick_s=_TICK_S, on_tick=self._tick)
-        ended_ns = time.monotonic_ns()
-        self._background.hurry()
-        self._linger(limits.linger_s)
-        self._side.detach()
-        self._drain()
-        self._background.wait()
-        left: list[Record] = []
-        self._decoder.finish(left)
-        self._sink(left)
-        self._final_totals()
-        return self._outcome(ended, started_ns, self._ended_ns or ended_ns)
+        with self._keeping_on():
+            config = self._side.map("config").lookup(_ZERO)
+            if config is None or CONFIG.unpack(config)[4]:
+                raise CaptureError("the command started without being noticed by the kernel side")
+        with self._keeping_on():
+            self._background.start()
+
+        def drain() -> None:
+            with self._keeping_on():
+                self._drain()
+
+        def tick() -> None:
+            with self._keeping_on():
+                self._tick()
+
+        return supervise(child, {self._side.ring_fd: drain}, tick_s=_TICK_S, on_tick=tick)
+
+    @contextlib.contextmanager
+    def _keeping_on(self) -> Iterator[None]:
+        """Note what fails, for the outcome: the command goes on, and is waited for."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - the outcome tells it
+            self._failure = self._failure or error
 
     def _prepare(self, cookie: int) -> None:
         """Map the buffer, and tell the programs what to look for."""
@@ -191,13 +225,20 @@ class _Session:
                 self._alive.discard(pid)
                 if pid == self._command:
                     self._ended_ns = struct.unpack_from("=Q", payload)[0]
-            decode(payload, batch)
-            if len(batch) >= _BATCH:
+            if self._failure is not None:
+                self._undecoded += 1
+                continue
+            try:
+                decode(payload, batch)
+                if len(batch) >= _BATCH:
+                    full, batch = batch, []
+                    self._sink(full)
+                    self._background.give_way()
+            except Exception as error:  # noqa: BLE001 - the outcome tells it
+                self._failure = error
+        if batch or (not chunk and self._command):
+            with self._keeping_on():
                 self._sink(batch)
-                batch = []
-                self._background.give_way()
-        if batch or not chunk:
-            self._sink(batch)
 
     def _linger(self, limit_s: float) -> None:
         """Wait for what the command left behind; daemons may outlive any patience."""
@@ -227,7 +268,7 @@ class _Session:
         lost = {kind.name.lower(): counters[_LOST + kind] for kind in Kind}
         # Besides the buffer that was full: what the host had no room for, and what the kernel
         # never ran because the program was at work on that processor already.
-        lost["dropped"] = self._dropped
+        lost["dropped"] = self._dropped + self._undecoded
         lost["missed"] = self._side.misses()
         lost["untracked"] = counters[_UNTRACKED]
         return Outcome(
@@ -241,6 +282,7 @@ class _Session:
             emitted=emitted,
             received=dict(received),
             lost=lost,
+            failure=self._failure,
         )
 
     def _counters(self) -> list[int]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
-from writeaudit.capture import dispositions
+from writeaudit.capture import dispositions, job_control
 from writeaudit.capture.interface import Command, Credentials
 from writeaudit.errors import CaptureError, CommandNotExecutable, CommandNotFound
 
@@ -211,9 +211,19 @@ def supervise(
 
     ``on_tick`` runs at least every ``tick_s`` seconds. Signals sent to writeaudit are
     handed on, a stop is followed by stopping ourselves, so that the shell gets its
-    terminal back.
+    terminal back. What one of the callables raises is raised when the child has ended: it
+    must not suffer from it, nor be left alone.
     """
     signals = _SignalFd()
+    failures: list[Exception] = []
+
+    def call(callback: Callable[[], object]) -> None:
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+            del failures[1:]
+
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(child.pidfd, selectors.EVENT_READ, None)
@@ -224,21 +234,20 @@ def supervise(
             while True:
                 for key, _mask in selector.select(max(0.0, next_tick - time.monotonic())):
                     if key.data is not None:
-                        key.data()
+                        call(key.data)
                 _hand_on(signals, child)
                 if time.monotonic() >= next_tick:
-                    on_tick()
+                    call(on_tick)
                     next_tick = time.monotonic() + tick_s
                 pid, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED)
                 if pid and os.WIFSTOPPED(status):
-                    # Stop as the command did; whoever continues the group continues us both.
-                    os.kill(os.getpid(), signal.SIGSTOP)
-                    # It may have been continued, and stopped once more, before we came to this.
-                    if not os.waitpid(child.pid, os.WNOHANG | os.WCONTINUED)[0]:
-                        os.kill(child.pid, signal.SIGCONT)
+                    if job_control.is_there():
+                        job_control.stop_with(child.pid)
                 elif pid:
                     # A Ctrl-C that ended the command has come to us as well: it must not end us.
                     signals.read()
+                    if failures:
+                        raise failures[0]
                     return _exit_of(status)
     finally:
         os.close(signals.fd)

@@ -158,7 +158,8 @@ class Context:
         place = thread.place
         start = self.directory(thread, base)
         if text[:1] == b"/":
-            if text.startswith(MAGIC):
+            # In a chroot, what is called so may be something else.
+            if text.startswith(MAGIC) and place.root == b"/" and not place.root_guessed:
                 led = self.through_proc(thread, text, follow=follow)
                 if led is not None:
                     return led

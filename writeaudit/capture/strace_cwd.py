@@ -21,7 +21,9 @@ def enter(context: Context, thread: Thread, name: bytes) -> None:
         place.entered(host.cwd(thread.tid) or text)  # the report says that such paths mean little
     elif place.root != b"/" or name.startswith(MAGIC):
         # Its symlinks lead elsewhere for that thread than for us.
-        led = context.through_proc(thread, name, follow=True) if name.startswith(MAGIC) else None
+        led = None
+        if name.startswith(MAGIC) and place.root == b"/":
+            led = context.through_proc(thread, name, follow=True)
         if led is not None and led.base is not None:
             probably = joined(Place(led.base), led.name or b".")
         else:

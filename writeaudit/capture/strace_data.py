@@ -61,17 +61,16 @@ def writes_file(context: Context, thread: Thread | None, text: bytes) -> bool:
 
 
 def _wrote(context: Context, thread: Thread, time_ns: int, file: OpenFile, result: Result) -> None:
-    count = result.value
+    count, error = result.value, result.error
     if not context.holds_data(thread, file):
         return
-    if count is None and result.error is None:
+    if error is not None:
+        outcome, count = "EINTR" if error.startswith("ERESTART") else error, 0
+    elif count is None:
         context.lose("unknown_result")
         return
-    outcome = OK
-    if result.error is not None or count is None:
-        outcome = "EINTR" if result.error is None or result.error.startswith("ERESTART") else result.error
-        count = None
     else:
+        outcome = OK
         file.bytes += count
         file.calls += 1
         if file.key is not None:
@@ -87,8 +86,8 @@ def _wrote(context: Context, thread: Thread, time_ns: int, file: OpenFile, resul
             outcome,
             path,
             bytes=count,
-            calls=None if count is None else 1,
-            file_key=None if count is None else context.ledger.begin(file),
+            calls=1,
+            file_key=context.ledger.begin(file) if error is None else None,
         )
     )
 
@@ -120,7 +119,8 @@ def _copy(context: Context, call: Call) -> None:
     if path is None or call.result.value == 0:
         return
     source = data_file(context, call, call.args[origin])
-    context.emit(call, Op.COPY, path, source, bytes=call.result.value if call.ok else None)
+    size = call.result.value if call.ok else None
+    context.emit(call, Op.COPY, path, source, bytes=size or 0, calls=1)
 
 
 def _aio(context: Context, call: Call) -> None:

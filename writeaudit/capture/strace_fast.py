@@ -229,8 +229,11 @@ def _copy_file_range(
         time_ns += lasted_ns
     changed = context.opened(thread, path, deleted=False, fmt=target.fmt)
     pid = thread.process.pid
-    event = RawEvent(time_ns, pid, thread.tid, Op.COPY, OK, changed, origin, bytes=size, lasted_ns=lasted_ns)
-    context.out.append(event)
+    context.out.append(
+        RawEvent(
+            time_ns, pid, thread.tid, Op.COPY, OK, changed, origin, bytes=size, calls=1, lasted_ns=lasted_ns
+        )
+    )
     return True
 
 

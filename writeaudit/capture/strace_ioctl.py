@@ -1,6 +1,8 @@
-"""ioctl(2): reflinks, deduplication, file flags, and the subvolumes of btrfs."""
+"""ioctl(2): reflinks, deduplication, file flags, allocation, and the subvolumes of btrfs."""
 
 from __future__ import annotations
+
+import re
 
 from writeaudit.capture.strace_arguments import Call, integer
 from writeaudit.capture.strace_context import Context, Handlers
@@ -8,7 +10,32 @@ from writeaudit.capture.strace_lexer import Arg, Descriptor, Group, Text
 from writeaudit.capture.wire import errno_name
 from writeaudit.events import Op, Operand
 
-_WORDS = (b"FICLONE", b"FIDEDUPERANGE", b"SETFLAGS", b"FSSETXATTR", b"BTRFS_IOC_S")
+_WORDS = (
+    b"FICLONE", b"FIDEDUPERANGE", b"SETFLAGS", b"FSSETXATTR", b"BTRFS_IOC_S", b"SETVERSION", b"SETFSLABEL",
+    b"SET_TURBO", b"RESVSP", b"ZERO_RANGE",
+    b"WRITE, 0x58,", b"WRITE, 0x66,", b"WRITE, 0x76,", b"WRITE, 0x94,",
+)  # fmt: skip
+_FLAGS: dict[bytes, tuple[str, ...]] = {
+    b"FS_IOC_SETFLAGS": (), b"FS_IOC32_SETFLAGS": (), b"FS_IOC_FSSETXATTR": (),
+    b"FS_IOC_SETVERSION": ("version",), b"FS_IOC32_SETVERSION": ("version",),
+    b"EXT4_IOC_SETVERSION": ("version",), b"EXT4_IOC32_SETVERSION": ("version",),
+    # The same number as EXT4_IOC_SETVERSION, for a device that few have.
+    b"XSDFEC_SET_TURBO": ("version",),
+    b"_IOC(_IOC_WRITE, 0x66, 0x4, 0x8)": ("version",), b"_IOC(_IOC_WRITE, 0x66, 0x4, 0x4)": ("version",),
+    b"_IOC(_IOC_WRITE, 0x76, 0x2, 0x8)": ("version",), b"_IOC(_IOC_WRITE, 0x76, 0x2, 0x4)": ("version",),
+    b"FS_IOC_SETFSLABEL": ("label",), b"_IOC(_IOC_WRITE, 0x94, 0x32, 0x100)": ("label",),
+    b"BTRFS_IOC_SUBVOL_SETFLAGS": ("subvolume",),
+}  # fmt: skip
+"""What sets flags of a file or of what it lies on. strace prints the parts of a number without a name."""
+_SPACE = re.compile(
+    rb"_IOC\(_IOC_WRITE, 0x58, 0x(28|29|2a|2b|39), 0x(?:30|2c)\)|X?FS_IOC_((?:UN)?RESVSP|ZERO_RANGE)"
+)
+_KEEP, _PUNCH, _ZERO = ("keep_size",), ("keep_size", "punch_hole"), ("keep_size", "zero_range")
+_SPACE_FLAGS: dict[bytes, tuple[str, ...]] = {
+    b"28": _KEEP, b"2a": _KEEP, b"29": _PUNCH, b"2b": _PUNCH, b"39": _ZERO,
+    b"RESVSP": _KEEP, b"UNRESVSP": _PUNCH, b"ZERO_RANGE": _ZERO,
+}  # fmt: skip
+"""What fallocate(2) would be told for it."""
 
 _SUBVOLUME = ("subvolume",)
 _SUBVOLUMES: dict[bytes, tuple[Op, tuple[str, ...]]] = {
@@ -47,10 +74,20 @@ def _ioctl(context: Context, call: Call) -> None:
         what = call.args[2]
         if isinstance(what, Group):
             _dedupe(context, call, path, what)
-    elif b"FS_IOC_SETFLAGS" in request or b"FS_IOC_FSSETXATTR" in request or b"FS_IOC32_SETFLAGS" in request:
-        context.emit(call, Op.SETFLAGS, path)
     elif request in _SUBVOLUMES:
         _subvolume(context, call, path)
+    elif found := _SPACE.search(request):
+        context.emit(call, Op.FALLOCATE, path, flags=_SPACE_FLAGS[found[1] or found[2]])
+    else:
+        _set(context, call, path, request)
+
+
+def _set(context: Context, call: Call, path: Operand, request: bytes) -> None:
+    """Read what sets flags and the like; a number may have several names (``A or B``)."""
+    for name in request.split(b" or "):
+        if (flags := _FLAGS.get(name)) is not None:
+            context.emit(call, Op.SETFLAGS, path, flags=flags)
+            return
 
 
 def _dedupe(context: Context, call: Call, source: Operand, what: Group) -> None:

@@ -88,7 +88,7 @@ _simple = re.compile(
 _quoted = re.compile(_QUOTED + rb"(\.\.\.)?", re.DOTALL).match
 _descriptor = re.compile(rb"(-?\d++|AT_FDCWD)" + _ANGLED).match
 _noise = re.compile(rb"(?: |/\*.*?\*/|<unfinished \.\.\.>|=>)+").match
-_word = re.compile(rb"[^\s,\"<>(){}\[\]=]+").match
+_word = re.compile(rb"_IOC\([^()\"<>]*\)|[^\s,\"<>(){}\[\]=]+").match
 _key = re.compile(rb"([a-z]\w*)=(?!>)").match
 
 _result = re.compile(

@@ -126,7 +126,7 @@ def _on_file(context: Context, call: Call) -> None:
 
 
 def _open(context: Context, call: Call) -> None:
-    args = call.args
+    args, in_root = call.args, False
     match call.name:
         case b"open":
             base, name, flags, mode = None, args[0], call.word(1), call.word(2)
@@ -139,16 +139,25 @@ def _open(context: Context, call: Call) -> None:
             bits = how.get(b"mode") if isinstance(how, Group) else None
             flags = asked if isinstance(asked, bytes) else b""
             mode = bits if isinstance(bits, bytes) else b""
+            resolve = how.get(b"resolve") if isinstance(how, Group) else None
+            in_root = isinstance(resolve, bytes) and b"RESOLVE_IN_ROOT" in resolve
         case b"open_by_handle_at":
             _open_handle(context, call)
             return
         case _:
             base, name, flags, mode = args[0], args[1], call.word(2), call.word(3)
-    _opened(context, call, base, name, flags, mode)
+    _opened(context, call, base, name, flags, mode, in_root=in_root)
 
 
 def _opened(
-    context: Context, call: Call, base: Arg | None, name: Arg, flag_words: bytes, mode_word: bytes
+    context: Context,
+    call: Call,
+    base: Arg | None,
+    name: Arg,
+    flag_words: bytes,
+    mode_word: bytes,
+    *,
+    in_root: bool = False,
 ) -> None:
     if _unreadable(call, name):
         return
@@ -171,7 +180,10 @@ def _opened(
         else:  # a pipe, through /proc/self/fd: named, but no file
             path = context.opened_object(thread, path_bytes, deleted=deleted)
     else:
-        path = context.named(thread, base, name, follow=flags.follow)
+        if in_root and isinstance(name, Text):
+            path = _in_root(context.directory(thread, base), name)
+        else:
+            path = context.named(thread, base, name, follow=flags.follow)
         if result.value is not None and call.ok and path.base is not None and path.name is not None:
             # Its path is longer than the kernel tells.
             known = joined(Place(path.base), path.name)
@@ -188,6 +200,15 @@ def _opened(
         mode=mode_bits(mode_word)[0] if flags.makes else None,
         spelled=spelled,
     )
+
+
+def _in_root(start: Operand, name: Text) -> Operand:
+    """Return the operand of a name whose directory is its root directory, too (openat2)."""
+    truncated = name.truncated or start.truncated
+    if start.name is not None:
+        # The directory itself is known by a name only.
+        return start._replace(name=start.name + b"/" + name.value, truncated=truncated, guessed=True)
+    return start._replace(name=name.value, truncated=truncated, root=start.base)
 
 
 def _open_handle(context: Context, call: Call) -> None:

@@ -62,6 +62,9 @@ class WireOp(enum.IntEnum):
     SUBVOL_CREATE = 42
     SUBVOL_SNAPSHOT = 43
     SUBVOL_DESTROY = 44
+    CLOSE = 45
+    CHDIR = 46
+    OPEN_TREE = 47
 
 
 class Arg(enum.IntEnum):
@@ -76,6 +79,7 @@ class Arg(enum.IntEnum):
     TEXT = 6
     SOCKADDR = 7
     FILE = 8
+    ROOT = 9
 
 
 NO_ARG = 0xFF
@@ -222,6 +226,16 @@ _CALLS: dict[str, Call] = {
     "pivot_root": Call(WireOp.PIVOT_ROOT, _cwd(0), _cwd(1), rare=True),
     "unshare": Call(WireOp.UNSHARE, _NOWHERE, args=(0,), rare=True),
     "setns": Call(WireOp.UNSHARE, _NOWHERE, args=(1,), rare=True),
+    "open_tree": Call(WireOp.OPEN_TREE, _NOWHERE),
+    "open_tree_attr": Call(WireOp.OPEN_TREE, _NOWHERE),
+    "fsmount": Call(WireOp.OPEN_TREE, _NOWHERE),
+    # What requests to io_uring begin at. The path: which descriptor it is; none if it may be any.
+    "close": Call(WireOp.CLOSE, _fd(0)),
+    "dup2": Call(WireOp.CLOSE, _fd(1)),
+    "dup3": Call(WireOp.CLOSE, _fd(1)),
+    "close_range": Call(WireOp.CLOSE, _NOWHERE),
+    "chdir": Call(WireOp.CHDIR, _NOWHERE),
+    "fchdir": Call(WireOp.CHDIR, _NOWHERE),
 }
 
 NOFOLLOW_CALLS = frozenset({"lchown", "lsetxattr", "lremovexattr"})
@@ -229,22 +243,26 @@ NOFOLLOW_CALLS = frozenset({"lchown", "lsetxattr", "lremovexattr"})
 
 # fmt: off
 _NUMBERS_64: dict[str, int] = {
-    "write": 1, "open": 2, "mmap": 9, "mprotect": 10, "ioctl": 16, "pwrite64": 18, "writev": 20,
-    "mremap": 25, "sendfile": 40, "bind": 49, "truncate": 76, "ftruncate": 77, "rename": 82, "mkdir": 83,
-    "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "chmod": 90, "fchmod": 91,
+    "write": 1, "open": 2, "close": 3, "mmap": 9, "mprotect": 10, "ioctl": 16, "pwrite64": 18, "writev": 20,
+    "mremap": 25, "dup2": 33, "sendfile": 40, "bind": 49, "truncate": 76, "ftruncate": 77, "chdir": 80,
+    "fchdir": 81, "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87,
+    "symlink": 88, "chmod": 90, "fchmod": 91,
     "chown": 92, "fchown": 93, "lchown": 94, "utime": 132, "mknod": 133, "pivot_root": 155,
     "chroot": 161, "mount": 165, "umount2": 166, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190,
     "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "io_submit": 209, "utimes": 235,
     "openat": 257, "mkdirat": 258, "mknodat": 259, "fchownat": 260, "futimesat": 261, "unlinkat": 263,
     "renameat": 264, "linkat": 265, "symlinkat": 266, "fchmodat": 268, "unshare": 272, "splice": 275,
-    "utimensat": 280, "fallocate": 285, "pwritev": 296, "open_by_handle_at": 304, "setns": 308,
+    "utimensat": 280, "fallocate": 285, "dup3": 292, "pwritev": 296, "open_by_handle_at": 304, "setns": 308,
     "renameat2": 316, "copy_file_range": 326, "pwritev2": 328, "pkey_mprotect": 329,
-    "io_uring_setup": 425, "move_mount": 429, "openat2": 437, "mount_setattr": 442, "fchmodat2": 452,
-    "setxattrat": 463, "removexattrat": 466, "file_setattr": 469,
+    "io_uring_setup": 425, "open_tree": 428, "move_mount": 429, "fsmount": 432, "close_range": 436,
+    "openat2": 437, "mount_setattr": 442, "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466,
+    "open_tree_attr": 467, "file_setattr": 469,
 }
 _NUMBERS_32: dict[str, int] = {
-    "write": 4, "open": 5, "creat": 8, "link": 9, "unlink": 10, "mknod": 14, "chmod": 15, "lchown": 16,
+    "write": 4, "open": 5, "close": 6, "creat": 8, "link": 9, "unlink": 10, "chdir": 12, "mknod": 14,
+    "chmod": 15, "lchown": 16,
     "mount": 21, "umount": 22, "utime": 30, "rename": 38, "mkdir": 39, "rmdir": 40, "ioctl": 54,
+    "dup2": 63, "fchdir": 133, "dup3": 330,
     "chroot": 61, "symlink": 83, "old_mmap": 90, "truncate": 92, "ftruncate": 93, "fchmod": 94, "fchown": 95,
     "umount2": 52, "socketcall": 102,
     "mprotect": 125, "writev": 146, "mremap": 163, "pwrite64": 181, "chown": 182, "sendfile": 187,
@@ -255,8 +273,9 @@ _NUMBERS_32: dict[str, int] = {
     "renameat": 302, "linkat": 303, "symlinkat": 304, "fchmodat": 306, "unshare": 310, "splice": 313,
     "utimensat": 320, "fallocate": 324, "pwritev": 334, "open_by_handle_at": 342, "setns": 346,
     "renameat2": 353, "bind": 361, "copy_file_range": 377, "pwritev2": 379, "pkey_mprotect": 380,
-    "utimensat_time64": 412, "io_uring_setup": 425, "move_mount": 429, "openat2": 437, "mount_setattr": 442,
-    "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "file_setattr": 469,
+    "utimensat_time64": 412, "io_uring_setup": 425, "open_tree": 428, "move_mount": 429, "fsmount": 432,
+    "close_range": 436, "openat2": 437, "mount_setattr": 442, "fchmodat2": 452, "setxattrat": 463,
+    "removexattrat": 466, "open_tree_attr": 467, "file_setattr": 469,
 }
 _NUMBERS_X32: dict[str, int] = {
     "ioctl": 514, "writev": 516, "pwritev": 535, "io_submit": 544, "pwritev2": 547,
@@ -269,8 +288,9 @@ _URING: dict[int, tuple[str, Call]] = {
     5: ("write_fixed", Call(WireOp.WRITE, _URING_FILE)),
     17: ("fallocate", Call(WireOp.FALLOCATE, _URING_FILE)),
     18: ("openat", Call(WireOp.OPEN, Where(_KERNEL_AT, 0, 1), args=(2, 3))),
+    19: ("close", Call(WireOp.CLOSE, _NOWHERE)),
     23: ("write", Call(WireOp.WRITE, _URING_FILE)),
-    28: ("openat2", Call(WireOp.OPEN, Where(_KERNEL_AT, 0, 1), args=(2, 3))),
+    28: ("openat2", Call(WireOp.OPEN, Where(_KERNEL_AT, 0, 1), args=(2, 3, 4))),
     30: ("splice", Call(WireOp.COPY, _URING_FILE)),
     35: ("renameat", Call(WireOp.RENAME, Where(_KERNEL_AT, 2, 3), Where(_KERNEL_AT, 0, 1), (4,))),
     36: ("unlinkat", Call(WireOp.UNLINK, Where(_KERNEL_AT, 0, 1), args=(2,))),

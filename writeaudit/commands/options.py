@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from writeaudit.errors import UsageError
+
 if TYPE_CHECKING:
     from writeaudit.pipeline import Examined
+    from writeaudit.policy.expand import UnsetVariable
     from writeaudit.recording import Recording
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -133,16 +136,33 @@ def judged_again(
     """
     from writeaudit import pipeline
     from writeaudit.analysis.fail_on import parse_fail_on
+    from writeaudit.policy.expand import UnsetVariable
     from writeaudit.recording import Recording
 
     failing = parse_fail_on(fail_on)
     with Recording(recording_path(name)) as opened:
-        examined = pipeline.examine(
-            opened,
-            fail_on=failing,
-            fail_on_words=fail_on or ("error",),
-            policy_file=policy_file,
-            profile=profile,
-            zones=zones,
-        )
+        try:
+            examined = pipeline.examine(
+                opened,
+                fail_on=failing,
+                fail_on_words=fail_on or ("error",),
+                policy_file=policy_file,
+                profile=profile,
+                zones=zones,
+            )
+        except UsageError as error:
+            # The error of the file or option in which the variable stands was raised from this one.
+            unset = error.__context__
+            if isinstance(unset, UnsetVariable):
+                raise _not_held(error, unset) from error
+            raise
         yield opened, examined
+
+
+def _not_held(error: UsageError, unset: UnsetVariable) -> UsageError:
+    """Return the error for a variable of which a recording knows nothing: to set it now would not help."""
+    return UsageError(
+        error.message.replace(unset.message, f"{unset.message} in the recording"),
+        hint="A recording holds the variables that its own run's policy names, and those that say where "
+        f"tools put things. Write ${{{unset.name}:-/some/directory}}, or the path itself.",
+    )

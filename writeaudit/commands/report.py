@@ -8,9 +8,11 @@ from writeaudit.commands.options import (
     judged_again,
     output_options,
     policy_options,
+    recording_path,
     show_summary,
     write_reports,
 )
+from writeaudit.commands.outputs import check_outputs
 
 
 @click.command(
@@ -34,7 +36,9 @@ def command(
     recording: str,
 ) -> int:
     """Render RECORDING (a file, or "last") again: as a summary, or as the reports asked for."""
-    judged = judged_again(recording, fail_on=fail_on, policy_file=policy_file, profile=profile, zones=zones)
+    path = recording_path(recording)
+    check_outputs({"--html": html, "--json": json}, recording=path, policy=policy_file)
+    judged = judged_again(path, fail_on=fail_on, policy_file=policy_file, profile=profile, zones=zones)
     with judged as (opened, examined):
         written = write_reports(examined, {"html": html, "json": json})
         if html is None and json is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
+from typing import Any
 
 import click
 
@@ -18,8 +20,28 @@ from writeaudit.commands.options import (
     show_summary,
     write_reports,
 )
+from writeaudit.commands.outputs import check_outputs, check_recording_place
 from writeaudit.commands.users import command_environment, command_user
-from writeaudit.errors import OutputError, UsageError
+from writeaudit.errors import CommandNotFound, OutputError, UsageError
+
+_LONGEST_LINGER_S = 1_000_000
+"""11 days; some system calls take no longer times."""
+_DIGITS = 10
+"""So many has the greatest size."""
+
+
+class Seconds(click.FloatRange):
+    """How long to wait: a number, which NaN is not, and which has an end."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=_LONGEST_LINGER_S)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the seconds; ends with a usage error."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return seconds
 
 
 @click.command(
@@ -45,7 +67,7 @@ Examples:
 @click.option("--user", metavar="NAME", help="Run the command as this user (default: who called sudo).")
 @click.option(
     "--linger",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     default=5.0,
     show_default=True,
     metavar="SECONDS",
@@ -88,6 +110,11 @@ def command(
     the audit did not come out clean (100: findings, 101: incomplete).
     """
     limits = Limits(buffer_bytes=parse_size(buffer), linger_s=linger)
+    check_outputs(
+        {"--html": html, "--json": json}, recording=recording, recording_is="-o", policy=policy_file
+    )
+    check_recording_place(recording)
+    _check_command(command)
     if backend in (AUTO, "ebpf") and probes is None:
         load_ahead(limits.buffer_bytes)  # the kernel is busy with it while the rest is imported
     from writeaudit import pipeline
@@ -99,8 +126,9 @@ def command(
     env = command_environment(who, os.environb)
     argv = tuple(os.fsencode(word) for word in command)
     texts = {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()}
+    named: set[str] = set()
     policy = pipeline.choose_policy(
-        argv, os.getcwdb(), texts, policy_file=policy_file, profile=profile, zones=zones
+        argv, os.getcwdb(), texts, policy_file=policy_file, profile=profile, zones=zones, named=named
     )
     owner = (who.uid, who.gid) if who is not None else None
     path = recording or _default_recording(texts, owner)
@@ -119,7 +147,7 @@ def command(
             progress.update(events, changes)
 
     recorded = pipeline.record(
-        Command(argv, env, who),
+        Command(argv, env, who, frozenset(named)),
         path,
         backend=backend,
         probes=probes,
@@ -147,11 +175,17 @@ def command(
         return audit_status(examined)
 
 
+def _check_command(command: tuple[str, ...]) -> None:
+    """Raise `CommandNotFound` for an empty name: Python refuses it before the kernel is asked, unseen."""
+    if not command[0]:
+        raise CommandNotFound("'': command not found", hint="check the spelling and PATH")
+
+
 def parse_size(text: str) -> int:
     """Return a size in bytes: ``4096``, ``64K``, ``16M``. Raises UsageError unless a power of two."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     number, unit = (text[:-1], units[text[-1].upper()]) if text[-1:].upper() in units else (text, 1)
-    size = int(number) * unit if number.isdigit() else 0
+    size = int(number) * unit if number.isascii() and number.isdecimal() and len(number) <= _DIGITS else 0
     if size < 4096 or size & (size - 1) or size > 1 << 31:
         raise UsageError(
             f"--buffer {text}: not a power of two from 4K to 2G", hint="for example: --buffer 64M"

@@ -13,12 +13,30 @@ from writeaudit.policy.zones import check_pattern, escape, literal
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+class UnsetVariable(PolicyError):
+    """A variable without a default is empty or not set; ``name`` is without the dollar sign."""
+
+    def __init__(self, name: str, state: str) -> None:
+        self.name = name
+        super().__init__(
+            f"${name} is {state}", hint=f"Set it, or give a default: ${{{name}:-/some/directory}}."
+        )
+
+
 class Surroundings(NamedTuple):
     """What the spelling of a path depends on: those of the audited command, not writeaudit's own."""
 
     env: Mapping[str, str]
     cwd: bytes
     home: bytes
+    named: set[str] | None = None
+    """Takes the names of the variables that are asked for."""
+
+    def variable(self, name: str) -> str | None:
+        """Return the value of a variable; None if it is not set."""
+        if self.named is not None:
+            self.named.add(name)
+        return self.env.get(name)
 
 
 def expand(spelling: str, where: Surroundings) -> tuple[bytes, ...]:
@@ -28,8 +46,8 @@ def expand(spelling: str, where: Surroundings) -> tuple[bytes, ...]:
     (an empty one counts as unset, and its value is never read as a wildcard), ``$$`` is a
     dollar sign. What is not absolute then is relative to the command's working directory.
 
-    Raises `PolicyError` for an unset variable without a default, a ``~user``, or a pattern
-    that cannot be understood.
+    Raises `PolicyError` for a ``~user`` or a pattern that cannot be understood, and its
+    `UnsetVariable` for a variable without value and default.
     """
     text = _substitute(spelling, where)
     if text == b"~" or text.startswith(b"~/"):
@@ -128,7 +146,7 @@ def _braced(inner: str, where: Surroundings, *, at_start: bool) -> bytes:
             f"'${{{inner}}}' is not understood",
             hint="Only ${VAR} and ${VAR:-default} are; $$ is a dollar sign.",
         )
-    if rest and not where.env.get(name[0]):
+    if rest and not where.variable(name[0]):
         default = _substitute(rest[2:], where)
         if at_start and (default == b"~" or default.startswith(b"~/")):
             return escape(where.home) + default[1:]
@@ -137,10 +155,7 @@ def _braced(inner: str, where: Surroundings, *, at_start: bool) -> bytes:
 
 
 def _value(name: str, where: Surroundings) -> bytes:
-    value = where.env.get(name)
+    value = where.variable(name)
     if not value:
-        state = "empty" if value == "" else "not set"
-        raise PolicyError(
-            f"${name} is {state}", hint=f"Set it, or give a default: ${{{name}:-/some/directory}}."
-        )
+        raise UnsetVariable(name, "empty" if value == "" else "not set")
     return escape(os.fsencode(value))

@@ -40,6 +40,9 @@ class FileCollector:
         self._classifier = classifier
         self._tree = Tree()
         self._unnamed: dict[tuple[int | None, int], Track] = {}
+        """Files without a name, by device and inode; and where a backend does not know these,"""
+        self._unidentified: dict[tuple[bytes, int | None], Track] = {}
+        """by the path that the kernel shows, ``DIRECTORY/#INODE``, and mount."""
 
     def feed(self, event: FsEvent, judged: Judged) -> None:
         """Take one event with its verdict."""
@@ -129,6 +132,8 @@ class FileCollector:
             track.unnamed = True
             if event.ino is not None:
                 self._unnamed[(event.dev, event.ino)] = track
+            elif "tmpfile" in flags and track.name.startswith(b"#"):
+                self._unidentified[(track.path, track.mount)] = track
         elif op is Op.OPEN:
             if event.created or ("creat" in flags and self._must_have_made(track)):
                 track.appear()
@@ -192,17 +197,28 @@ class FileCollector:
             self._put(taken, event.source, event.path, event.mount)
 
     def _linked(self, track: Track, event: FsEvent, judged: Judged) -> None:
-        if event.source_ino is not None:
-            unnamed = self._unnamed.pop((event.source_dev, event.source_ino), None)
-            if unnamed is not None:
-                track.bytes += unnamed.bytes
-                unnamed.bytes = 0
-                return
+        unnamed = self._without_name(event)
+        if unnamed is not None:
+            track.bytes += unnamed.bytes
+            unnamed.bytes = 0
+            return
         if judged.on_source and event.source is not None:
             source = self._tree.track(event.source, event.source_mount)
             source.seen()
             source.changed = True
             self._count(source, event.op, judged.verdict)
+
+    def _without_name(self, event: FsEvent) -> Track | None:
+        """Return the file without a name that a link gives one to, if its source is such a file."""
+        found = None
+        if event.source_ino is not None:
+            found = self._unnamed.pop((event.source_dev, event.source_ino), None)
+        if found is None and event.source is not None:
+            found = self._unidentified.pop((event.source, event.source_mount), None)
+            # A name of that form may stand there as well: then it is that which was linked.
+            if found is not None and found.now is not None:
+                return None
+        return found
 
     # -- directories that move ---------------------------------------------------------
 

@@ -57,12 +57,14 @@ def load(
     *,
     command: Sequence[bytes] = (),
     profile: str | None = None,
+    named: set[str] | None = None,
 ) -> Policy:
     """Return the policy in the TOML file `path` (docs/policy.md).
 
     `env`, `cwd` and `home` are those of the audited command: patterns are relative to its
     working directory, not to the file. With a profile, in the file or (first) in
-    `profile`, the file's zones are laid over those found for `command`.
+    `profile`, the file's zones are laid over those found for `command`. `named` takes the
+    names of the variables that the file asks for.
 
     Raises `PolicyError`; its message begins with file and line.
     """
@@ -87,7 +89,7 @@ def load(
             check_profile(chosen)
         except PolicyError as error:
             file.fail(error.message, "profile", hint=error.hint or "")
-    zones = _zones(file, data.get("zones", []), Surroundings(env, cwd, os.fsencode(home)))
+    zones = _zones(file, data.get("zones", []), Surroundings(env, cwd, os.fsencode(home), named))
     over = profile if profile is not None else chosen
     if over is None:
         if not zones:
@@ -102,16 +104,22 @@ def load(
 
 
 def overlay(
-    policy: Policy, zone_options: Sequence[str], env: Mapping[str, str], cwd: bytes, home: str | bytes
+    policy: Policy,
+    zone_options: Sequence[str],
+    env: Mapping[str, str],
+    cwd: bytes,
+    home: str | bytes,
+    *,
+    named: set[str] | None = None,
 ) -> Policy:
     """Return `policy` with the zones of ``--zone NAME=PATH:ACCESS`` options laid over it.
 
     Options with one name add their paths together; together they replace the policy's
-    zone of that name. Raises `UsageError`.
+    zone of that name. `named`: see `load`. Raises `UsageError`.
     """
     if not zone_options:
         return policy
-    where = Surroundings(env, cwd, os.fsencode(home))
+    where = Surroundings(env, cwd, os.fsencode(home), named)
     zones: dict[str, Zone] = {}
     for option in zone_options:
         name, path, access = _zone_option(option)

@@ -63,16 +63,24 @@ def with_devices(policy: Policy) -> Policy:
 
 
 INHERITED_ZONE = "inherited"
+_PROJECT_ZONE = "project"
+"""What the profiles call a project's directory, where people put logs."""
 
 
 def with_inherited(policy: Policy, paths: Sequence[bytes]) -> Policy:
     """Return `policy` with a zone for the files at `paths` that the command's caller had opened for it.
 
     ``command > build.log`` is the shell's doing, not the command's: no policy should have to name the log.
+    But in a cache, an environment or any other zone with a purpose of its own it is judged like the rest.
     """
     if not paths or any(zone.name == INHERITED_ZONE for zone in policy.zones):
         return policy
-    made = Zone(INHERITED_ZONE, ZoneAccess.READ_WRITE, tuple(escape(path) for path in paths))
+    matcher = ZoneMatcher(policy.zones)
+    found = {path: matcher.find(path) for path in paths}
+    ours = [path for path, zone in found.items() if zone is None or zone.name == _PROJECT_ZONE]
+    if not ours:
+        return policy
+    made = Zone(INHERITED_ZONE, ZoneAccess.READ_WRITE, tuple(escape(path) for path in ours))
     return Policy(policy.name, policy.source, (*policy.zones, made), policy.tool)
 
 

@@ -6,11 +6,12 @@ to then can be read. Everything after it (policy, analysis, reports) works from 
 
 from writeaudit.recording.place import last, runs_directory
 from writeaudit.recording.reader import Recording
-from writeaudit.recording.schema import APPLICATION_ID, SCHEMA_VERSION
+from writeaudit.recording.schema import APPLICATION_ID, MOST, SCHEMA_VERSION
 from writeaudit.recording.writer import RecordingWriter
 
 __all__ = [
     "APPLICATION_ID",
+    "MOST",
     "SCHEMA_VERSION",
     "Recording",
     "RecordingWriter",

@@ -25,6 +25,9 @@ class Recording:
         self.path = path
         if not os.path.exists(path):
             raise RecordingError(f"{path}: no such recording", hint="see: writeaudit report last")
+        if not os.path.isfile(path):
+            # To open a FIFO would wait for whoever fills it, and SQLite needs a file that it can seek in.
+            raise RecordingError(f"{path} is no recording: it is not a regular file")
         try:
             with open(path, "rb") as file:
                 file.read(1)
@@ -119,11 +122,7 @@ class _Events:
     def _read(self, seqs: Sequence[int] | None) -> Iterator[FsEvent]:
         flags_of: dict[str | None, tuple[str, ...]] = {None: ()}
         try:
-            prefixes: dict[int, bytes] = {
-                number: path if path == b"/" else path + b"/"
-                for number, path in self._db.execute("SELECT id, path FROM dir")
-            }
-            prefixes[NO_DIRECTORY] = b""
+            prefixes = _Prefixes(self._db)
             rows: Iterable[tuple[Any, ...]]
             if seqs is None:
                 rows = self._db.execute("SELECT * FROM event ORDER BY seq")
@@ -136,6 +135,33 @@ class _Events:
             raise RecordingError(f"{self._path} is damaged: {error}") from error
 
 
+class _Prefixes(dict[int, bytes]):
+    """What the paths of a directory begin with, by its number.
+
+    Read when it is asked for, and forgotten when it is too much: each of millions may be long.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        super().__init__()
+        self._db = db
+        self._held = 0
+
+    def __missing__(self, number: int) -> bytes:
+        if number == NO_DIRECTORY:
+            return b""
+        row = self._db.execute("SELECT path FROM dir WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            raise KeyError(number)
+        prefix: bytes = row[0] if row[0] == b"/" else row[0] + b"/"
+        self._held += len(prefix)
+        if self._held > _PREFIX_BYTES:
+            self.clear()
+            self._held = len(prefix)
+        self[number] = prefix
+        return prefix
+
+
+_PREFIX_BYTES = 32 << 20
 _2_64 = 1 << 64
 """Inode numbers of 64 bits are negative in SQLite."""
 _OPS = {op.value: op for op in Op}

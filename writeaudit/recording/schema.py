@@ -37,6 +37,8 @@ CREATE VIEW events AS
 """
 
 INSERT_EVENT = "INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+MOST = (1 << 63) - 1
+"""The greatest number that a column can hold; what is more is written as this."""
 NO_DIRECTORY = 0
 """`event.dir` of a path that is not absolute; `name` then holds all of it."""
 

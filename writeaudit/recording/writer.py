@@ -16,6 +16,7 @@ from writeaudit.events import OK, Access, Certainty, FsEvent, Op
 from writeaudit.recording.schema import (
     APPLICATION_ID,
     INSERT_EVENT,
+    MOST,
     NO_DIRECTORY,
     SCHEMA,
     SCHEMA_VERSION,
@@ -25,6 +26,10 @@ from writeaudit.text import show
 
 _TEXT: dict[str, str] = {member: member.value for kind in (Op, Access, Certainty) for member in kind}
 """As SQLite takes them: asking a member for its value takes five times as long."""
+
+_DIRS_BYTES = 32 << 20
+_DIR_EACH = 256
+"""How much of the numbers of directories is kept, and what each takes besides its path, about."""
 
 
 class RecordingWriter:
@@ -66,6 +71,7 @@ class RecordingWriter:
                 hint="name a file in a place that can be written: -o FILE",
             ) from error
         self._dirs: dict[bytes, int] = {}
+        self._dirs_bytes = 0
         self._next_dir = 1
 
     def meta(self, key: str, value: object) -> None:
@@ -84,14 +90,20 @@ class RecordingWriter:
         """Append events."""
         rows = [self._row(event) for event in events]
         try:
-            self._db.executemany(INSERT_EVENT, rows)
+            try:
+                self._db.executemany(INSERT_EVENT, rows)
+            except OverflowError:
+                # The rows before it are in; a program can make up results that no file can hold.
+                again = INSERT_EVENT.replace("INSERT", "INSERT OR REPLACE", 1)
+                self._db.executemany(again, [tuple(map(_fitting, row)) for row in rows])
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
     def totals(self, totals: Sequence[tuple[int, int, int]]) -> None:
         """Set bytes and calls of write events: (bytes, calls, seq)."""
+        rows = [(_fitting(size), _fitting(calls), seq) for size, calls, seq in totals]
         try:
-            self._db.executemany("UPDATE event SET bytes = ?, calls = ? WHERE seq = ?", totals)
+            self._db.executemany("UPDATE event SET bytes = ?, calls = ? WHERE seq = ?", rows)
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
@@ -144,22 +156,25 @@ class RecordingWriter:
         """Replace the tables of mounts and processes by these."""
         self._execute("DELETE FROM mount")
         self._execute("DELETE FROM process")
-        self._db.executemany(
-            "INSERT INTO mount VALUES (?,?,?,?,?,?,?,?,?,?)",
-            [
-                (m.id, m.mount_ns, m.dev, m.fstype, m.source, m.root, m.mountpoint,
-                 ",".join(m.options), m.parent, m.own)
-                for m in mounts
-            ],
-        )  # fmt: skip
-        self._db.executemany(
-            "INSERT INTO process (pid, ppid, exe, argv, started_ns, ended_ns, exit_status)"
-            " VALUES (?,?,?,?,?,?,?)",
-            [
-                (p.pid, p.ppid, p.exe, b"\0".join(p.argv), p.started_ns, p.ended_ns, p.exit_status)
-                for p in processes
-            ],
-        )
+        try:
+            self._db.executemany(
+                "INSERT INTO mount VALUES (?,?,?,?,?,?,?,?,?,?)",
+                [
+                    (m.id, m.mount_ns, m.dev, m.fstype, m.source, m.root, m.mountpoint,
+                     ",".join(m.options), m.parent, m.own)
+                    for m in mounts
+                ],
+            )  # fmt: skip
+            self._db.executemany(
+                "INSERT INTO process (pid, ppid, exe, argv, started_ns, ended_ns, exit_status)"
+                " VALUES (?,?,?,?,?,?,?)",
+                [
+                    (p.pid, p.ppid, p.exe, b"\0".join(p.argv), p.started_ns, p.ended_ns, p.exit_status)
+                    for p in processes
+                ],
+            )
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
 
     def abandon(self) -> None:
         """Remove the recording: nothing ran."""
@@ -194,6 +209,11 @@ class RecordingWriter:
         directory = directory or b"/"
         number = self._dirs.get(directory)
         if number is None:
+            self._dirs_bytes += len(directory) + _DIR_EACH
+            if self._dirs_bytes > _DIRS_BYTES:
+                # One that comes again gets another number: the table grows, and not this process.
+                self._dirs.clear()
+                self._dirs_bytes = len(directory) + _DIR_EACH
             number = self._dirs[directory] = self._next_dir
             self._next_dir += 1
             self._execute("INSERT INTO dir VALUES (?, ?)", (number, directory))
@@ -215,6 +235,11 @@ class RecordingWriter:
 def _signed(ino: int | None) -> int | None:
     """Return an inode number as SQLite can hold it: those of 64 bits become negative."""
     return ino if ino is None or ino < 1 << 63 else ino - (1 << 64)
+
+
+def _fitting(value: Any) -> Any:
+    """Return a value, or what is nearest to it of the numbers that SQLite can hold."""
+    return max(~MOST, min(value, MOST)) if isinstance(value, int) else value
 
 
 def _is_recording(path: str) -> bool:

@@ -19,16 +19,17 @@ _statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
 """None with a C library that does not have it (glibc before 2.28)."""
 
 
-def born_ns(path: bytes) -> int | None:
+def born_ns(path: bytes, dir_fd: int | None = None) -> int | None:
     """Return when a file was made (CLOCK_MONOTONIC, ns, a little late); None if unknown.
 
-    Raises OSError if there is nothing of that name.
+    A relative path begins at the directory ``dir_fd``. Raises OSError if there is nothing of that name.
     """
     if _statx is None:
-        os.lstat(path)
+        os.lstat(path, dir_fd=dir_fd)
         return None
     buffer = ctypes.create_string_buffer(256)
-    if _statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, buffer):
+    start = _AT_FDCWD if dir_fd is None else dir_fd
+    if _statx(start, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, buffer):
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error), path)
     if not struct.unpack_from("=I", buffer, _MASK_AT)[0] & _STATX_BTIME:

@@ -7,16 +7,16 @@ import stat
 
 from writeaudit.events import RawEvent
 from writeaudit.resolve.ahead import Ahead, Fate
-from writeaudit.resolve.birth import born_ns
+from writeaudit.resolve.disk import Disk, Unasked
 from writeaudit.resolve.nodes import Kind
 from writeaudit.resolve.places import Place
 from writeaudit.resolve.tree import Tree
 
 
-def look_up(place: Place) -> os.stat_result | None:
-    """Set device, inode and type of a place by its name; None if there is nothing of that name."""
+def look_up(place: Place, disk: Disk) -> os.stat_result | None:
+    """Set device, inode and type of a place by its name; None if there is nothing of that name to be seen."""
     try:
-        found = os.lstat(place.path)
+        found = disk.lstat(place.path)
     except (OSError, ValueError):
         return None
     place.dev, place.ino, place.fmt = found.st_dev, found.st_ino, stat.S_IFMT(found.st_mode)
@@ -24,7 +24,13 @@ def look_up(place: Place) -> os.stat_result | None:
 
 
 def leaves(
-    raw: RawEvent, source: Place, found: os.stat_result | None, *, was_absent: bool, symlink: bool
+    raw: RawEvent,
+    source: Place,
+    found: os.stat_result | None,
+    disk: Disk,
+    *,
+    was_absent: bool,
+    symlink: bool,
 ) -> bool | None:
     """Whether a rename took the old name away; None if nobody can tell.
 
@@ -40,13 +46,15 @@ def leaves(
     if found.st_nlink == 1:
         return True
     try:
-        old = os.lstat(source.path)
+        old = disk.lstat(source.path)
+    except Unasked:
+        return None
     except (OSError, ValueError):
         return True
     return not os.path.samestat(old, found)
 
 
-def was_created(raw: RawEvent, path: bytes, key: bytes, tree: Tree, ahead: Ahead) -> bool:
+def was_created(raw: RawEvent, path: bytes, key: bytes, tree: Tree, ahead: Ahead, disk: Disk) -> bool:
     """Whether an open with O_CREAT made the file, where the backend could not tell."""
     if "excl" in raw.flags:
         return True
@@ -60,7 +68,9 @@ def was_created(raw: RawEvent, path: bytes, key: bytes, tree: Tree, ahead: Ahead
     if step is not None:
         return True
     try:
-        born = born_ns(path)
+        born = disk.born_ns(path)
+    except Unasked:
+        return False
     except OSError:
         # Gone by now, and nobody spoke of it before: most such files are temporary ones.
         return True

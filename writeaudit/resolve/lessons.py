@@ -62,7 +62,7 @@ class Lessons:
             return created
         tree = self._tree
         if raw.created is None and "creat" in raw.flags:
-            created = identity.was_created(raw, target.path, key, tree, self._ahead)
+            created = identity.was_created(raw, target.path, key, tree, self._ahead, self._spaces.disk)
         if created:
             tree.made(key, Kind.OTHER, looked_up=raw.follow)
         self._identify(target, key)
@@ -102,9 +102,9 @@ class Lessons:
             return
         tree = self._tree
         was_absent = tree.was(key) is Kind.ABSENT
-        found = identity.look_up(target) if _is_ours(target) else None
+        found = identity.look_up(target, self._spaces.disk) if _is_ours(target) else None
         symlink = Kind.SYMLINK in (tree.was(key), tree.was(source_key))
-        gone = identity.leaves(raw, source, found, was_absent=was_absent, symlink=symlink)
+        gone = identity.leaves(raw, source, found, self._spaces.disk, was_absent=was_absent, symlink=symlink)
         looked_ns = time.monotonic_ns()
         directory = found is not None and stat.S_ISDIR(found.st_mode) and gone is not None
         by_sight = gone and not directory and not was_absent and "noreplace" not in raw.flags
@@ -132,7 +132,7 @@ class Lessons:
             place.ino is None
             and not place.deleted
             and _is_ours(place)
-            and identity.look_up(place) is not None
+            and identity.look_up(place, self._spaces.disk) is not None
         ):
             self._tree.claim(node or self._tree.node(key), time.monotonic_ns(), identity=True)
 

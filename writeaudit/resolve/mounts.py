@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from writeaudit.audit import Mount
+from writeaudit.resolve.bounded import Bounded
 
 _KERNEL_ID = 0xFFFFFFFF
 """The part of a recorded mount id that is the kernel's (see `MountBook`)."""
 DELETED = b"//deleted"
 """What mountinfo adds to a root that has no name any more."""
+_KEY_BYTES = 8 << 20
+"""How much a table keeps of the keys of directories."""
+_MOST_NAMES = 1 << 10
+"""How many names of one mount are kept apart: a program may mount things at new places for ever."""
+_ANY = b""
+"""No component of a path: stands for all of them."""
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
@@ -66,36 +73,58 @@ def below(path: bytes, directory: bytes) -> bytes | None:
     return None
 
 
+class _Point:
+    """One component of mount points: what is mounted there, and which components are below."""
+
+    __slots__ = ("below", "mount")
+
+    def __init__(self) -> None:
+        self.mount: Mount | None = None
+        self.below: dict[bytes, _Point] = {}
+
+
 class MountTable:
     """The mounts of one namespace at one time."""
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
         self.mounts = tuple(mounts)
-        self._known: dict[bytes, Mount | None] = {}
-        self._keys: dict[bytes, bytes] = {}
-        self._points: dict[bytes, Mount] = {}
+        self._top = _Point()
         for mount in _parents_first(self.mounts):
             self._uncover(mount)
-        self._known.clear()
+        self._points = {mount.mountpoint: mount for mount in self._uncovered()}
+        self._by_dev: dict[int, list[Mount]] = {}
+        for mount in self.mounts:
+            self._by_dev.setdefault(mount.dev, []).append(mount)
+        self._keys: Bounded[bytes, bytes] = Bounded(_KEY_BYTES)
 
     def _uncover(self, mount: Mount) -> None:
         """Enter a mount, unless its mount point is hidden; hide what lies below that."""
-        point = mount.mountpoint
-        self._known.clear()
-        holder = self._points.get(point) or self._holder(point)
+        here, holder = self._top, self._top.mount
+        names = [name for name in mount.mountpoint.split(b"/") if name]
+        for name in names:
+            found = here.below.get(name)
+            if found is None:
+                break
+            here, holder = found, found.mount or holder
         if holder is not None and mount.parent is not None and mount.parent != holder.id & _KERNEL_ID:
             return
-        prefix = point.rstrip(b"/") + b"/"
-        for other in [known for known in self._points if known.startswith(prefix) and known != point]:
-            del self._points[other]
-        self._points[point] = mount
+        here = self._top
+        for name in names:
+            here = here.below.setdefault(name, _Point())
+        here.mount, here.below = mount, {}
 
-    def _holder(self, point: bytes) -> Mount | None:
-        return None if point == b"/" else self.of(point[: point.rfind(b"/")] or b"/")
+    def _uncovered(self) -> Iterator[Mount]:
+        todo = [self._top]
+        while todo:
+            here = todo.pop()
+            if here.mount is not None:
+                yield here.mount
+            todo += here.below.values()
 
     def containing(self, path: bytes) -> Mount | None:
         """Return the mount that a path's own name lies in, were nothing mounted on that name."""
-        return self._holder(path) or self.of(path)
+        above = None if path == b"/" else self.of(path[: path.rfind(b"/")] or b"/")
+        return above or self.of(path)
 
     def key(self, path: bytes) -> bytes:
         """Return what a name has but one of, however many mounts show it: device and path within.
@@ -113,7 +142,8 @@ class MountTable:
         directory = path[:cut]
         known = self._keys.get(directory)
         if known is None:
-            known = self._keys[directory] = self._directory_key(directory or b"/")
+            known = self._directory_key(directory or b"/")
+            self._keys.keep(directory, known, len(directory) + len(known))
         return known + path[cut:]
 
     def _directory_key(self, directory: bytes) -> bytes:
@@ -124,16 +154,21 @@ class MountTable:
         return key_of(mount.dev, mount.root.rstrip(b"/") + inside.rstrip(b"/"))
 
     def of(self, path: bytes) -> Mount | None:
-        """Return the mount that an absolute path, free of symlinks, lies in."""
-        found = self._points.get(path)
-        if found is not None:
-            return found
-        directory = path[: path.rfind(b"/")] or b"/"
-        if directory == path:
-            return None
-        if directory in self._known:
-            return self._known[directory]
-        found = self._known[directory] = self.of(directory)
+        """Return the mount that an absolute path, free of symlinks, lies in.
+
+        Goes no further down than mount points do: names may be thousands of components long.
+        """
+        found, points = self._top.mount, self._top.below
+        begin, end = 1, 0 if path[:1] == b"/" else -1
+        while points and end >= 0:
+            end = path.find(b"/", begin)
+            name = path[begin:] if end < 0 else path[begin:end]
+            begin = end + 1
+            if name:
+                here = points.get(name)
+                if here is None:
+                    break
+                found, points = here.mount or found, here.below
         return found
 
     def name_of(self, dev: int, inside: bytes, preferred: bytes) -> bytes | None:
@@ -142,9 +177,7 @@ class MountTable:
         Several names are possible (bind mounts); ``preferred`` is taken if it is one of them.
         """
         names: list[bytes] = []
-        for mount in self.mounts:
-            if mount.dev != dev:
-                continue
+        for mount in self._by_dev.get(dev, ()):
             rest = below(inside, mount.root)
             if rest is None:
                 continue
@@ -204,7 +237,7 @@ class MountBook:
         self._uses: dict[int, int] = {}
         self._names: dict[int, frozenset[bytes]] = {}
         """Of each mount: every component that the path of its root or its mount point ever had."""
-        self._all_names: frozenset[bytes] = frozenset()
+        self._all_names: set[bytes] = set()
         self.tables: dict[int, MountTable] = {}
         self.read(own_ns, mountinfo)
 
@@ -217,13 +250,14 @@ class MountBook:
         """Return the key of a path in writeaudit's own namespace (see `MountTable.key`)."""
         return self.own.key(path)
 
-    def called(self, names: Iterable[bytes]) -> frozenset[int]:
+    def called(self, names: Collection[bytes]) -> frozenset[int]:
         """Return which mounts may have moved with something of one of these names; an empty one: any name."""
-        asked = frozenset(names)
-        if b"" not in asked and self._all_names.isdisjoint(asked):
+        asked = {_ANY, *names}
+        every = _ANY in names
+        if not every and self._all_names.isdisjoint(asked):
             return frozenset()
         return frozenset(
-            number for number, names in self._names.items() if names and (b"" in asked or names & asked)
+            number for number, had in self._names.items() if had and (every or not had.isdisjoint(asked))
         )
 
     def moved_by(self, moves: Sequence[Move]) -> frozenset[int]:
@@ -270,8 +304,11 @@ class MountBook:
         """Take in the present table of a namespace; returns what was or is otherwise in the last one."""
         before = self.tables.get(mount_ns)
         mounts = parse_mountinfo(mountinfo, mount_ns, own=mount_ns == self.own_ns)
-        table = self.tables[mount_ns] = MountTable(self.note(mount) for mount in mounts)
-        return tuple(set(table.mounts) ^ set(() if before is None else before.mounts))
+        noted = tuple(self.note(mount) for mount in mounts)
+        if before is not None and noted == before.mounts:
+            return ()
+        self.tables[mount_ns] = MountTable(noted)
+        return tuple(set(noted) ^ set(() if before is None else before.mounts))
 
     def _enter(self, mount: Mount) -> None:
         self._all[mount.id] = mount
@@ -289,8 +326,9 @@ class MountBook:
                 return known  # it lost its place (MNT_DETACH); what it had is all that anybody can say
             if _key(known) == _key(mount):
                 # mountinfo knows more options than the kernel side; the newest wins otherwise.
-                if len(mount.options) >= len(known.options):
-                    self._enter(mount._replace(id=current))
+                newer = mount._replace(id=current)
+                if len(mount.options) >= len(known.options) and newer != known:
+                    self._enter(newer)
                 return self._all[current]
         uses = self._uses.get(kernel_id, 0)
         self._uses[kernel_id] = uses + 1
@@ -298,7 +336,11 @@ class MountBook:
         self._enter(recorded)
         if current is not None:
             # It may be the same one still, at another place.
-            self._names[recorded.id] |= self._names[current]
+            names = self._names[recorded.id] | self._names[current]
+            if len(names) > _MOST_NAMES:
+                names = frozenset({_ANY})
+                self._all_names.add(_ANY)
+            self._names[recorded.id] = names
         self._now[kernel_id] = recorded.id
         return recorded
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from writeaudit.events import Certainty
 from writeaudit.resolve.ahead import Ahead, Fate, Step
 from writeaudit.resolve.basis import Bases, Basis
+from writeaudit.resolve.bounded import Bounded
 from writeaudit.resolve.nodes import Kind, Node
 from writeaudit.resolve.tree import Tree
 
@@ -20,6 +21,7 @@ _MAX_LINKS = 40
 _MAX_MOVES = 16
 _MAX_CACHED = 32
 """How many directories above one are made known with it: a long path need not be kept once for each."""
+_CACHE_BYTES = 16 << 20
 _PATH_MAX = 4096
 _PASSING = re.compile(rb"/proc/((thread-)?self|\d+/(task/\d+/)?(cwd|root|exe|fd/\d+))").fullmatch
 """Links of /proc that lead elsewhere for each process or change without an event (proc(5))."""
@@ -100,7 +102,7 @@ class Names:
         self.tree = tree or Tree()
         self.key = key
         self._ahead = ahead
-        self._cache: dict[tuple[bytes, bytes], _Way] = {}
+        self._cache: Bounded[tuple[bytes, bytes], _Way] = Bounded(_CACHE_BYTES)
         self._version = 0
 
     def resolve(
@@ -180,7 +182,7 @@ class Names:
             found = self._walk(above.path, last, b"/", bases, latest=above.looked_ns, links=above.links)
             way = _Way(*found, bases)
         if way.looked_ns is not None and way.certainty is Certainty.RESOLVED:
-            self._cache[start, head] = way
+            self._cache.keep((start, head), way, len(start) + len(head) + len(way.path))
         return way
 
     def _walk(

@@ -7,15 +7,17 @@ the resolver says so.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Collection, Sequence
 
 from writeaudit.audit import Mount
-from writeaudit.resolve.ahead import Ahead
-from writeaudit.resolve.mounts import DELETED, MountBook, MountTable, Move, below, mountinfo_of, namespace_of
-from writeaudit.resolve.names import Names, read_link
+from writeaudit.events import Operand
+from writeaudit.resolve.ahead import Ahead, textual
+from writeaudit.resolve.basis import Basis
+from writeaudit.resolve.disk import Disk
+from writeaudit.resolve.mounts import DELETED, MountBook, MountTable, Move, mountinfo_of, namespace_of
+from writeaudit.resolve.names import Names
 from writeaudit.resolve.tree import Tree
 
 _RETURN_NS = 20_000_000
@@ -23,6 +25,8 @@ _RETURN_NS = 20_000_000
 waits until no processor uses the mount any more."""
 
 
+_MOST_HELD = 64
+"""How many other namespaces are held open: a program may make thousands, and descriptors are few."""
 _NO_PATH = b"\0"
 """A directory that something is mounted on keeps its name."""
 
@@ -46,7 +50,8 @@ class Namespace:
         """Which mounts the table shows elsewhere than before it was read. That may be too early."""
         self.young_seq = 0
         """The last event that was resolved before it did."""
-        self.root_fd: int | None = None
+        self.disk: Disk | None = None
+        """Its files; None where nobody can look at them, and for writeaudit's own."""
 
     @property
     def table(self) -> MountTable | None:
@@ -67,21 +72,50 @@ class Namespace:
         return self.read_until_ns > time_ns - _RETURN_NS
 
 
-class Doubtful(NamedTuple):
+class Recent:
+    """An event of which a name was looked up, and how; a change of mounts may yet show that it was wrong."""
+
+    __slots__ = ("_text", "basis", "operand", "path", "space")
+
+    def __init__(self, basis: Basis, operand: Operand, path: bytes, space: Namespace) -> None:
+        self.basis = basis
+        self.operand = operand
+        self.path = path
+        self.space = space
+        self._text: bytes | None = None
+
+    @property
+    def text(self) -> bytes:
+        """The name, no symlink followed. Kept, for each change of mounts asks for it."""
+        if self._text is None:
+            self._text = textual(self.operand)
+            if self._text == self.path:
+                self._text = self.path
+        return self._text
+
+
+class Doubtful:
     """Events that may have been resolved by a mount table of a later time."""
 
-    space: Namespace
-    since_seq: int
-    """Those after this one."""
-    points: frozenset[bytes] | None
-    """Only those of names below one of these; None: all."""
+    def __init__(self, space: Namespace, since_seq: int, points: frozenset[bytes] | None) -> None:
+        """Those after ``since_seq``, of names below one of ``points``; None: all."""
+        self._space = space
+        self._since_seq = since_seq
+        self._points = points or frozenset()
+        self._every = points is None or b"/" in points
+        self._lengths = sorted({len(point) for point in self._points})
+        """There may be thousands of points; their lengths are few, and a path has one beginning of each."""
 
-    def concerns(self, seq: int, *paths: bytes) -> bool:
-        """Whether an event is one of them, by one of its paths."""
-        if seq <= self.since_seq:
+    def concerns(self, recent: Recent) -> bool:
+        """Whether an event is one of them."""
+        if recent.space is not self._space or recent.basis.seq <= self._since_seq:
             return False
-        return self.points is None or any(
-            below(path, point) is not None for point in self.points for path in paths
+        return self._every or self._is_below(recent.path) or self._is_below(recent.text)
+
+    def _is_below(self, path: bytes) -> bool:
+        return any(
+            path[:length] in self._points and path[length : length + 1] in (b"", b"/")
+            for length in self._lengths
         )
 
 
@@ -91,17 +125,21 @@ class Namespaces:
     def __init__(self, book: MountBook, tree: Tree, ahead: Ahead) -> None:
         self._book = book
         self._tree = tree
-        self.own = Namespace(book.own_ns, book, Names(tree=tree, key=book.own_key, ahead=ahead))
+        self.disk = Disk()
+        """The files of our own."""
+        self.own = Namespace(
+            book.own_ns, book, Names(self.disk.read_link, tree=tree, key=book.own_key, ahead=ahead)
+        )
         self.own.read_ns = time.monotonic_ns()
         self._foreign: dict[int, Namespace] = {}
+        self._held: deque[Namespace] = deque()
         self._wrong_since: int | None = None
 
     def close(self) -> None:
-        """Let go of the root directories that were held open."""
-        for space in self._foreign.values():
-            if space.root_fd is not None:
-                os.close(space.root_fd)
-                space.root_fd = None
+        """Let go of the namespaces that were held open."""
+        while self._held:
+            self._let_go(self._held[0])
+        self.disk.close()
 
     def foreign(self, mount_ns: int) -> Namespace:
         """Return what is known of another namespace."""
@@ -152,7 +190,7 @@ class Namespaces:
         elif concerned:
             self._book.renamed([move])
 
-    def lost(self, names: Iterable[bytes], time_ns: int, seq: int) -> None:
+    def lost(self, names: Collection[bytes], time_ns: int, seq: int) -> None:
         """An event moved something of one of these names, and nobody knows which."""
         concerned = self._book.called(names)
         if concerned:
@@ -188,7 +226,8 @@ class Namespaces:
     def _own_changed(self, time_ns: int, seq: int) -> list[Doubtful]:
         own = self.own
         earlier = own.young if own.read_after(time_ns) else frozenset[int]()
-        changed = self._read(own, "self", time_ns, seq) or ()
+        # A table that was read after the change shows it: of many changes in a row, the first reads it.
+        changed = () if own.read_ns >= time_ns else self._read(own, "self", time_ns, seq) or ()
         # What shows no more, or already did, may have changed with this as well.
         points = frozenset(mount.mountpoint for mount in (*changed, *self._book.some(earlier)))
         if not points:
@@ -216,14 +255,23 @@ class Namespaces:
     def _hold_root(self, space: Namespace, pid: int) -> None:
         """Keep another namespace's root directory open: its processes may be gone soon."""
         try:
-            fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
+            disk = Disk(pid, self.disk.trusted)
         except OSError:
             return
-        if space.root_fd is not None:
-            os.close(space.root_fd)
-        space.root_fd = fd
-        prefix = b"/proc/self/fd/%d" % fd
-        space.names = Names(lambda path: read_link(prefix + path), self._tree, space.key)
+        if space.disk is not None:
+            self._let_go(space)
+        elif len(self._held) >= _MOST_HELD:
+            self._let_go(self._held[0])
+        space.disk = disk
+        space.names = Names(disk.read_link, self._tree, space.key)
+        self._held.append(space)
+
+    def _let_go(self, space: Namespace) -> None:
+        if space.disk is not None:
+            space.disk.close()
+            space.disk = None
+        space.names = Names(_nowhere, self._tree, space.key)
+        self._held.remove(space)
 
 
 def _nowhere(path: bytes) -> bytes:

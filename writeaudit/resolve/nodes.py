@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterable
 
 from writeaudit.resolve.basis import Basis
+from writeaudit.resolve.bounded import Bounded
 
 ALWAYS = 1 << 62
 
@@ -24,7 +25,7 @@ class Kind(enum.Enum):
 class Claim:
     """That a name has not changed between an event and a look at the disk."""
 
-    __slots__ = ("after", "bases", "before", "identity", "node", "symlink", "until_ns")
+    __slots__ = ("after", "bases", "before", "identity", "node", "size", "symlink", "until_ns")
 
     def __init__(self, bases: Iterable[Basis], node: Node, until_ns: int) -> None:
         self.bases = bases
@@ -37,6 +38,7 @@ class Claim:
         self.identity = False
         """It bears not the event's path, but the number of its file."""
         self.symlink = False
+        self.size = len(node.key)
 
     def holds_if_absent(self, maker: int | None) -> bool:
         """Whether the name may not have been there before an event; ``maker``, if given, needed it not."""
@@ -79,7 +81,8 @@ NO_CHILDREN: dict[bytes, Node] = {}
 """Shared by all that have none, which are most; it is replaced, and never added to."""
 
 
-_DIRECTORIES = 1 << 14
+_DIRECTORIES = 8 << 20
+"""Bytes."""
 
 
 class NodeTree:
@@ -87,10 +90,12 @@ class NodeTree:
 
     def __init__(self) -> None:
         self._root = Node()
-        self._directories: dict[bytes, Node] = {}
+        self._directories: Bounded[bytes, Node] = Bounded(_DIRECTORIES)
         """Where the names of directories lead in the tree, until one of them moves."""
         self.grown = 0
         """How many names were added since the last `prune`."""
+        self.keyed = 0
+        """How many bytes of keys were kept since then, at most."""
 
     def node(self, key: bytes) -> Node:
         """Return the node of a name, which is made if there is none."""
@@ -104,14 +109,15 @@ class NodeTree:
                 directory = self._directory(key[:cut])
             found = directory.children.get(name)
             node = self._child(directory, name) if found is None else found
+        if not node.key:
+            self.keyed += len(key)
         node.key = key
         return node
 
     def _directory(self, key: bytes) -> Node:
         """Return the node of a directory, to be found at once the next time: most names share theirs."""
-        if len(self._directories) >= _DIRECTORIES:
-            self._directories.clear()
-        node = self._directories[key] = self._grow(self._root, key)
+        node = self._grow(self._root, key)
+        self._directories.keep(key, node, len(key))
         return node
 
     def _grow(self, node: Node, key: bytes) -> Node:
@@ -136,11 +142,13 @@ class NodeTree:
         Of the others, symlinks and directories, there are few. What is forgotten is asked of the disk, if
         ever again. Invalidates every `Node` without claims that was handed out.
         """
-        self.grown = 0
+        self.grown = self.keyed = 0
         self._directories.clear()
         todo = [self._root]
         while todo:
             node = todo.pop()
+            if node.claims is None:
+                node.key = b""
             if not node.children:
                 continue
             kept = {name: child for name, child in node.children.items() if _leads_on(child)}

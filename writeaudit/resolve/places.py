@@ -6,6 +6,7 @@ import os
 
 from writeaudit.audit import Mount
 from writeaudit.events import OK, Certainty, Op, Operand, RawEvent
+from writeaudit.resolve.disk import Disk
 from writeaudit.resolve.mounts import MountBook, below, key_of
 from writeaudit.resolve.names import Names
 from writeaudit.resolve.namespaces import Namespace, Namespaces
@@ -118,7 +119,7 @@ class Places:
             self._into_own(place, mount, _below_mount_point(operand))
         if mount is not None and mount.fstype == "btrfs":
             # Each subvolume shows a device of its own, which the kernel's objects do not hold.
-            place.dev = _visible_device(place, mount.mountpoint)
+            place.dev = _visible_device(place, mount.mountpoint, self._spaces.disk)
         return place
 
     def _detached_place(self, operand: Operand, mount: Mount) -> Place:
@@ -149,13 +150,14 @@ class Places:
         if operand.name in (b"", b"."):
             # The directory itself, which the kernel named.
             place = self._file_place(operand, mount, foreign=True)
-            place.certainty = Certainty.RESOLVED
+            place.certainty = Certainty.LEXICAL if operand.guessed else Certainty.RESOLVED
             return place
         # pivot_root(2) is told of when all names are those below the new root already.
         direct = not follow or raw.op is Op.PIVOT_ROOT
         if direct and b"/" not in name and name not in (b"", b".."):
             # Directly in a directory that the kernel named: no table, no symlink comes into it.
-            known = Certainty.LEXICAL if operand.truncated else Certainty.RESOLVED
+            doubtful = operand.truncated or operand.guessed
+            known = Certainty.LEXICAL if doubtful else Certainty.RESOLVED
             place = Place(operand.base.rstrip(b"/") + b"/" + name, known)
             place.mount = mount
             place.deleted = operand.deleted and _has_no_name(operand.name)
@@ -164,7 +166,7 @@ class Places:
             return place
         # A root directory within another namespace is taken for that of the namespace.
         path, certainty = _looked_up(space.names, raw, operand.base, operand.name, b"/", follow=follow)
-        if operand.truncated or not space.holds_for(raw.time_ns):
+        if operand.truncated or operand.guessed or not space.holds_for(raw.time_ns):
             certainty = Certainty.LEXICAL
         place = Place(path, certainty)
         place.deleted = operand.deleted and _has_no_name(operand.name)
@@ -223,7 +225,7 @@ def _looked_up(
     )
 
 
-def _visible_device(place: Place, top: bytes) -> int | None:
+def _visible_device(place: Place, top: bytes, disk: Disk) -> int | None:
     """Return the device that stat(2) shows for a file below ``top``.
 
     For one whose name is gone, that of the directory that was nearest to it.
@@ -231,7 +233,7 @@ def _visible_device(place: Place, top: bytes) -> int | None:
     path, ino = place.path, place.ino
     while below(path, top) is not None:
         try:
-            found = os.lstat(path)
+            found = disk.lstat(path)
         except (OSError, ValueError):
             pass
         else:

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 from writeaudit.audit import BlindSpot, Mount
 from writeaudit.events import NAMESPACE_OPS, OK, Certainty, FsEvent, Op, Operand, RawEvent
-from writeaudit.resolve.ahead import Ahead, textual
+from writeaudit.resolve.ahead import Ahead
 from writeaudit.resolve.basis import Basis
+from writeaudit.resolve.disk import Disk
 from writeaudit.resolve.lessons import Lessons
 from writeaudit.resolve.mounts import MountBook, mountinfo_of, namespace_of
-from writeaudit.resolve.namespaces import Namespace, Namespaces
+from writeaudit.resolve.namespaces import Namespaces, Recent
 from writeaudit.resolve.nodes import Kind
 from writeaudit.resolve.places import Place, Places
 from writeaudit.resolve.tree import Tree
@@ -48,7 +49,7 @@ class Resolver:
         self._lessons = Lessons(self._tree, self.book, self._spaces, self._ahead)
         self._started_ns = started_ns
         self._seq = 0
-        self._recent: deque[tuple[Basis, Operand, bytes, Namespace]] = deque(maxlen=_RECENT)
+        self._recent: deque[Recent] = deque(maxlen=_RECENT)
         self._doubtful: list[int] = []
         self._unidentified: list[int] = []
         self._blind = 0
@@ -94,12 +95,9 @@ class Resolver:
     def mounts_changed(self, time_ns: int, pid: int) -> None:
         """Some mount table may differ from here on; `pid` is in the namespace concerned."""
         for doubt in self._spaces.changed(time_ns, pid, self._seq):
-            for basis, operand, path, space in self._recent:
-                if (
-                    space is doubt.space
-                    and basis.time_ns <= time_ns
-                    and doubt.concerns(basis.seq, textual(operand), path)
-                ):
+            for recent in self._recent:
+                basis = recent.basis
+                if not basis.lexical and basis.time_ns <= time_ns and doubt.concerns(recent):
                     self._doubt(basis)
         self._reconsider()
 
@@ -212,11 +210,14 @@ class Resolver:
             if place.space is not None:
                 basis.foreign = True
             if place.spelled is not None:
-                self._recent.append((basis, place.spelled, place.path, place.space or self._spaces.own))
+                self._recent.append(Recent(basis, place.spelled, place.path, place.space or self._spaces.own))
         if (
             raw.op in (Op.RENAME, Op.EXCHANGE)
             and raw.result == OK
-            and (_moved_along(raw, target, source) or _led_astray(raw, target, source, basis))
+            and (
+                _moved_along(raw, target, source)
+                or _led_astray(raw, target, source, basis, self._spaces.disk)
+            )
         ):
             certainty = Certainty.LEXICAL
         if raw.result in _THERE and certainty is Certainty.RESOLVED and self._was_absent(raw, target):
@@ -251,7 +252,8 @@ class Resolver:
 
     def _doubt_after(self, seq: int) -> None:
         """Call everything doubtful that was resolved after an event by what was known."""
-        for other, _operand, _path, _space in self._recent:
+        for recent in self._recent:
+            other = recent.basis
             if other.seq > seq and not other.lexical:
                 self._say_doubtful(other)
                 if other.teaches:
@@ -332,7 +334,7 @@ def _moved_along(raw: RawEvent, target: Place, source: Place | None) -> bool:
     return False
 
 
-def _led_astray(raw: RawEvent, target: Place, source: Place | None, basis: Basis) -> bool:
+def _led_astray(raw: RawEvent, target: Place, source: Place | None, basis: Basis, disk: Disk) -> bool:
     """Whether a rename may have moved a symlink that one of its own names leads through.
 
     With ``l`` a symlink to ``.``, ``l/l`` is itself; what has its name when it is looked at afterwards is
@@ -347,8 +349,16 @@ def _led_astray(raw: RawEvent, target: Place, source: Place | None, basis: Basis
         way = {*operand.name.split(b"/")[:-1], *place.path.removeprefix(operand.base).split(b"/")[:-1]}
         if not moved.isdisjoint(way):
             # What a rename puts in the place of a symlink is no directory, so nothing is below it then.
-            return raw.op is Op.EXCHANGE or not os.path.lexists(target.path)
+            return raw.op is Op.EXCHANGE or not _is_there(disk, target.path)
     return False
+
+
+def _is_there(disk: Disk, path: bytes) -> bool:
+    try:
+        disk.lstat(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _flags(raw: RawEvent, target: Place) -> tuple[str, ...]:

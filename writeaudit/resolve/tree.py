@@ -23,7 +23,8 @@ that moves names where nobody can follow should not make each of its calls cost 
 _GONE_LATER = 1 << 12
 _MOST_SHOWN = 1 << 14
 _MOST_NAMES = 1 << 17
-"""How many names are added before most are forgotten (some 40 MB)."""
+_KEY_BYTES = 1 << 26
+"""How many names are added before most are forgotten (some 40 MB), or bytes of keys."""
 
 
 class Tree(NodeTree):
@@ -33,6 +34,7 @@ class Tree(NodeTree):
         super().__init__()
         self._epoch = 1
         self._live: deque[Claim] = deque()
+        self._live_bytes = 0
         self._failed: list[Basis] = []
         self.version = 0
         """Changes whenever what a path leads to may have changed."""
@@ -64,17 +66,21 @@ class Tree(NodeTree):
         self.since_ns = time_ns - (min(lasted_ns, LATE_NS) if lasted_ns else SLACK_NS)
         if self._credit < _CREDIT:
             self._credit += _CREDIT_EACH
-        if self.grown > _MOST_NAMES:
+        if self.grown > _MOST_NAMES or self.keyed > _KEY_BYTES:
             self.prune()
             self.version += 1
         live = self._live
         while live and self.settled(live[0].until_ns):
-            live.popleft().forget()
-        while len(live) > _MOST:
-            # Nobody will say any more whether it was right; if its file is the wrong one, no path is.
-            if not live[0].identity:
-                self._fail(live[0])
-            live.popleft().forget()
+            self._forget_oldest()
+        while len(live) > _MOST or self._live_bytes > _KEY_BYTES:
+            if not live[0].identity:  # if its file is the wrong one, no path is
+                self._fail(live[0])  # nobody will say any more whether it was right
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        claim = self._live.popleft()
+        self._live_bytes -= claim.size
+        claim.forget()
 
     def failed(self) -> list[Basis]:
         """Return, once, the events of which a claim has turned out to be unfounded."""
@@ -152,6 +158,7 @@ class Tree(NodeTree):
         else:
             node.claims.append(claim)
         self._live.append(claim)
+        self._live_bytes += claim.size
 
     def _touch(
         self, node: Node, *, made: bool = False, maker: int | None = None, directory: bool = False
@@ -205,6 +212,7 @@ class Tree(NodeTree):
             else:
                 open_.append(claim)
         self._live = open_
+        self._live_bytes = sum(claim.size for claim in open_)
 
     def covered(self, key: bytes) -> None:
         """The event at hand mounts something on a name: its file is not what was found there later."""
