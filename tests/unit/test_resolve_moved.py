@@ -131,3 +131,22 @@ def test_two_names_of_one_file_that_came_later_do_not_tell_that_a_rename_did_not
     assert resolver.doubtful() == []
     resolver.resolve(raw(Op.LINK, at(here, linked), source=at(here, b"else"), time_ns=now))
     assert resolver.doubtful() == [1]
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_exchange_that_moved_the_directory_that_its_own_name_began_at(
+    resolver: Resolver, here: bytes, moved: bool
+) -> None:
+    """The name led through a symlink of that directory; looked up where it is now, it leads elsewhere."""
+    for name in (b"/one", b"/two", b"/two/sub"):
+        os.mkdir(here + name)
+    resolver.resolve(raw(Op.OPEN, at(here, b"two/link"), access=Access.WRITE, created=True, flags=("creat",)))
+    if moved:
+        # `link` was a symlink to `..` in what was called `one` until now.
+        os.symlink(b"..", here + b"/two/link")
+        source = Operand(here + b"/two", b"link/two", inner=len(here) + 4)
+    else:
+        source = Operand(here + b"/two", b"sub/two", inner=len(here) + 4)
+        os.mkdir(here + b"/two/sub/two")
+    event = resolver.resolve(raw(Op.EXCHANGE, at(here, b"one"), source=source, time_ns=time.monotonic_ns()))
+    assert (event.certainty is Certainty.LEXICAL) is moved

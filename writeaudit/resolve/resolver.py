@@ -7,7 +7,6 @@ again. Where a later event shows that it looked too late, it says which events a
 
 from __future__ import annotations
 
-import os
 import stat
 from collections import deque
 from collections.abc import Sequence
@@ -15,8 +14,8 @@ from collections.abc import Sequence
 from writeaudit.audit import BlindSpot, Mount
 from writeaudit.events import NAMESPACE_OPS, OK, Certainty, FsEvent, Op, Operand, RawEvent
 from writeaudit.resolve.ahead import Ahead
+from writeaudit.resolve.astray import led_astray, moved_along
 from writeaudit.resolve.basis import Basis
-from writeaudit.resolve.disk import Disk
 from writeaudit.resolve.lessons import Lessons
 from writeaudit.resolve.mounts import MountBook, mountinfo_of, namespace_of
 from writeaudit.resolve.namespaces import Namespaces, Recent
@@ -215,8 +214,8 @@ class Resolver:
             raw.op in (Op.RENAME, Op.EXCHANGE)
             and raw.result == OK
             and (
-                _moved_along(raw, target, source)
-                or _led_astray(raw, target, source, basis, self._spaces.disk)
+                moved_along(raw, target, source, self._spaces.disk)
+                or led_astray(raw, target, source, basis, self._spaces.disk)
             )
         ):
             certainty = Certainty.LEXICAL
@@ -311,54 +310,6 @@ class Resolver:
         if basis.teaches:
             self._unlearn(basis)
         return bool(raw.created)
-
-
-def _moved_along(raw: RawEvent, target: Place, source: Place | None) -> bool:
-    """Whether a rename may have moved the very directory that one of its names begins at.
-
-    The kernel side asks where that directory is when the call returns; ``..`` led elsewhere before.
-    """
-    if source is None or raw.source is None or raw.path.name is None or raw.source.name is None:
-        return False
-    head, _, last = raw.path.name.rstrip(b"/").rpartition(b"/")
-    source_head, _, source_last = raw.source.name.rstrip(b"/").rpartition(b"/")
-    if (raw.path.base, head) == (raw.source.base, source_head):
-        return False
-    moved = {last, source_last} if raw.op is Op.EXCHANGE else {last}
-    for operand, place in ((raw.path, target), (raw.source, source)):
-        if operand.base is None or operand.inner is None or operand.name is None or operand.name[:1] == b"/":
-            continue
-        above = len(os.path.commonpath([operand.base, os.path.dirname(place.path)]))
-        if not moved.isdisjoint(operand.base[above:].split(b"/")):
-            return True
-    return False
-
-
-def _led_astray(raw: RawEvent, target: Place, source: Place | None, basis: Basis, disk: Disk) -> bool:
-    """Whether a rename may have moved a symlink that one of its own names leads through.
-
-    With ``l`` a symlink to ``.``, ``l/l`` is itself; what has its name when it is looked at afterwards is
-    what came in its place.
-    """
-    if source is None or basis.rests_ns <= basis.since_ns:
-        return False
-    moved = {target.path[target.path.rfind(b"/") + 1 :], source.path[source.path.rfind(b"/") + 1 :]}
-    for operand, place in ((raw.path, target), (raw.source, source)):
-        if operand is None or operand.base is None or operand.name is None:
-            continue
-        way = {*operand.name.split(b"/")[:-1], *place.path.removeprefix(operand.base).split(b"/")[:-1]}
-        if not moved.isdisjoint(way):
-            # What a rename puts in the place of a symlink is no directory, so nothing is below it then.
-            return raw.op is Op.EXCHANGE or not _is_there(disk, target.path)
-    return False
-
-
-def _is_there(disk: Disk, path: bytes) -> bool:
-    try:
-        disk.lstat(path)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _flags(raw: RawEvent, target: Place) -> tuple[str, ...]:
