@@ -43,19 +43,23 @@ def python(workload: str) -> list[str]:
 def verdict(audited: Audited, backend: Backend) -> str:
     """Return all that is wrong with a recording, a line each; empty if nothing is."""
     complaints = compare(audited.story, audited.events, backend.name)
-    complaints += [f"disk: {line}" for line in audited.disk_complaints()]
+    told = {name for step in audited.story for name in step.but} & said_to_be_missing(audited, backend)
+    known = differences(backend.name)
+    # What the recording owns up to having missed is on the disk all the same.
+    missed = [
+        repr(step.path[len(audited.ground) + 1 :])
+        for step in audited.story
+        if any(name in told and known[name].unseen for name in step.but)
+    ]
+    complaints += [f"disk: {line}" for line in audited.disk_complaints() if not line.endswith(tuple(missed))]
     completeness = audited.completeness
     if not completeness.complete:
         # A step may be one of a kind of which the recording owns up to having missed something.
-        told = {name for step in audited.story for name in step.but} & said_to_be_missing(audited, backend)
-        kinds = {entry.said for name, entry in differences(backend.name).items() if name in told}
+        kinds = {entry.said for name, entry in known.items() if name in told}
         spots = {spot.kind for spot in completeness.blind_spots if spot.incomplete}
-        if completeness.lost_events or completeness.survivors or not spots or not spots <= kinds:
+        late = completeness.unresolved and _looked_at_late(audited) and "soon-gone" in known
+        if completeness.lost_events or completeness.survivors or not (spots or late) or not spots <= kinds:
             complaints.append(f"not complete: {completeness}")
-    elif completeness.unresolved and not (
-        _looked_at_late(audited) and "soon-gone" in differences(backend.name)
-    ):
-        complaints.append(f"{completeness.unresolved} events are unresolved")
     return "\n".join(map(_shortened, complaints))
 
 
