@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from writeaudit.resolve.processes import ProcessBook
 
 
@@ -23,3 +25,11 @@ def test_process_book_puts_a_life_together() -> None:
         (12, 10, (b"sh",), 3, None, None),  # forked and never another program
         (10, 1, (b"true",), 6, 7, 0),
     ]
+
+
+def test_parent_of_the_command_is_writeaudit() -> None:
+    """Under eBPF the first that is told of it is its exec."""
+    book = ProcessBook()
+    book.executed(1, 10, b"/bin/sh", (b"sh",))
+    book.executed(2, 99, b"/bin/stray", (b"stray",))
+    assert [p.ppid for p in book.all()] == [os.getpid(), 0]

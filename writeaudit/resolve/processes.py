@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from writeaudit.audit import Process
@@ -47,7 +48,9 @@ class ProcessBook:
             return
         if entry is not None:
             entry.ended_ns = time_ns
-        following = _Open(pid, entry.ppid if entry else 0, exe, argv, time_ns, executed=True)
+        # The first of all is the command, which writeaudit itself started.
+        unknown = 0 if self._all else os.getpid()
+        following = _Open(pid, entry.ppid if entry else unknown, exe, argv, time_ns, executed=True)
         self._all.append(following)
         self._now[pid] = following
 
