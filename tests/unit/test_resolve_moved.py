@@ -148,5 +148,23 @@ def test_exchange_that_moved_the_directory_that_its_own_name_began_at(
     else:
         source = Operand(here + b"/two", b"sub/two", inner=len(here) + 4)
         os.mkdir(here + b"/two/sub/two")
-    event = resolver.resolve(raw(Op.EXCHANGE, at(here, b"one"), source=source, time_ns=time.monotonic_ns()))
+    # That it moved shows by its ctime.
+    time_ns = time.monotonic_ns() + (0 if moved else 1_000_000_000)
+    event = resolver.resolve(raw(Op.EXCHANGE, at(here, b"one"), source=source, time_ns=time_ns))
     assert (event.certainty is Certainty.LEXICAL) is moved
+
+
+@pytest.mark.parametrize("op", [Op.RENAME, Op.EXCHANGE])
+def test_file_of_the_same_name_as_a_directory_that_has_just_changed(
+    resolver: Resolver, here: bytes, op: Op
+) -> None:
+    """``mkdir foo && cd foo && mkdir new old && mv old/foo new/foo`` moves no directory."""
+    os.makedirs(here + b"/foo/new")
+    os.mkdir(here + b"/foo/old")
+    with open(here + b"/foo/new/foo", "wb"):
+        pass
+    base = Operand(here + b"/foo", None, inner=len(here) + 4)
+    target, source = base._replace(name=b"new/foo"), base._replace(name=b"old/foo")
+    event = resolver.resolve(raw(op, target, source=source, time_ns=time.monotonic_ns()))
+    assert (event.path, event.source) == (here + b"/foo/new/foo", here + b"/foo/old/foo")
+    assert (event.certainty is Certainty.LEXICAL) is (op is Op.EXCHANGE)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+import stat
+import time
+from collections.abc import Collection
 
 from writeaudit.events import Op, RawEvent
 from writeaudit.resolve.basis import Basis
 from writeaudit.resolve.disk import Disk
 from writeaudit.resolve.places import Place
 
+_TICK_NS = 10_000_000
+"""How late the clock may be that file systems take their times from."""
 
-def moved_along(raw: RawEvent, target: Place, source: Place | None, disk: Disk) -> bool:
+
+def moved_along(raw: RawEvent, target: Place, source: Place | None, since_ns: int, disk: Disk) -> bool:
     """Whether a rename may have moved the very directory that one of its names begins at.
 
     The kernel side asks where that directory is when the call returns; ``..`` led elsewhere before.
+    ``since_ns``: when the call may have taken effect at the earliest.
     """
     if source is None or raw.source is None or raw.path.name is None or raw.source.name is None:
         return False
@@ -29,28 +35,46 @@ def moved_along(raw: RawEvent, target: Place, source: Place | None, disk: Disk) 
         above = len(os.path.commonpath([operand.base, os.path.dirname(place.path)]))
         if not moved.isdisjoint(operand.base[above:].split(b"/")):
             return True
-        # A name that leads through a directory or symlink was looked up where it was not: its place proves
-        # nothing then. What moved is what has one of the new names by now.
-        sides = (target, source) if raw.op is Op.EXCHANGE else (target,)
-        if b"/" in operand.name and _is_or_lies_in(operand.base, moved, sides, disk):
-            return True
-    return False
+    # A name that leads on from a directory that moved was looked up where that is now, so its place proves
+    # nothing. What lies in that directory cannot change places with it.
+    if raw.path.base == raw.source.base and not (head and source_head):
+        return False
+    return any(
+        lead
+        and operand.base is not None
+        and _has_moved(operand.base, moved, raw.op, target, source, since_ns, disk)
+        for operand, lead in ((raw.path, head), (raw.source, source_head))
+        if operand.name is not None and operand.name[:1] != b"/"
+    )
 
 
-def _is_or_lies_in(base: bytes, names: Collection[bytes], places: Sequence[Place], disk: Disk) -> bool:
-    """Whether a directory, or one above it that bears one of these names, is at one of the places, too."""
+def _has_moved(
+    base: bytes, names: Collection[bytes], op: Op, target: Place, source: Place, since_ns: int, disk: Disk
+) -> bool:
+    """Whether a directory, or one above it, of one of these names, has been moved: that changes its ctime."""
+    earliest_ns = since_ns - _TICK_NS + time.time_ns() - time.monotonic_ns()
     end = len(base)
     while end > 0:
         start = base.rfind(b"/", 0, end) + 1
         if base[start:end] in names:
             try:
-                found = disk.lstat(base[:end])
-                if any(os.path.samestat(found, disk.lstat(place.path)) for place in places):
-                    return True
+                if disk.lstat(base[:end]).st_ctime_ns >= earliest_ns:
+                    # Its entries may have changed as well. A file that has just come to be where one was to
+                    # go, and is gone where it was, says that it was a file that moved.
+                    return (
+                        op is Op.EXCHANGE
+                        or not _came(target, earliest_ns, disk)
+                        or _is_there(disk, source.path)
+                    )
             except (OSError, ValueError):
                 return True  # nobody can tell any more
         end = start - 1
     return False
+
+
+def _came(place: Place, earliest_ns: int, disk: Disk) -> bool:
+    found = disk.lstat(place.path)
+    return not stat.S_ISDIR(found.st_mode) and found.st_ctime_ns >= earliest_ns
 
 
 def led_astray(raw: RawEvent, target: Place, source: Place | None, basis: Basis, disk: Disk) -> bool:

@@ -214,7 +214,7 @@ class Resolver:
             raw.op in (Op.RENAME, Op.EXCHANGE)
             and raw.result == OK
             and (
-                moved_along(raw, target, source, self._spaces.disk)
+                moved_along(raw, target, source, basis.since_ns, self._spaces.disk)
                 or led_astray(raw, target, source, basis, self._spaces.disk)
             )
         ):
