@@ -13,6 +13,7 @@ import os
 import select
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from writeaudit.capture import core_dumps, launcher, strace_filter
@@ -46,6 +47,8 @@ _TICK_S = 0.005
 """How often the pipe is emptied: seldom enough not to wake up for each line."""
 
 _READS_A_TICK = 8
+_NICE = 10
+"""How much the priority is lowered while the command runs (nice(2))."""
 
 _SIGNALS = "!SIGCHLD,SIGURG,SIGWINCH,SIGCONT"
 """strace tells of a death only if it tells of the signal. These four never kill."""
@@ -159,7 +162,8 @@ class StraceBackend:
                 dumps_are_files=core_dumps.are_files(),
             )
             output = _Output(read_end, parser, sink)
-            how = launcher.supervise(child, {}, tick_s=_TICK_S, on_tick=output.pump)
+            with _low_priority():
+                how = launcher.supervise(child, {}, tick_s=_TICK_S, on_tick=output.pump)
             ended_ns = time.monotonic_ns()
             # Whoever presses Ctrl-C now does not want to wait: those left over are named.
             with contextlib.suppress(KeyboardInterrupt):
@@ -193,6 +197,22 @@ class StraceBackend:
             received={"line": parser.lines},
             lost=parser.lost,
         )
+
+
+@contextlib.contextmanager
+def _low_priority() -> Iterator[None]:
+    """Let strace and the command go first: what they leave in the pipe is read in their pauses.
+
+    Only who may raise a priority gets the usual one back; for judging the other will do.
+    """
+    usual = os.getpriority(os.PRIO_PROCESS, 0)  # Linux: of this thread alone
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, min(19, usual + _NICE))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, usual)
 
 
 def _release(child: launcher.Child, line: StartLine) -> int:
