@@ -48,6 +48,11 @@ class Op(enum.StrEnum):
     PIVOT_ROOT = "pivot_root"
 
 
+NAME_OPS = frozenset(
+    {Op.MKDIR, Op.MKNOD, Op.BIND, Op.SYMLINK, Op.LINK, Op.RENAME, Op.EXCHANGE, Op.UNLINK, Op.RMDIR}
+)
+"""Operations that make, move or remove a name."""
+
 NAMESPACE_OPS = frozenset({Op.MOUNT, Op.UMOUNT, Op.CHROOT, Op.PIVOT_ROOT})
 """Operations that change no file but the meaning of later paths."""
 

@@ -72,6 +72,11 @@ def size(count: int) -> str:
     raise AssertionError("unreachable")
 
 
+def is_number(text: str, most_digits: int) -> bool:
+    """Whether a text is a decimal number of ASCII digits, and not too many of them."""
+    return text.isascii() and text.isdecimal() and len(text) <= most_digits
+
+
 def plural(count: int, noun: str, many: str | None = None) -> str:
     """Return ``1 file``, ``2 files``, ``1,234 files``."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from writeaudit.audit import Mount
+from writeaudit.bounded import Bounded
 from writeaudit.events import Certainty, Op, Operand, RawEvent
 from writeaudit.resolve import mounts, names, nodes
-from writeaudit.resolve.bounded import Bounded
 from writeaudit.resolve.mounts import MountBook, MountTable
 from writeaudit.resolve.names import Names
 from writeaudit.resolve.resolver import Resolver

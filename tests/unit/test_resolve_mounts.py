@@ -7,7 +7,8 @@ import os
 import pytest
 
 from writeaudit.audit import Mount
-from writeaudit.resolve.mounts import MountBook, MountTable, below, parse_mountinfo, unescape
+from writeaudit.paths import below
+from writeaudit.resolve.mounts import MountBook, MountTable, parse_mountinfo, unescape
 
 OWN = 4026531841
 

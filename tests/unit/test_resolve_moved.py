@@ -168,3 +168,15 @@ def test_file_of_the_same_name_as_a_directory_that_has_just_changed(
     event = resolver.resolve(raw(op, target, source=source, time_ns=time.monotonic_ns()))
     assert (event.path, event.source) == (here + b"/foo/new/foo", here + b"/foo/old/foo")
     assert (event.certainty is Certainty.LEXICAL) is (op is Op.EXCHANGE)
+
+
+@pytest.mark.parametrize("name", [b"new", b".", b"sub/new"])
+@pytest.mark.parametrize("guessed", [True, False])
+def test_directory_that_was_guessed_vouches_for_nothing(
+    resolver: Resolver, name: bytes, guessed: bool
+) -> None:
+    foreign = Mount(900_001, 99, os.makedev(0, 4095), "tmpfs", b"x", b"/", b"/private", ("rw",), 1, False)
+    resolver.mount_seen(foreign)
+    operand = Operand(b"/private", name, 900_001, 99, inner=0, guessed=guessed)
+    event = resolver.resolve(raw(Op.CHMOD, operand))
+    assert (event.certainty is Certainty.LEXICAL) is (guessed or b"/" in name)

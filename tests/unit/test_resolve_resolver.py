@@ -214,18 +214,6 @@ def test_name_that_only_another_namespace_has_stays_as_seen(resolver: Resolver) 
     assert (event.path, event.mount) == (b"/private/new", 900_001)
 
 
-@pytest.mark.parametrize("name", [b"new", b".", b"sub/new"])
-@pytest.mark.parametrize("guessed", [True, False])
-def test_directory_that_was_guessed_vouches_for_nothing(
-    resolver: Resolver, name: bytes, guessed: bool
-) -> None:
-    foreign = Mount(900_001, 99, os.makedev(0, 4095), "tmpfs", b"x", b"/", b"/private", ("rw",), 1, False)
-    resolver.mount_seen(foreign)
-    operand = Operand(b"/private", name, 900_001, 99, inner=0, guessed=guessed)
-    event = resolver.resolve(raw(Op.CHMOD, operand))
-    assert (event.certainty is Certainty.LEXICAL) is (guessed or b"/" in name)
-
-
 @pytest.mark.parametrize("known", [True, False])
 def test_backend_that_cannot_tell_whether_a_file_was_made(
     resolver: Resolver, here: bytes, known: bool

@@ -14,15 +14,11 @@ from writeaudit.analysis.collector import Context
 from writeaudit.analysis.places import Place, changes, evidence, examples, in_words, naming, operations
 from writeaudit.analysis.tools import tool_of
 from writeaudit.audit import Mount
-from writeaudit.events import NAMESPACE_OPS, OK, FsEvent, Op
+from writeaudit.events import NAME_OPS, NAMESPACE_OPS, OK, FsEvent, Op
 from writeaudit.judgement import Finding, Judged, Reason, Verdict
+from writeaudit.paths import below
 from writeaudit.rules import rule
 from writeaudit.text import plural, show
-
-_OF_NAMES = frozenset(
-    {Op.MKDIR, Op.MKNOD, Op.BIND, Op.SYMLINK, Op.LINK, Op.RENAME, Op.EXCHANGE, Op.UNLINK, Op.RMDIR}
-)
-"""They change a directory: what other names a file has does not matter to them."""
 
 
 class AliasCollector:
@@ -67,8 +63,8 @@ class AliasCollector:
             self._names[event.path] = self._names.pop(event.source)
         elif event.op in (Op.UNLINK, Op.RENAME):
             self._names.pop(event.path, None)
-        if event.op in _OF_NAMES:
-            return
+        if event.op in NAME_OPS:
+            return  # it changes a directory: what other names a file has does not matter to it
         if event.created:
             self._names.pop(event.path, None)
         known = None if event.ino is None else self._files.get((event.dev, event.ino))
@@ -192,22 +188,14 @@ class _MountAliases:
 
     @staticmethod
     def _elsewhere(directory: bytes, mount: Mount, others: Sequence[Mount]) -> Iterator[tuple[bytes, int]]:
-        inside = _below(directory, mount.mountpoint)
+        inside = below(directory, mount.mountpoint)
         if inside is None:
             return
         place = mount.root.rstrip(b"/") + inside
         for other in others:
-            rest = _below(place, other.root)
+            rest = below(place, other.root)
             if rest is not None:
                 yield other.mountpoint.rstrip(b"/") + rest, other.id
 
 
 _MOST_DIRECTORIES = 1 << 14
-
-
-def _below(path: bytes, top: bytes) -> bytes | None:
-    """Return what follows ``top`` in a path, beginning with a slash or empty; None if it lies elsewhere."""
-    top = top.rstrip(b"/")
-    if path == top:
-        return b""
-    return path[len(top) :] if path.startswith(top + b"/") else None

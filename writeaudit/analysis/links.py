@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from writeaudit.analysis.collector import Context
 from writeaudit.analysis.diagnosis import Why, diagnose
@@ -114,11 +114,7 @@ class LinkCollector:
                 group = groups[key] = LinkGroup(why, source, target)
             group.refusals.append(refusal)
             by_seq[refusal.seq] = group
-        found = copies(self._links, self._ledger, self._tool.never_linked)
-        for refusal, made in found.left:
-            by_seq[refusal.seq].copied.append((refusal, made))
-        for refusal, made in found.gone:
-            by_seq[refusal.seq].gone.append(made)
+        self._add_copies(self._links, by_seq)
         return list(groups.values())
 
     def _clone_groups(self) -> list[CloneGroup]:
@@ -133,12 +129,18 @@ class LinkCollector:
                 group = groups[key] = CloneGroup(source, target, linked)
             group.refusals.append(refusal)
             by_seq[refusal.seq] = group
-        found = copies(self._clones, self._ledger, self._tool.never_linked)
-        for refusal, made in found.left:
-            by_seq[refusal.seq].copied.append((refusal, made))
-        for refusal, made in found.gone:
-            by_seq[refusal.seq].gone.append(made)
+        self._add_copies(self._clones, by_seq)
         return list(groups.values())
+
+    def _add_copies(
+        self, refusals: Sequence[Refusal], groups: Mapping[int, LinkGroup] | Mapping[int, CloneGroup]
+    ) -> None:
+        """Add what was copied for want of links to the groups of their refusals, given by seq."""
+        found = copies(refusals, self._ledger, self._tool.never_linked)
+        for refusal, made in found.left:
+            groups[refusal.seq].copied.append((refusal, made))
+        for refusal, made in found.gone:
+            groups[refusal.seq].gone.append(made)
 
     def _links_like(self, refusal: Refusal) -> int:
         """Return how many hard links were made so far between the mounts of a refused clone."""

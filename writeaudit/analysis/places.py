@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain, islice
 
 from writeaudit.analysis.collector import MAX_EVIDENCE, MAX_EXAMPLES
 from writeaudit.events import FsEvent, Op
@@ -100,14 +99,7 @@ def naming(places: Sequence[Place], most: int = 3) -> str:
 
 
 def _lasting_first(places: Sequence[Place], most: int) -> list[Place]:
-    return list(
-        islice(
-            chain(
-                (place for place in places if not place.passing), (place for place in places if place.passing)
-            ),
-            most,
-        )
-    )
+    return sorted(places, key=lambda place: place.passing)[:most]
 
 
 def in_words(ops: dict[str, int]) -> str:

@@ -13,11 +13,9 @@ import os
 import threading
 from collections.abc import Callable
 
-from writeaudit.capture.processors import Patience
+from writeaudit.capture.processors import Patience, lower_priority
 from writeaudit.capture.ring import Backlog
 
-_NICE = 10
-"""How much the priority is lowered while the command runs (nice(2))."""
 _IDLE_S = 0.5
 _LOOK_S = 0.003
 """How often it looks whether the command pauses."""
@@ -39,7 +37,7 @@ class Background:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="writeaudit", daemon=True)
         self._nice: int | None = None
-        """Its usual priority, once it has begun."""
+        """Its usual priority, once that has been lowered."""
 
     def start(self) -> None:
         """Begin, at a low priority. Signals are blocked there as they are in the calling thread."""
@@ -94,11 +92,9 @@ class Background:
         return self._busy or bool(self._backlog)
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError), self._changed:
-            # Linux: of this thread alone.
-            self._nice = os.getpriority(os.PRIO_PROCESS, 0)
+        with self._changed:
             if self._spares:
-                os.setpriority(os.PRIO_PROCESS, 0, min(19, self._nice + _NICE))
+                self._nice = lower_priority()
         while (chunk := self._next()) or not self._over:
             try:
                 if chunk:

@@ -10,6 +10,18 @@ from collections.abc import Callable
 _LOADAVG = "/proc/loadavg"
 
 
+_NICE = 10
+"""How much the priority of work beside the command is lowered (nice(2))."""
+
+
+def lower_priority() -> int:
+    """Lower the priority of this thread, if that is permitted; returns its usual one."""
+    usual = os.getpriority(os.PRIO_PROCESS, 0)  # Linux: of this thread alone
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, min(19, usual + _NICE))
+    return usual
+
+
 class Processors:
     """Those that this process may use. See proc_loadavg(5)."""
 

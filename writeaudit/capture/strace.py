@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from writeaudit.capture import core_dumps, launcher, strace_filter
 from writeaudit.capture.interface import Command, Limits, Outcome, Sink
+from writeaudit.capture.processors import lower_priority
 from writeaudit.capture.strace_drain import stand_by
 from writeaudit.capture.strace_host import ProcHost, own_mount_ns
 from writeaudit.capture.strace_parser import TRACED, TraceParser
@@ -47,8 +48,6 @@ _TICK_S = 0.005
 """How often the pipe is emptied: seldom enough not to wake up for each line."""
 
 _READS_A_TICK = 8
-_NICE = 10
-"""How much the priority is lowered while the command runs (nice(2))."""
 
 _SIGNALS = "!SIGCHLD,SIGURG,SIGWINCH,SIGCONT"
 """strace tells of a death only if it tells of the signal. These four never kill."""
@@ -205,9 +204,7 @@ def _low_priority() -> Iterator[None]:
 
     Only who may raise a priority gets the usual one back; for judging the other will do.
     """
-    usual = os.getpriority(os.PRIO_PROCESS, 0)  # Linux: of this thread alone
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, min(19, usual + _NICE))
+    usual = lower_priority()
     try:
         yield
     finally:

@@ -50,24 +50,6 @@ def check_outputs(
         kept.append((option, path))
 
 
-def check_recording_place(path: str | None) -> None:
-    """Raise `OutputError` if a recording cannot lie at ``path`` as something else than a file is there.
-
-    To open a FIFO would wait for whoever fills it. None: the recording gets a new name.
-    """
-    if path is None:
-        return
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return
-    if not stat.S_ISREG(mode):
-        raise OutputError(
-            f"{path} exists and is no recording; it is left alone",
-            hint="choose another name for -o, or remove it",
-        )
-
-
 def _same(one: str, other: str) -> bool:
     """Whether two targets are one file. The null device is there to be given many times."""
     first, second = _status(one), _status(other)

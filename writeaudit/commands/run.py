@@ -20,9 +20,10 @@ from writeaudit.commands.options import (
     show_summary,
     write_reports,
 )
-from writeaudit.commands.outputs import check_outputs, check_recording_place
+from writeaudit.commands.outputs import check_outputs
 from writeaudit.commands.users import command_environment, command_user
 from writeaudit.errors import CommandNotFound, OutputError, UsageError
+from writeaudit.text import is_number
 
 _LONGEST_LINGER_S = 1_000_000
 """11 days; some system calls take no longer times."""
@@ -113,7 +114,6 @@ def command(
     check_outputs(
         {"--html": html, "--json": json}, recording=recording, recording_is="-o", policy=policy_file
     )
-    check_recording_place(recording)
     _check_command(command)
     if backend in (AUTO, "ebpf") and probes is None:
         load_ahead(limits.buffer_bytes)  # the kernel is busy with it while the rest is imported
@@ -185,7 +185,7 @@ def parse_size(text: str) -> int:
     """Return a size in bytes: ``4096``, ``64K``, ``16M``. Raises UsageError unless a power of two."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     number, unit = (text[:-1], units[text[-1].upper()]) if text[-1:].upper() in units else (text, 1)
-    size = int(number) * unit if number.isascii() and number.isdecimal() and len(number) <= _DIGITS else 0
+    size = int(number) * unit if is_number(number, _DIGITS) else 0
     if size < 4096 or size & (size - 1) or size > 1 << 31:
         raise UsageError(
             f"--buffer {text}: not a power of two from 4K to 2G", hint="for example: --buffer 64M"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from writeaudit.capture.interface import Credentials
 from writeaudit.errors import UsageError
+from writeaudit.text import is_number
 
 _USER_PROGRAMS = (".local/bin", ".cargo/bin")
 """Where installers of one user live; sudo's own PATH leaves them out."""
@@ -18,23 +19,18 @@ _DIGITS = 10
 def credentials_of(name: str) -> Credentials:
     """Return the credentials of a user, by name or number. Raises UsageError."""
     try:
-        entry = pwd.getpwuid(int(name)) if _is_number(name) else pwd.getpwnam(name)
+        entry = pwd.getpwuid(int(name)) if is_number(name, _DIGITS) else pwd.getpwnam(name)
     except KeyError:
         raise UsageError(f"no such user: {name}", hint="see: getent passwd") from None
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
     return Credentials(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
 
 
-def _is_number(text: str) -> bool:
-    """Whether a text is a user's number, which has 32 bits."""
-    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS
-
-
 def command_user(wanted: str | None, environ: Mapping[str, str]) -> Credentials | None:
     """Return as whom to run the command; None: as ourselves. Raises UsageError."""
     if wanted is None:
         caller = environ.get("SUDO_UID", "")
-        if os.geteuid() != 0 or not _is_number(caller) or caller == "0":
+        if os.geteuid() != 0 or not is_number(caller, _DIGITS) or caller == "0":
             return None
         wanted = caller
     chosen = credentials_of(wanted)

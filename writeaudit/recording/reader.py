@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from writeaudit.audit import Audit, BackendInfo, BlindSpot, Completeness, Mount, Process, RunInfo
+from writeaudit.bounded import Bounded
 from writeaudit.errors import RecordingError
 from writeaudit.events import OK, Access, Certainty, FsEvent, Op
 from writeaudit.recording.schema import APPLICATION_ID, NO_DIRECTORY, SCHEMA_VERSION, reason
@@ -135,16 +136,15 @@ class _Events:
             raise RecordingError(f"{self._path} is damaged: {error}") from error
 
 
-class _Prefixes(dict[int, bytes]):
+class _Prefixes(Bounded[int, bytes]):
     """What the paths of a directory begin with, by its number.
 
     Read when it is asked for, and forgotten when it is too much: each of millions may be long.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
-        super().__init__()
+        super().__init__(_PREFIX_BYTES)
         self._db = db
-        self._held = 0
 
     def __missing__(self, number: int) -> bytes:
         if number == NO_DIRECTORY:
@@ -153,11 +153,7 @@ class _Prefixes(dict[int, bytes]):
         if row is None:
             raise KeyError(number)
         prefix: bytes = row[0] if row[0] == b"/" else row[0] + b"/"
-        self._held += len(prefix)
-        if self._held > _PREFIX_BYTES:
-            self.clear()
-            self._held = len(prefix)
-        self[number] = prefix
+        self.keep(number, prefix, len(prefix))
         return prefix
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from writeaudit.audit import Completeness, Mount, Process, RunInfo
+from writeaudit.bounded import Bounded
 from writeaudit.errors import OutputError
 from writeaudit.events import OK, Access, Certainty, FsEvent, Op
 from writeaudit.recording.schema import (
@@ -28,8 +29,7 @@ _TEXT: dict[str, str] = {member: member.value for kind in (Op, Access, Certainty
 """As SQLite takes them: asking a member for its value takes five times as long."""
 
 _DIRS_BYTES = 32 << 20
-_DIR_EACH = 256
-"""How much of the numbers of directories is kept, and what each takes besides its path, about."""
+"""How much of the numbers of directories is kept."""
 
 
 class RecordingWriter:
@@ -70,8 +70,8 @@ class RecordingWriter:
                 f"cannot write the recording {path}: {reason(error)}",
                 hint="name a file in a place that can be written: -o FILE",
             ) from error
-        self._dirs: dict[bytes, int] = {}
-        self._dirs_bytes = 0
+        # One that comes again when it was forgotten gets another number: the table grows, not this process.
+        self._dirs: Bounded[bytes, int] = Bounded(_DIRS_BYTES)
         self._next_dir = 1
 
     def meta(self, key: str, value: object) -> None:
@@ -209,12 +209,8 @@ class RecordingWriter:
         directory = directory or b"/"
         number = self._dirs.get(directory)
         if number is None:
-            self._dirs_bytes += len(directory) + _DIR_EACH
-            if self._dirs_bytes > _DIRS_BYTES:
-                # One that comes again gets another number: the table grows, and not this process.
-                self._dirs.clear()
-                self._dirs_bytes = len(directory) + _DIR_EACH
-            number = self._dirs[directory] = self._next_dir
+            number = self._next_dir
+            self._dirs.keep(directory, number, len(directory))
             self._next_dir += 1
             self._execute("INSERT INTO dir VALUES (?, ?)", (number, directory))
         return number, name
@@ -243,6 +239,8 @@ def _fitting(value: Any) -> Any:
 
 
 def _is_recording(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False  # to open a FIFO would wait for whoever fills it
     try:
         with open(path, "rb") as file:
             head = file.read(72)

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
+from writeaudit.paths import below
 from writeaudit.resolve.birth import born_ns
-from writeaudit.resolve.mounts import below, unescape
+from writeaudit.resolve.mounts import unescape
 from writeaudit.resolve.names import read_link
 
 _T = TypeVar("_T")

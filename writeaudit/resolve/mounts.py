@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from writeaudit.audit import Mount
-from writeaudit.resolve.bounded import Bounded
+from writeaudit.bounded import Bounded
+from writeaudit.paths import below
 
 _KERNEL_ID = 0xFFFFFFFF
 """The part of a recorded mount id that is the kernel's (see `MountBook`)."""
@@ -60,17 +61,6 @@ def parse_mountinfo(text: bytes, mount_ns: int, *, own: bool) -> tuple[Mount, ..
             )
         )
     return tuple(mounts)
-
-
-def below(path: bytes, directory: bytes) -> bytes | None:
-    """Return the rest of `path` below `directory` (b"" or b"/rest"); None if it lies elsewhere."""
-    if directory == b"/":
-        return b"" if path == b"/" else path
-    if path == directory:
-        return b""
-    if path.startswith(directory + b"/"):
-        return path[len(directory) :]
-    return None
 
 
 class _Point:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from writeaudit.bounded import Bounded
 from writeaudit.events import Certainty
 from writeaudit.resolve.ahead import Ahead, Fate, Step
 from writeaudit.resolve.basis import Bases, Basis
-from writeaudit.resolve.bounded import Bounded
 from writeaudit.resolve.nodes import Kind, Node
 from writeaudit.resolve.tree import Tree
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
+from writeaudit.bounded import Bounded
 from writeaudit.resolve.basis import Basis
-from writeaudit.resolve.bounded import Bounded
 
 ALWAYS = 1 << 62
 

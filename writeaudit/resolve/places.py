@@ -6,8 +6,9 @@ import os
 
 from writeaudit.audit import Mount
 from writeaudit.events import OK, Certainty, Op, Operand, RawEvent
+from writeaudit.paths import below
 from writeaudit.resolve.disk import Disk
-from writeaudit.resolve.mounts import MountBook, below, key_of
+from writeaudit.resolve.mounts import MountBook, key_of
 from writeaudit.resolve.names import Names
 from writeaudit.resolve.namespaces import Namespace, Namespaces
 

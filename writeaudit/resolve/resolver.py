@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from writeaudit.audit import BlindSpot, Mount
-from writeaudit.events import NAMESPACE_OPS, OK, Certainty, FsEvent, Op, Operand, RawEvent
+from writeaudit.events import NAME_OPS, NAMESPACE_OPS, OK, Certainty, FsEvent, Op, Operand, RawEvent
 from writeaudit.resolve.ahead import Ahead
 from writeaudit.resolve.astray import led_astray, moved_along
 from writeaudit.resolve.basis import Basis
@@ -27,9 +27,6 @@ from writeaudit.text import show
 _RECENT = 8192
 """How many of the last events can still turn out to be doubtful."""
 
-_NAME_OPS = frozenset(
-    {Op.MKDIR, Op.MKNOD, Op.BIND, Op.SYMLINK, Op.LINK, Op.RENAME, Op.EXCHANGE, Op.UNLINK, Op.RMDIR}
-)
 _THERE = frozenset({"EEXIST", "EISDIR", "ENOTEMPTY"})
 """Refusals of calls whose name was there."""
 _WORSE = {Certainty.KERNEL: 0, Certainty.RESOLVED: 1, Certainty.LEXICAL: 2}
@@ -294,7 +291,7 @@ class Resolver:
 
     def _learn(self, raw: RawEvent, target: Place, source: Place | None, basis: Basis) -> bool:
         """Take note of what an event that succeeded says of names; returns whether it made its file."""
-        basis.teaches = raw.op in _NAME_OPS or (
+        basis.teaches = raw.op in NAME_OPS or (
             raw.op is Op.OPEN and raw.created is not False and "creat" in raw.flags
         )
         if basis.teaches:
