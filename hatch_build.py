@@ -5,7 +5,11 @@ package into the wheel, under ``writeaudit/_resources/``. As a command (``python
 hatch_build.py``, or ``make probes``) it brings the object of a checkout up to date in
 ``build/``; it needs nothing but the standard library and a compiler then.
 
-What is compiled and how: ``writeaudit/capture/compiler.py``, which ``run --probes`` uses, too.
+As hatchling's metadata hook it gives the package index a README whose links work there: with
+``WRITEAUDIT_REPOSITORY_URL=https://…`` they lead into that repository, and so do the project's URLs;
+without it, as long as no public address is known, a link becomes its text and the path of the file.
+
+What is compiled and how: ``writeaudit/capture/kernel/compiler.py``, which ``run --probes`` uses, too.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+    from hatchling.metadata.plugin.interface import MetadataHookInterface
 else:
     try:
         from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+        from hatchling.metadata.plugin.interface import MetadataHookInterface
     except ImportError:  # run as a command, outside a build
 
         class BuildHookInterface:
@@ -31,13 +38,15 @@ else:
             def __class_getitem__(cls, _item: object) -> type:
                 return cls
 
+        MetadataHookInterface = object
+
 
 ROOT = Path(__file__).resolve().parent
 # What is built is beside this script; a build environment has only the dependencies in its path.
 sys.path.insert(0, str(ROOT))
 try:
-    from writeaudit.capture import compiler
-    from writeaudit.capture.compiler import OBJECTS, BuildError, compile_all, system_clang, target_arch
+    from writeaudit.capture.kernel import compiler
+    from writeaudit.capture.kernel.compiler import OBJECTS, BuildError, compile_all, system_clang, target_arch
 finally:
     sys.path.remove(str(ROOT))
 
@@ -63,6 +72,47 @@ def up_to_date(sources: Path, target: Path) -> bool:
         return False
     inputs = [Path(__file__), Path(compiler.__file__), sources, *sources.rglob("*")]
     return all(path.stat().st_mtime_ns <= built for path in inputs)
+
+
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?://|mailto:|#)([^)\s]+)\)")
+"""A link to a file of this repository, in Markdown."""
+
+
+def readme_for_index(text: str, repository: str | None) -> str:
+    """Return the README with links that work where the repository's files are not."""
+
+    def replace(match: re.Match[str]) -> str:
+        words, target = match.groups()
+        if repository is not None:
+            return f"[{words}]({repository.rstrip('/')}/blob/main/{target})"
+        path = target.partition("#")[0]
+        return words if words == path else f"{words} ({path})"
+
+    return _LINK.sub(replace, text)
+
+
+class ReadmeHook(MetadataHookInterface):
+    """What hatchling calls for the fields that pyproject.toml leaves dynamic."""
+
+    PLUGIN_NAME = "custom"
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Set the long description and, where the repository's address is known, the URLs."""
+        repository = os.environ.get("WRITEAUDIT_REPOSITORY_URL") or None
+        text = Path(self.root, "README.md").read_text(encoding="utf-8")
+        metadata["readme"] = {
+            "content-type": "text/markdown",
+            "text": readme_for_index(text, repository),
+        }
+        metadata["urls"] = {}
+        if repository is not None:
+            base = repository.rstrip("/")
+            metadata["urls"] = {
+                "Source": base,
+                "Issues": f"{base}/issues",
+                "Changelog": f"{base}/blob/main/CHANGELOG.md",
+                "Documentation": f"{base}/blob/main/docs/index.md",
+            }
 
 
 class ProbesHook(BuildHookInterface[Any]):

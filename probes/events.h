@@ -3,14 +3,14 @@
  * The wire format between the kernel side and the host: what lies in the ring buffer.
  *
  * Widest members first, explicit padding, no pointers. The host's half is
- * writeaudit/capture/wire.py; tests/unit/test_wire_layout.py compares the two.
+ * writeaudit/capture/kernel/wire.py; tests/unit/capture/kernel/test_wire_layout.py compares the two.
  * A record is a struct wa_head (or a struct that begins with one), then, for an event,
  * each operand: a struct wa_operand, name_len bytes, base_len bytes, without padding.
  */
 #ifndef WRITEAUDIT_EVENTS_H
 #define WRITEAUDIT_EVENTS_H
 
-#define WA_WIRE_VERSION 1
+#define WA_WIRE_VERSION 3
 
 /* What a record is. */
 enum wa_kind {
@@ -74,7 +74,16 @@ enum wa_op {
 	WA_OP_CLOSE = 45, /* a descriptor may stand for another file from here on: not sent */
 	WA_OP_CHDIR = 46, /* names may begin elsewhere from here on: not sent */
 	WA_OP_OPEN_TREE = 47, /* a mount may have been made that is attached nowhere: not sent */
-	WA_OPS = 48,
+	WA_OP_ACCESS = 48, /* sent only if it asks whether the file may be written */
+	WA_OP_RESTRICT = 49, /* landlock_restrict_self */
+	WA_OP_UNKNOWN =
+		50, /* of number arg[0]; arg[1]: of io_uring, arg[2]: of a 32-bit program. Once each */
+	WA_OP_MADVISE = 51, /* MADV_REMOVE: a hole in the file behind a shared mapping */
+	WA_OP_OUTSIDE = 52, /* reaches into another process, or hands page faults to one */
+	WA_OP_PTRACE = 53, /* the same; most requests are of no interest */
+	WA_OP_CONNECT = 54, /* of a Unix socket: somebody else may do something on its behalf */
+	WA_OP_ACCT = 55, /* the kernel writes to a file from here on */
+	WA_OPS = 56,
 };
 
 /* Flags of struct wa_operand. */
@@ -91,6 +100,9 @@ enum wa_op {
 #define WA_F_ROOT 0x0400 /* name is absolute, base is the root directory of a chroot */
 #define WA_F_NOFD 0x0800 /* the descriptor was not open (any more) */
 #define WA_F_INTERNAL 0x1000 /* on a mount of the kernel's own (a pipe, a memfd): base is its name there */
+#define WA_F_KNOWN                                                                            \
+	0x4000 /* base is left out: an earlier record with the same chain had that directory; \
+		* for an open file base holds its own name */
 #define WA_F_ELSEWHERE 0x2000 /* name is relative, and the root directory is not writeaudit's */
 
 /* Flags of struct wa_head. */
@@ -122,15 +134,20 @@ struct wa_event {
 
 struct wa_operand {
 	__u64 ino;
-	__u32 dev; /* kernel's dev_t: major << 20 | minor */
+	__u64 chain; /* stands for the directory; 0 if none does, see WA_F_KNOWN */
+	__u64 parent; /* inode number of the directory that the file lies in, or that a name begins at */
+	__u32 dev; /* kernel's dev_t: major << 20 | minor; of a name: that of parent */
 	__u32 mount; /* mount id */
 	__u32 f_mode; /* FMODE_* of the open file */
+	__u32 nlink; /* names that the file has */
 	__u16 i_mode;
 	__u16 flags; /* WA_F_* */
 	__u16 base_len;
 	__u16 in_mount; /* bytes of base that lie below the root of its mount */
 	__u16 name_len;
 	__u16 skip; /* bytes of name that are the magic link */
+	__u16 room; /* WA_F_KNOWN: bytes that follow, used or not */
+	__u16 pad;
 };
 
 struct wa_total {
@@ -189,7 +206,8 @@ struct wa_spec {
 	__u8 b_kind, b_dir, b_arg; /* second operand: where it comes from */
 	__u8 arg[3]; /* which arguments to send along */
 	__u8 rare; /* wake the host at once */
-	__u8 pad[5];
+	__u8 told; /* set by the kernel side: that this number is unknown has been told */
+	__u8 pad[4];
 };
 
 #define WA_ABI_64 0 /* first slot of each table */
@@ -209,8 +227,14 @@ struct wa_config {
 	__u32 shared_seen; /* a process maps a file so that mprotect can make it writable */
 	__u32 wake_bytes; /* a power of two: wake the host each time that so much more is waiting */
 	__u32 ring_bytes; /* size of the buffer */
-	__u32 pad;
+	__u32 lacks; /* WA_LACKS_*: what was needed and this kernel does not have */
+	__u32 known[4]; /* the first number that the table knows nothing of: 64-bit, 32-bit, x32, io_uring */
 };
+
+/* Features that a kernel may lack. What needs them says so when it is needed. */
+#define WA_LACKS_PROC 0x1 /* whether /proc is a procfs, and whose */
+#define WA_LACKS_ARGV 0x2 /* the arguments of programs */
+#define WA_LACKS_URING 0x4 /* what a request to io_uring is about */
 
 #define WA_ANNOUNCE 0x77615f31 /* first argument of the announcing prctl */
 
@@ -221,6 +245,7 @@ enum wa_counter {
 	WA_N_FAULT = 16, /* a read of memory failed */
 	WA_N_UNTRACKED = 17, /* a process could not be followed: the table was full */
 	WA_N_NO_ROOM = 18, /* a write could not be added up: sent as an event of its own */
+	WA_N_GONE = 19, /* bytes were written through a descriptor that is closed by now */
 	WA_COUNTERS = 24,
 };
 

@@ -2,7 +2,8 @@
 /*
  * The kernel's own structures: only the fields that are read, in any order. libbpf finds
  * where each lies in the running kernel; for bcc the host passes WA_OFF_<struct>_<field>.
- * The list in writeaudit/capture/btf.py is made from this file.
+ * writeaudit/capture/kernel/bcc/source.py reads the list of fields from this file, and
+ * writeaudit/capture/kernel/btf.py looks up their offsets.
  */
 #ifndef WRITEAUDIT_KERNEL_H
 #define WRITEAUDIT_KERNEL_H
@@ -52,6 +53,7 @@ struct proc_fs_info {
 struct inode {
 	unsigned short i_mode;
 	unsigned long i_ino;
+	unsigned int i_nlink;
 	void *i_sb;
 } WA_CORE;
 struct vfsmount {
@@ -121,7 +123,8 @@ struct mm_struct {
 	void *exe_file;
 } WA_CORE;
 struct thread_info {
-	__u32 status;
+	unsigned long flags;
+	__u32 status; /* of x86 alone */
 } WA_CORE;
 struct task_struct {
 	struct thread_info thread_info;
@@ -195,7 +198,63 @@ struct io_xattr {
 	void *filename;
 } WA_CORE;
 
+/*
+ * Since Linux 7.0 io_uring keeps its names in a structure, a pointer alone. A field is found by its
+ * name and its kind of type, so these stand for the same structures there; the part from ___ on is
+ * not part of the name.
+ */
+struct wa_delayed {
+	void *name;
+};
+struct io_open___delayed {
+	struct wa_delayed filename;
+} WA_CORE;
+struct io_rename___delayed {
+	struct wa_delayed oldpath, newpath;
+} WA_CORE;
+struct io_link___delayed {
+	struct wa_delayed oldpath, newpath;
+} WA_CORE;
+struct io_unlink___delayed {
+	struct wa_delayed filename;
+} WA_CORE;
+struct io_mkdir___delayed {
+	struct wa_delayed filename;
+} WA_CORE;
+struct io_xattr___delayed {
+	struct wa_delayed filename;
+} WA_CORE;
+
 #define WA_OFFSET(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 0)
+#define WA_EXISTS(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 2)
+#endif
+
+/*
+ * A field that some kernel does not have: where it lies, or WA_NOWHERE. What needs it is left out then,
+ * and the host is told by missed_feature(). Nothing may be worked out before it is known that the field
+ * is there: libbpf leaves an instruction that cannot be carried out in its place.
+ */
+#define WA_NOWHERE (~0ULL)
+#ifdef WA_BCC
+#define WA_FIND(type, field) ((__u64)(__s64)WA_OFFSET(type, field)) /* what is not there is at -1 */
+#define WA_FIND_NAME WA_FIND
+#else
+#define WA_FIND(type, field)                            \
+	({                                              \
+		__u64 wa_at = WA_NOWHERE;               \
+		if (WA_EXISTS(type, field)) {           \
+			wa_at = WA_OFFSET(type, field); \
+			asm volatile("" : "+r"(wa_at)); \
+		}                                       \
+		wa_at;                                  \
+	})
+#define WA_FIND_NAME(type, field)                                   \
+	({                                                          \
+		__u64 wa_name = WA_FIND(type, field);               \
+		if (wa_name == WA_NOWHERE)                          \
+			wa_name = WA_FIND(type##___delayed, field); \
+		wa_name;                                            \
+	})
 #endif
 
 /* io_uring keeps its requests like this since Linux 6.0; before, they are a blind spot. */

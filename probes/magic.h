@@ -22,6 +22,28 @@ WA_INLINE int is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+#define WA_DIGITS 8
+
+/* The number written at a place, in the lower half; in the upper half how many digits it has. */
+WA_FUNC __u64 number_at(__u32 start)
+{
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	__u32 number = 0, digits = 0;
+
+	if (!s)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < WA_DIGITS; i++) {
+		char c = WA_CHAR(i);
+
+		if (!is_digit(c))
+			break;
+		number = number * 10 + (c - '0');
+		digits = i + 1;
+	}
+	return (__u64)digits << 32 | number;
+}
+
 /*
  * Does a name begin with /proc/self/fd/N, /proc/thread-self/fd/N, /proc/PID/fd/N of this
  * process, /dev/fd/N, /proc/self/cwd or /proc/self/root? The name lies at start in the record.
@@ -31,6 +53,7 @@ WA_FUNC __u64 magic_link(__u32 start)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	__u32 at = 0, number = 0, digits = 0;
+	__u64 written;
 
 	if (!s)
 		return (__u32)WA_MAGIC_NONE;
@@ -43,15 +66,9 @@ WA_FUNC __u64 magic_link(__u32 start)
 		} else if (WA_CHAR(6) == 't' && WA_CHAR(12) == '-' && WA_CHAR(16) == 'f') {
 			at = 17; /* /proc/thread-self */
 		} else {
-#pragma clang loop unroll(disable)
-			for (__u32 i = 6; i < 14; i++) {
-				char c = WA_CHAR(i);
-
-				if (!is_digit(c))
-					break;
-				number = number * 10 + (c - '0');
-				at = i + 1;
-			}
+			written = number_at(start + 6);
+			number = (__u32)written;
+			at = written ? 6 + (written >> 32) : 0;
 			if (!at || number != s->event.head.pid)
 				return (__u32)WA_MAGIC_NONE;
 		}
@@ -66,16 +83,9 @@ WA_FUNC __u64 magic_link(__u32 start)
 	    WA_CHAR(at + 3) != '/')
 		return (__u32)WA_MAGIC_NONE;
 	at += 4;
-	number = 0;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < 8; i++) {
-		char c = WA_CHAR(at + i);
-
-		if (!is_digit(c))
-			break;
-		number = number * 10 + (c - '0');
-		digits++;
-	}
+	written = number_at(start + at);
+	number = (__u32)written;
+	digits = written >> 32;
 	at += digits;
 	if (!digits || (WA_CHAR(at) && WA_CHAR(at) != '/'))
 		return (__u32)WA_MAGIC_NONE;
@@ -129,12 +139,17 @@ WA_INLINE int is_own_proc(__u64 mount)
 {
 	struct wa_config *c = config_get();
 	__u64 vfsmount = mount + WA_OFFSET(mount, mnt);
-	__u64 info = KREAD64(super_block, s_fs_info, KREAD64(vfsmount, mnt_sb, vfsmount));
-	__u64 pid = KREAD64(task_struct, thread_pid, bpf_get_current_task());
+	__u64 info_at = WA_FIND(super_block, s_fs_info), ns_at = WA_FIND(proc_fs_info, pid_ns);
+	__u64 info, pid;
 
+	if (!c || info_at == WA_NOWHERE || ns_at == WA_NOWHERE) {
+		miss_feature(WA_LACKS_PROC);
+		return 0;
+	}
+	info = kread64(KREAD64(vfsmount, mnt_sb, vfsmount) + info_at);
+	pid = KREAD64(task_struct, thread_pid, bpf_get_current_task());
 	/* struct upid is an int and a pointer to the namespace. */
-	return c && kread64(pid + WA_OFFSET(pid, numbers) + 16 * (__u64)c->pid_level + 8) ==
-			    KREAD64(proc_fs_info, pid_ns, info);
+	return kread64(pid + WA_OFFSET(pid, numbers) + 16 * (__u64)c->pid_level + 8) == kread64(info + ns_at);
 }
 
 WA_INLINE void search_children(struct wa_search *w, __u32 step)
@@ -183,6 +198,16 @@ WA_FUNC int search_step(__u32 slot)
 	return 0;
 }
 
+#ifdef WA_DIRECT
+static long search_on(__u64 index, void *context)
+{
+	int *end = context;
+
+	*end = search_step(WA_SLOT_SYSCALL);
+	return *end != 0;
+}
+#endif
+
 /*
  * Does a name that magic_link() knows mean what it says: is /proc a procfs, as this process finds it?
  * Not so for io_uring, which follows a link later, when it may lead elsewhere; and what lies in
@@ -203,9 +228,13 @@ WA_FUNC int is_magic(__u32 start)
 	s->search.mount = mnt - WA_OFFSET(mount, mnt);
 	s->search.dentry = dentry;
 	search_children(&s->search, WA_SEARCH_PROC);
+#ifdef WA_DIRECT
+	bpf_loop(WA_SEARCH_STEPS, search_on, &end, 0);
+#else
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < WA_SEARCH_STEPS && !end; i++)
 		end = search_step(WA_SLOT_SYSCALL);
+#endif
 	if (end == WA_PROC_REAL)
 		return WA_CHAR(1) == 'd' || !is_digit(WA_CHAR(6));
 	return end == WA_PROC_OWN;

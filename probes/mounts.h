@@ -83,4 +83,22 @@ WA_INLINE __u32 note_mount(__u64 mount)
 	return id;
 }
 
+/* Make sure that the host knows the mounts of a record that is about to be sent. */
+WA_FUNC int note_mounts(__u32 slot)
+{
+	struct wa_scratch *s = scratch_of(slot);
+
+	if (!s)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 2; i++) {
+		__u64 mount = s->mounts[i];
+
+		s->mounts[i] = 0;
+		if (mount)
+			note_mount(mount);
+	}
+	return 0;
+}
+
 #endif

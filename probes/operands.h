@@ -13,7 +13,6 @@
 #define WA_S_IFMT 0170000
 #define WA_S_IFREG 0100000
 #define WA_S_IFBLK 0060000
-#define WA_SB_KERNMOUNT (1 << 22)
 
 /* Bases may fill the buffer up to here, so that the name after each still fits. */
 #define WA_LIMIT_A 11000
@@ -47,7 +46,19 @@ WA_INLINE void operand_file(struct wa_operand *o, __u64 file, __u64 inode)
 	o->ino = KREAD64(inode, i_ino, inode);
 	o->dev = kread32(KREAD64(inode, i_sb, inode) + WA_OFFSET(super_block, s_dev));
 	o->i_mode = KREAD32(inode, i_mode, inode);
+	o->nlink = KREAD32(inode, i_nlink, inode);
 	o->f_mode = file ? KREAD32(file, f_mode, file) : 0;
+}
+
+/* The directory that a file lies in; 0 for the root of a mount: what it lies in is elsewhere. */
+WA_INLINE __u64 parent_of(__u64 vfsmount, __u64 dentry)
+{
+	__u64 parent = KREAD64(dentry, d_parent, dentry);
+
+	if (parent == dentry || dentry == KREAD64(vfsmount, mnt_root, vfsmount))
+		return 0;
+	parent = KREAD64(dentry, d_inode, parent);
+	return KREAD64(inode, i_ino, parent);
 }
 
 /* Copy the name that was passed to off. It is looked at here and nowhere else again: what
@@ -62,9 +73,13 @@ WA_FUNC __u32 put_name(__u32 off, __u32 how, __u64 name)
 	off &= WA_MASK;
 	n = how & WA_ARG_KERNEL ? bpf_probe_read_kernel_str(&s->head[off], WA_NAME + 1, (void *)name)
 				: bpf_probe_read_user_str(&s->head[off], WA_NAME + 1, (void *)name);
-	if (n <= 0) {
+	if (n < 0) {
 		s->found.flags |= WA_F_FAULT;
 		return 0;
+	}
+	if (!n) { /* what an empty string gives before Linux 6.13 */
+		s->head[off] = 0;
+		n = 1;
 	}
 	s->found.flags |= WA_F_NAME;
 	if (n > WA_NAME)
@@ -91,16 +106,18 @@ WA_INLINE int in_root(struct wa_scratch *s)
 }
 
 /* Where is the name at start relative to? Puts into found the file, or the directory's path. */
-WA_FUNC int find_base(__u32 start, int dirfd)
+WA_FUNC int find_base(__u32 start)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct wa_config *c = config_get();
 	struct wa_found *f;
 	__u64 task, fs, magic = (__u32)WA_MAGIC_NONE;
+	int dirfd;
 
 	if (!s || !c)
 		return 0;
 	f = &s->found;
+	dirfd = f->dirfd;
 	task = bpf_get_current_task();
 	fs = KREAD64(task_struct, fs, task);
 	if (WA_CHAR(0) != '/' || in_root(s)) {
@@ -162,6 +179,9 @@ WA_INLINE __u32 put_base(__u32 off, __u32 limit)
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct wa_found *f;
 	__u64 from;
+#ifdef WA_DIRECT
+	__u64 from_chain;
+#endif
 
 	if (!s)
 		return off;
@@ -178,6 +198,15 @@ WA_INLINE __u32 put_base(__u32 off, __u32 limit)
 		f->base_len = n > 0 ? n : 0;
 		return off + f->base_len;
 	}
+#ifdef WA_DIRECT
+	/* The directory, of an open file the one that it lies in, if it is on the same mount. */
+	from_chain = f->dentry;
+	if (f->flags & WA_F_FILE)
+		from_chain = f->dentry == KREAD64(vfsmount, mnt_root, f->vfsmount)
+				     ? 0
+				     : KREAD64(dentry, d_parent, f->dentry);
+	f->chain = from_chain ? chain_of(from, from_chain) : 0;
+#endif
 	walk_begin(&s->walk, f->vfsmount, f->dentry, off, limit);
 	walk_run(WA_SLOT_SYSCALL);
 	f->flags |= s->walk.flags | WA_F_BASE;
@@ -185,9 +214,18 @@ WA_INLINE __u32 put_base(__u32 off, __u32 limit)
 		f->flags |= WA_F_DELETED;
 	if (!KREAD64(mount, mnt_ns, from))
 		f->flags |= WA_F_DETACHED;
+#ifdef WA_DIRECT
+	/* Whatever was renamed meanwhile: then the number may not be that of what was written down. */
+	if (f->chain &&
+	    (f->flags & (WA_F_TRUNCATED | WA_F_FAULT | WA_F_UNREACHABLE | WA_F_DETACHED) ||
+	     (f->flags & WA_F_DELETED && !(f->flags & WA_F_FILE)) || chain_of(from, from_chain) != f->chain))
+		f->chain = 0;
+	s->chains[s->event.head.operands & 1] = f->chain;
+#endif
 	f->base_len = s->walk.off - off;
 	f->in_mount = s->walk.in_mount ? s->walk.in_mount - off : f->base_len;
-	f->mount = note_mount(from);
+	f->mount = KREAD32(mount, mnt_id, from);
+	s->mounts[s->event.head.operands & 1] = from;
 	return s->walk.off;
 }
 
@@ -202,14 +240,21 @@ WA_INLINE void found_nothing(struct wa_found *f)
 	f->name_len = 0;
 	f->base_len = 0;
 	f->in_mount = 0;
+	f->seek = 0;
+	f->chain = 0;
 }
 
 /* Write an operand at start, whose name ends at off, for what was found. Returns where it ends. */
-WA_INLINE __u32 put_found(struct wa_scratch *s, __u32 start, __u32 off, __u32 limit)
+WA_FUNC __u32 put_found(__u32 start, __u32 off, __u32 limit)
 {
-	struct wa_found *f = &s->found;
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	struct wa_found *f;
 	struct wa_operand *o;
 
+	if (!s)
+		return 0;
+	f = &s->found;
+	start &= WA_MASK;
 	if (f->file) {
 		load_path(f, f->file + WA_OFFSET(file, f_path));
 		f->inode = KREAD64(file, f_inode, f->file);
@@ -222,8 +267,20 @@ WA_INLINE __u32 put_found(struct wa_scratch *s, __u32 start, __u32 off, __u32 li
 	o->dev = 0;
 	o->i_mode = 0;
 	o->f_mode = 0;
-	if (f->inode)
+	o->nlink = 0;
+	o->parent = 0;
+	o->room = 0;
+	o->pad = 0;
+	o->chain = f->chain;
+	if (f->flags & WA_F_FILE && f->inode) {
 		operand_file(o, f->file, f->inode);
+		o->parent = parent_of(f->vfsmount, f->dentry);
+	} else if (f->walk) {
+		__u64 inode = KREAD64(dentry, d_inode, f->dentry);
+
+		o->parent = KREAD64(inode, i_ino, inode);
+		o->dev = kread32(KREAD64(inode, i_sb, inode) + WA_OFFSET(super_block, s_dev));
+	}
 	o->mount = f->mount;
 	o->flags = f->flags;
 	o->base_len = f->base_len;
@@ -239,31 +296,30 @@ WA_INLINE __u32 put_file(struct wa_scratch *s, __u32 off, __u64 file)
 	found_nothing(&s->found);
 	s->found.file = file;
 	s->found.flags = WA_F_FILE;
-	return put_found(s, off, off + sizeof(struct wa_operand), WA_LIMIT_A);
+	return put_found(off, off + sizeof(struct wa_operand), WA_LIMIT_A);
 }
 
 /*
- * Write one operand at off: how = kind | index of the directory argument << 8 | index of the
- * path argument << 16 | 1 << 24 for the second operand. Returns where it ends, 0 if the call
- * is of no interest after all.
+ * Copy the name of one operand to where it belongs and see what it stands for: how = kind | index
+ * of the directory argument << 8 | index of the path argument << 16. Returns where the name ends,
+ * 0 if the call is of no interest after all. Calls nothing that calls much: see put_operand().
  */
-WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
+WA_FUNC __u32 look_at(__u32 off, __u32 how, __s64 ret)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct wa_found *f;
 	__u32 kind = how & 0x7f;
-	__u32 start = off & WA_MASK;
 	__u64 name;
-	int dirfd = WA_AT_FDCWD;
 
 	if (!s)
 		return 0;
 	f = &s->found;
 	found_nothing(f);
 	name = s->arg[(how >> 16) & 7];
+	f->dirfd = WA_AT_FDCWD;
 	if (kind == WA_ARG_AT || kind == WA_ARG_OPEN_AT)
-		dirfd = (int)s->arg[(how >> 8) & 7];
-	off = start + sizeof(struct wa_operand);
+		f->dirfd = (int)s->arg[(how >> 8) & 7];
+	off = (off & WA_MASK) + sizeof(struct wa_operand);
 	if (kind == WA_ARG_SOCKADDR) {
 		__u16 family = 0;
 
@@ -284,7 +340,7 @@ WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 		name = 0;
 	} else if (kind == WA_ARG_FD || (kind == WA_ARG_AT && !name)) {
 		/* utimensat(fd, NULL, …) means the descriptor itself. */
-		f->file = fd_file(kind == WA_ARG_FD ? (int)name : dirfd);
+		f->file = fd_file(kind == WA_ARG_FD ? (int)name : f->dirfd);
 		f->flags = f->file ? WA_F_FILE : WA_F_NOFD;
 		name = 0;
 	}
@@ -294,10 +350,27 @@ WA_FUNC __u32 put_operand(__u32 off, __u32 how, __s64 ret)
 		if (kind == WA_ARG_TEXT)
 			f->flags |= WA_F_TEXT;
 		else if (!(f->flags & WA_F_FILE))
-			find_base(off, dirfd);
+			f->seek = 1;
 		off += f->name_len;
 	}
-	return put_found(s, start, off, how >> 24 ? WA_LIMIT_B : WA_LIMIT_A);
+	return off;
+}
+
+/*
+ * Write one operand at off: how as look_at() takes it, | 1 << 24 for the second operand. Returns
+ * where it ends, 0 if the call is of no interest after all.
+ * The steps are called one after the other, not by one another: the stack of a chain of calls may
+ * take 512 bytes in all (before Linux 6.13), see tests/unit/capture/kernel/test_bpf_stack.py.
+ */
+WA_INLINE __u32 put_operand(struct wa_scratch *s, __u32 off, __u32 how, __s64 ret)
+{
+	__u32 end = look_at(off, how, ret);
+
+	if (!end)
+		return 0;
+	if (s->found.seek)
+		find_base(off + sizeof(struct wa_operand));
+	return put_found(off, end, how >> 24 ? WA_LIMIT_B : WA_LIMIT_A);
 }
 
 #endif

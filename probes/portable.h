@@ -31,6 +31,7 @@ typedef long long __s64;
 
 /* A walk from a directory entry up to the root of the mount namespace. */
 struct wa_walk {
+	__u64 stop, stop_mount; /* writeaudit's own root directory */
 	__u64 dentry;
 	__u64 mount;
 	__u64 root; /* root directory of mount */
@@ -54,6 +55,9 @@ struct wa_found {
 	__u32 skip;
 	__u32 base_len;
 	__u32 in_mount;
+	__s32 dirfd; /* the directory that the name is relative to */
+	__u64 chain;
+	__u32 seek; /* the name has to be looked at to tell what it is relative to */
 	__u32 pad;
 };
 
@@ -83,6 +87,8 @@ struct wa_scratch {
 	struct wa_walk walk;
 	struct wa_found found;
 	struct wa_search search;
+	__u64 chains[2]; /* of the operands: directories that the host knows once the record is sent */
+	__u64 mounts[2]; /* of the operands: the host is told of them before the record is sent */
 };
 
 /*
@@ -99,7 +105,7 @@ struct wa_scratch {
 #define WA_RINGS_CHAINS 4 /* it has had requests carried out one after the other */
 #define WA_RINGS_APART 2 /* its threads, io_uring's among them, may have different directories */
 
-/* One for each program: a faultable tracepoint may be preempted by another program. */
+/* One for each program that another one may interrupt. */
 enum wa_slot { WA_SLOT_SYSCALL, WA_SLOT_TASK, WA_SLOT_MOUNT, WA_SLOT_URING, WA_SLOTS };
 
 struct wa_task {
@@ -152,10 +158,17 @@ static long (*read_user_str)(void *dst, __u32 size, const void *src) = (void *)1
 		return (__u64)(kind) << 56 | (__u64)sizeof(key_type) << 48 | \
 		       (__u64)sizeof(value_type) << 24 | (entries);          \
 	}
+#define WA_SHARED_MAP WA_MAP
 #define WA_REF(name) ((void *)bpf_pseudo_fd(1 /* BPF_PSEUDO_MAP_FD */, WA_REF_##name))
 
-/* Not a name that bcc attaches by itself. */
-#define WA_RAW_TP(name) int wa_tp_##name(struct bpf_raw_tracepoint_args *ctx)
+/* Names that bcc does not attach by itself. */
+#define WA_RAW_TP(name, copy) int wa_tp_##name##copy(struct bpf_raw_tracepoint_args *ctx)
+#define WA_PERF_TP(category, name) int wa_tp_##name(__u64 *ctx)
+
+static __u64 (*task_registers)(void *task) = (void *)175;
+static void *(*this_task)(void) = (void *)158;
+#define bpf_task_pt_regs task_registers
+#define bpf_get_current_task_btf this_task
 
 #else /* libbpf */
 
@@ -188,7 +201,12 @@ static long (*bpf_probe_read_user_str)(void *dst, __u32 size, const void *src) =
 static long (*bpf_probe_read_kernel_str)(void *dst, __u32 size, const void *src) = (void *)115;
 static long (*bpf_ringbuf_output)(void *ring, void *data, __u64 size, __u64 flags) = (void *)130;
 static long (*bpf_loop)(__u32 times, void *callback, void *context, __u64 flags) = (void *)181;
+static void *(*bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = (void *)131;
+static void (*bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
+static void (*bpf_ringbuf_discard)(void *data, __u64 flags) = (void *)133;
 static __u64 (*bpf_ringbuf_query)(void *ring, __u64 flags) = (void *)134;
+static void *(*bpf_get_current_task_btf)(void) = (void *)158;
+static __u64 (*bpf_task_pt_regs)(void *task) = (void *)175;
 
 #define WA_MAP(kind, name, key_type, value_type, entries) \
 	struct {                                          \
@@ -197,6 +215,14 @@ static __u64 (*bpf_ringbuf_query)(void *ring, __u64 flags) = (void *)134;
 		__type(key, key_type);                    \
 		__type(value, value_type);                \
 	} name SEC(".maps")
+#define WA_SHARED_MAP(kind, name, key_type, value_type, entries) \
+	struct {                                                 \
+		__uint(type, kind);                              \
+		__uint(max_entries, entries);                    \
+		__uint(map_flags, 1 << 10 /* BPF_F_MMAPABLE */); \
+		__type(key, key_type);                           \
+		__type(value, value_type);                       \
+	} name SEC(".maps")
 #define WA_REF(name) (&name)
 
 struct {
@@ -204,9 +230,22 @@ struct {
 	__uint(max_entries, 16 << 20); /* the host sets the size before it loads the object */
 } events SEC(".maps");
 
-#define WA_RAW_TP(name) SEC("raw_tp/" #name) int raw_tracepoint__##name(struct bpf_raw_tracepoint_args *ctx)
+#define WA_RAW_TP(name, copy) SEC("raw_tp/" #name) int wa_tp_##name##copy(struct bpf_raw_tracepoint_args *ctx)
+#define WA_PERF_TP(category, name) SEC("tp/" #category "/" #name) int wa_tp_##name(__u64 *ctx)
 
 #endif
+
+/*
+ * How programs are attached. Up to Linux 6.x raw tracepoints cannot be preempted: a program has its
+ * processor, and with it the per-processor memory, for itself until it ends. From 7.0 on they can be:
+ * another process may run the same program on the same processor meanwhile, and the kernel skips a
+ * program that is at work there already. The tracepoints of perf still cannot be preempted, so there
+ * (WA_PERF) all programs but one are attached to these. They pass values where raw ones pass pointers,
+ * see each program; WA_PASSED is one of them, by its offset (the event's file "format" in tracefs;
+ * the host compares).
+ */
+#define WA_PASSED(offset) ctx[(offset) / 8]
+#define WA_PASSED32(offset) ((__u32 *)ctx)[(offset) / 4]
 
 WA_MAP(BPF_MAP_TYPE_ARRAY, scratch, __u32, struct wa_scratch, WA_SLOTS); /* times processors: the host */
 WA_MAP(BPF_MAP_TYPE_HASH, tasks, __u32, struct wa_task, 65536);
@@ -215,7 +254,8 @@ WA_MAP(BPF_MAP_TYPE_HASH, mounts, __u64, struct wa_mount_seen, 4096);
 WA_MAP(BPF_MAP_TYPE_HASH, requests, __u64, struct wa_request, 16384);
 WA_MAP(BPF_MAP_TYPE_ARRAY, moved, __u32, __u64, WA_MOVED); /* when, by WA_MOVED_* */
 WA_MAP(BPF_MAP_TYPE_ARRAY, table, __u32, struct wa_table, 1);
-WA_MAP(BPF_MAP_TYPE_ARRAY, config, __u32, struct wa_config, 1);
+/* The host maps it into its memory: a system call that reads a map would keep programs from running. */
+WA_SHARED_MAP(BPF_MAP_TYPE_ARRAY, config, __u32, struct wa_config, 1);
 WA_MAP(BPF_MAP_TYPE_PERCPU_ARRAY, counters, __u32, __u64, WA_COUNTERS);
 
 WA_INLINE struct wa_scratch *scratch_of(__u32 slot)
@@ -272,6 +312,14 @@ WA_INLINE __u64 *moved_of(__u32 which)
 {
 	return bpf_map_lookup_elem(WA_REF(moved), &which);
 }
+/* Keeps the compiler from proving away a bound that the verifier wants to see. */
+#define WA_ROW(slot)                             \
+	({                                       \
+		__u32 wa_row = (slot);           \
+		asm volatile("" : "+r"(wa_row)); \
+		wa_row &(WA_SPECS - 1);          \
+	})
+
 WA_INLINE struct wa_table *table_get(void)
 {
 	__u32 zero = 0;
@@ -295,12 +343,39 @@ WA_INLINE __u64 ring_waiting(void)
 	return bpf_ringbuf_query(WA_REF(events), 0 /* BPF_RB_AVAIL_DATA */);
 }
 
+#ifdef WA_DIRECT
+/* Directories that the host knows, by their chains. Once it is full, others are sent each time. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, 1 /* BPF_F_NO_PREALLOC */);
+	__type(key, __u64);
+	__type(value, __u32);
+} chains SEC(".maps");
+
+WA_INLINE void *chain_known(__u64 chain)
+{
+	return bpf_map_lookup_elem(WA_REF(chains), &chain);
+}
+WA_INLINE void chain_add(__u64 chain)
+{
+	__u32 one = 1;
+
+	bpf_map_update_elem(WA_REF(chains), &chain, &one, 0);
+}
+#endif
+
 WA_INLINE void count(__u32 which)
 {
 	__u64 *value = counter_of(which);
 
-	if (value)
+	if (value) {
+#ifdef WA_PERF
+		__sync_fetch_and_add(value, 1); /* the program at sched_process_fork can be preempted */
+#else
 		*value += 1; /* one array per processor, no other writer */
+#endif
+	}
 }
 
 #endif

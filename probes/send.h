@@ -23,6 +23,15 @@ WA_INLINE __u32 pid_of(__u64 task, __u32 global)
 	return kread32(pid + WA_OFFSET(pid, numbers) + 16 * (__u64)c->pid_level);
 }
 
+/* Tell the host that something was needed that this kernel does not have. */
+WA_INLINE void miss_feature(__u32 which)
+{
+	struct wa_config *c = config_get();
+
+	if (c && !(c->lacks & which))
+		c->lacks |= which;
+}
+
 WA_INLINE void head_fill(struct wa_head *h, __u16 kind, __u32 pid)
 {
 	__u64 id = bpf_get_current_pid_tgid();
@@ -130,8 +139,14 @@ WA_INLINE int insist(__u32 slot, __u32 size, __u64 flags, __u32 ring_bytes)
 }
 #endif
 
+/* Wakes the host each time that so much more is waiting: a wake-up costs more than all the rest of it. */
+WA_INLINE int fills_up(struct wa_config *c, __u64 waiting, __u32 size)
+{
+	return ((waiting ^ (waiting + size + WA_RECORD_HEADER)) & ~(__u64)(c->wake_bytes - 1)) != 0;
+}
+
 /* Send the first size bytes. The host looks by itself, in pauses of the command; it is woken
- * only by what cannot wait, and when the buffer fills up. */
+ * only by what cannot wait, and when the buffer fills up. Returns whether the record was taken. */
 WA_FUNC int send(__u32 slot, __u32 size, __u32 kind, __u32 urgent)
 {
 	struct wa_scratch *s = scratch_of(slot);
@@ -146,13 +161,77 @@ WA_FUNC int send(__u32 slot, __u32 size, __u32 kind, __u32 urgent)
 	/* As late as can be: a virtual processor may stand still at any moment, and records are to
 	 * come in the order of their times. */
 	s->event.head.time_ns = bpf_ktime_get_ns();
-	/* Not with every record from there on: a wake-up costs more than all the rest of it. */
 	waiting = ring_waiting();
-	if (urgent || (waiting ^ (waiting + size + WA_RECORD_HEADER)) & ~(__u64)(c->wake_bytes - 1))
+	if (urgent || fills_up(c, waiting, size))
 		flags = WA_RB_FORCE_WAKEUP;
-	if (ring_send(s->head, size, flags) < 0 && !insist(slot, size, flags, c->ring_bytes))
+	if (ring_send(s->head, size, flags) < 0 && !insist(slot, size, flags, c->ring_bytes)) {
 		count(WA_N_LOST + kind);
-	return 0;
+		return 0;
+	}
+	return 1;
+}
+
+#define WA_TASK_TRIES 128 /* in a row, where the buffer's lock gives up */
+
+#ifdef WA_DIRECT
+struct wa_task_offer {
+	struct wa_task_event task;
+	__u64 flags;
+	__u32 ring_bytes;
+	__u32 taken;
+};
+
+static long offer_task_again(__u64 index, void *context)
+{
+	struct wa_task_offer *offer = context;
+	__u64 waiting;
+
+	if (ring_send(&offer->task, sizeof(offer->task), offer->flags) >= 0) {
+		offer->taken = 1;
+		return 1;
+	}
+	waiting = ring_waiting();
+	return waiting <= offer->ring_bytes && waiting + sizeof(offer->task) + 16 > offer->ring_bytes;
+}
+#endif
+
+/* The same for a record that lies on the stack: a program that can be preempted has no other memory. */
+WA_INLINE void send_task(struct wa_task_event *task, __u32 urgent)
+{
+	struct wa_config *c = config_get();
+	__u64 flags = WA_RB_NO_WAKEUP;
+	__u64 waiting;
+
+	if (!c)
+		return;
+	count(WA_N_EMITTED + WA_FORK);
+	task->head.time_ns = bpf_ktime_get_ns();
+	waiting = ring_waiting();
+	if (urgent || fills_up(c, waiting, sizeof(*task)))
+		flags = WA_RB_FORCE_WAKEUP;
+	if (ring_send(task, sizeof(*task), flags) >= 0)
+		return;
+#ifdef WA_DIRECT
+	struct wa_task_offer offer = {
+		.task = *task,
+		.flags = flags,
+		.ring_bytes = c->ring_bytes,
+	};
+
+	bpf_loop(WA_TRIES, offer_task_again, &offer, 0);
+	if (offer.taken)
+		return;
+#elif defined(WA_BCC)
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WA_TASK_TRIES; i++) {
+		if (ring_send(task, sizeof(*task), flags) >= 0)
+			return;
+		waiting = ring_waiting();
+		if (waiting <= c->ring_bytes && waiting + sizeof(*task) + 16 > c->ring_bytes)
+			break;
+	}
+#endif
+	count(WA_N_LOST + WA_FORK);
 }
 
 #endif

@@ -7,15 +7,20 @@
 #ifndef WRITEAUDIT_SYSCALLS_H
 #define WRITEAUDIT_SYSCALLS_H
 
+#define WA_W_OK 2
 #define WA_MAP_TYPE 0x0f
 #define WA_MAP_SHARED 1
 #define WA_MAP_SHARED_VALIDATE 3
 #define WA_MAP_ANONYMOUS 0x20
 #define WA_PROT_WRITE 2
 #define WA_FMODE_WRITE 2
+#define WA_MADV_REMOVE 9
+#define WA_PTRACE_ATTACH 16
+#define WA_PTRACE_SEIZE 0x4206
 #define WA_EPERM 1
 #define WA_ENOMEM 12
 #define WA_EACCES 13
+#define WA_ENOSYS 38
 
 /* wa_task.armed: armed, and the process maps a file that mprotect can make writable. A fork
  * inherits it with the mappings, an exec sets it back. */
@@ -23,19 +28,6 @@
 
 #define WA_DEDUPE_MAX 8
 #define WA_AIO_MAX 16
-#define WA_NR_PRCTL 157
-
-/* struct pt_regs of x86-64 begins so; the order is ABI (ptrace(2) shows it to users). */
-struct wa_regs {
-	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax;
-};
-#define WA_REG_NR 120
-#define WA_REG_ARG0 112
-#define WA_REG_ARG1 104
-
-#define WA_TS_COMPAT 2 /* thread_info.status: in a 32-bit system call */
-#define WA_X32_BIT 0x40000000
-
 /* The row of the table that a system call has; the last row, which is empty, for none. */
 WA_INLINE __u32 slot_of(__u32 nr, __u32 compat)
 {
@@ -56,13 +48,46 @@ WA_INLINE __u32 slot_of(__u32 nr, __u32 compat)
 	return nr;
 }
 
-/* Keeps the compiler from proving away a bound that the verifier wants to see. */
-#define WA_ROW(slot)                             \
-	({                                       \
-		__u32 wa_row = (slot);           \
-		asm volatile("" : "+r"(wa_row)); \
-		wa_row &(WA_SPECS - 1);          \
-	})
+/* Is a number beyond those that the table was made for? */
+WA_INLINE int is_unknown(__u32 nr, __u32 compat)
+{
+	struct wa_config *c = config_get();
+
+	if (!c || nr == ~0U) /* none: a signal's handler has returned */
+		return 0;
+	if (compat)
+		return nr >= c->known[1]; /* 0 where no 32-bit call is known: all of them */
+	if (nr & WA_X32_BIT) {
+		nr &= ~WA_X32_BIT;
+		return nr >= WA_ABI_32 ? nr >= c->known[2] : nr >= c->known[0];
+	}
+	return nr >= c->known[0];
+}
+
+/* A followed process uses what the table knows nothing of: tell it, once for each number. */
+WA_FUNC int send_unknown(__u32 slot, __u32 nr, __u32 pid)
+{
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	struct wa_table *t = table_get();
+	struct wa_spec *spec;
+
+	if (!s || !t)
+		return 0;
+	spec = &t->spec[WA_ROW(slot)];
+	if (spec->told)
+		return 0;
+	spec->told = 1;
+	head_fill(&s->event.head, WA_EVENT, pid);
+	s->event.head.op = WA_OP_UNKNOWN;
+	s->event.head.row = slot;
+	s->event.key = 0;
+	s->event.ret = 0;
+	s->event.arg[0] = nr;
+	s->event.arg[1] = slot >= WA_ABI_URING && slot < WA_SPECS - 1;
+	s->event.arg[2] = slot >= WA_ABI_32 && slot < WA_ABI_X32;
+	send(WA_SLOT_SYSCALL, sizeof(struct wa_event), WA_EVENT, 0);
+	return 0;
+}
 
 WA_FUNC int send_total(__u64 file)
 {
@@ -86,12 +111,12 @@ WA_INLINE int is_stored(__u64 file)
 {
 	__u64 inode = KREAD64(file, f_inode, file);
 	__u32 fmt = KREAD32(inode, i_mode, inode) & WA_S_IFMT;
-	__u64 sb;
 
 	if (fmt != WA_S_IFREG && fmt != WA_S_IFBLK)
 		return 0;
-	sb = KREAD64(inode, i_sb, inode);
-	return !(KREAD32(super_block, s_flags, sb) & WA_SB_KERNMOUNT) || fmt == WA_S_IFBLK;
+	/* By the mount, not the super block: the kernel mounts tracefs, mqueue and others for itself as well.
+	 */
+	return !is_internal(KREAD64(file, f_path, file) - WA_OFFSET(mount, mnt)) || fmt == WA_S_IFBLK;
 }
 
 /*
@@ -180,8 +205,9 @@ WA_INLINE __u64 argument(struct wa_scratch *s, __u8 index)
 	return index == WA_NO_ARG ? 0 : s->arg[index & 7];
 }
 
-/* Put an event together from its specification and send it. */
-WA_FUNC int send_event(__u32 slot, __u32 op, __s64 ret)
+/* Put an event together from its specification. Returns where it ends, 0 if it is of no interest after all.
+ */
+WA_FUNC __u32 fill_event(__u32 slot, __u32 op, __s64 ret)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct wa_table *t = table_get();
@@ -192,6 +218,8 @@ WA_FUNC int send_event(__u32 slot, __u32 op, __s64 ret)
 	if (!s || !t)
 		return 0;
 	spec = &t->spec[WA_ROW(slot)];
+	s->chains[0] = 0;
+	s->chains[1] = 0;
 	s->event.ret = ret;
 	s->event.head.op = op;
 	s->event.arg[0] = argument(s, spec->arg[0]);
@@ -223,91 +251,138 @@ WA_FUNC int send_event(__u32 slot, __u32 op, __s64 ret)
 			dir = 0;
 			arg = 5;
 		}
-		if (kind == WA_ARG_NONE || op == WA_OP_MMAP_OTHER)
+		if (kind == WA_ARG_NONE || op == WA_OP_MMAP_OTHER || op == WA_OP_URING_OTHER)
 			break;
-		off = put_operand(off, kind | dir << 8 | arg << 16 | i << 24, ret);
-		if (!off)
+		s->event.head.operands = i;
+		off = put_operand(s, off, kind | dir << 8 | arg << 16 | i << 24, ret);
+		if (!off) {
+			s->mounts[0] = 0;
 			return 0;
+		}
 		operands++;
 	}
 	s->event.head.operands = operands;
-	send(WA_SLOT_SYSCALL, off, s->event.head.kind, spec->rare);
+	return off;
+}
+
+/* Put an event together, and send it after what the host must know of its mounts. */
+WA_INLINE int send_event(__u32 slot, __u32 op, __s64 ret)
+{
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	struct wa_table *t = table_get();
+	__u32 size = fill_event(slot, op, ret);
+
+	if (!size || !t || !s)
+		return 0;
+	note_mounts(WA_SLOT_SYSCALL);
+	if (!send(WA_SLOT_SYSCALL, size, WA_EVENT, t->spec[WA_ROW(slot)].rare))
+		return 0;
+#ifdef WA_DIRECT
+	if (s->chains[0] && !chain_known(s->chains[0]))
+		chain_add(s->chains[0]);
+	if (s->chains[1] && !chain_known(s->chains[1]))
+		chain_add(s->chains[1]);
+#endif
+	return 0;
+}
+
+/* struct file_dedupe_range and file_dedupe_range_info; ABI. */
+struct wa_range {
+	__u64 offset, length;
+	__u16 count, pad1;
+	__u32 pad2;
+};
+struct wa_range_info {
+	__s64 fd;
+	__u64 offset, bytes;
+	__s32 status;
+	__u32 pad;
+};
+
+/* One of the files that FIDEDUPERANGE changes. Returns 1 if there is none. */
+WA_FUNC int send_range(__u32 slot, __u32 index, __s64 ret)
+{
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	struct wa_range *range;
+	struct wa_range_info *info;
+
+	if (!s)
+		return 1;
+	range = (struct wa_range *)s->slack;
+	info = (struct wa_range_info *)(s->slack + sizeof(*range));
+	if (index >= range->count)
+		return 1;
+	if (bpf_probe_read_user(info, sizeof(*info),
+				(void *)(s->arg[2] + sizeof(*range) + index * sizeof(*info))) < 0) {
+		count(WA_N_FAULT);
+		return 1;
+	}
+	s->arg[5] = info->fd;
+	s->arg[4] = info->bytes;
+	if (range->count > WA_DEDUPE_MAX)
+		s->event.head.flags |= WA_H_MORE;
+	if (ret >= 0) /* FILE_DEDUPE_RANGE_DIFFERS is 1: nothing was changed. */
+		ret = info->status < 0 ? info->status : info->status ? 0 : (__s64)info->bytes;
+	send_event(slot, WA_OP_DEDUPE, ret);
 	return 0;
 }
 
 /* FIDEDUPERANGE changes several files, each with a result of its own. */
-WA_FUNC int send_dedupe(__u32 slot, __s64 ret)
+WA_INLINE int send_dedupe(__u32 slot, __s64 ret)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
-	struct {
-		__u64 offset, length;
-		__u16 count, pad1;
-		__u32 pad2;
-	} range = {};
-	struct {
-		__s64 fd;
-		__u64 offset, bytes;
-		__s32 status;
-		__u32 pad;
-	} info = {};
+	struct wa_range *range;
 
 	if (!s)
 		return 0;
-	if (bpf_probe_read_user(&range, sizeof(range), (void *)s->arg[2]) < 0)
+	range = (struct wa_range *)s->slack; /* the stack has no room for it */
+	range->count = 0;
+	if (bpf_probe_read_user(range, sizeof(*range), (void *)s->arg[2]) < 0)
 		count(WA_N_FAULT);
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < WA_DEDUPE_MAX; i++) {
-		if (i >= range.count)
+	for (__u32 i = 0; i < WA_DEDUPE_MAX; i++)
+		if (send_range(slot, i, ret))
 			break;
-		if (bpf_probe_read_user(&info, sizeof(info),
-					(void *)(s->arg[2] + sizeof(range) + i * sizeof(info))) < 0) {
-			count(WA_N_FAULT);
-			break;
-		}
-		s->arg[5] = info.fd;
-		s->arg[4] = info.bytes;
-		if (range.count > WA_DEDUPE_MAX)
-			s->event.head.flags |= WA_H_MORE;
-		/* FILE_DEDUPE_RANGE_DIFFERS is 1: nothing was changed. */
-		send_event(slot, WA_OP_DEDUPE,
-			   ret < 0	     ? ret
-			   : info.status < 0 ? info.status
-			   : info.status     ? 0
-					     : (__s64)info.bytes);
-	}
 	return 0;
 }
+
+/* struct iocb; ABI. */
+struct wa_iocb {
+	__u64 data;
+	__u32 key, rw_flags;
+	__u16 opcode;
+	__u16 reqprio;
+	__u32 fildes;
+	__u64 buf, nbytes;
+	__u64 address; /* of the process's own; not in the ABI */
+};
 
 /* One of the requests that io_submit queued, if it is a write. Returns 1 if there is none. */
 WA_FUNC int send_iocb(__u32 slot, __u32 index, __s64 total)
 {
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
-	struct {
-		__u64 data;
-		__u32 key, rw_flags;
-		__u16 opcode;
-		__u16 reqprio;
-		__u32 fildes;
-		__u64 buf, nbytes;
-	} iocb = {};
-	__u64 pointer = 0, file;
+	struct wa_iocb *iocb;
+	__u64 file;
 	__u32 width;
 
 	if (!s || index >= total)
 		return 1;
+	iocb = (struct wa_iocb *)s->slack; /* the stack has no room for it */
+	iocb->address = 0;
 	width = s->event.head.flags & WA_H_COMPAT ? 4 : 8;
-	if (bpf_probe_read_user(&pointer, width, (void *)(s->arg[2] + width * index)) < 0 ||
-	    bpf_probe_read_user(&iocb, sizeof(iocb), (void *)pointer) < 0) {
+	if (bpf_probe_read_user(&iocb->address, width, (void *)(s->arg[2] + width * index)) < 0 ||
+	    bpf_probe_read_user(iocb, __builtin_offsetof(struct wa_iocb, address), (void *)iocb->address) <
+		    0) {
 		count(WA_N_FAULT);
 		return 0;
 	}
-	if (iocb.opcode != 1 && iocb.opcode != 8) /* IOCB_CMD_PWRITE, IOCB_CMD_PWRITEV */
+	if (iocb->opcode != 1 && iocb->opcode != 8) /* IOCB_CMD_PWRITE, IOCB_CMD_PWRITEV */
 		return 0;
-	file = fd_file(iocb.fildes);
+	s->arg[5] = iocb->fildes;
+	s->arg[4] = iocb->opcode == 1 ? iocb->nbytes : 0;
+	file = fd_file((int)s->arg[5]);
 	if (!file || !is_stored(file))
 		return 0;
-	s->arg[5] = iocb.fildes;
-	s->arg[4] = iocb.opcode == 1 ? iocb.nbytes : 0;
 	if (total > WA_AIO_MAX)
 		s->event.head.flags |= WA_H_MORE;
 	send_event(slot, WA_OP_AIO_WRITE, 0);
@@ -315,7 +390,7 @@ WA_FUNC int send_iocb(__u32 slot, __u32 index, __s64 total)
 }
 
 /* io_submit queues writes whose results come later: what was asked for is recorded. */
-WA_FUNC int send_aio(__u32 slot, __s64 ret)
+WA_INLINE int send_aio(__u32 slot, __s64 ret)
 {
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < WA_AIO_MAX; i++)
@@ -364,9 +439,9 @@ WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret, struct wa_task *task)
 	if (!s || !c)
 		return 0;
 	if (op == WA_OP_SOCKETCALL) {
-		if (s->arg[0] != 2 /* SYS_BIND */ || load_arguments(s->arg[1]))
+		op = s->arg[0] == 2 /* SYS_BIND */ ? WA_OP_BIND : WA_OP_CONNECT;
+		if ((s->arg[0] != 2 && s->arg[0] != 3) || load_arguments(s->arg[1]))
 			return 0;
-		op = WA_OP_BIND;
 	} else if (op == WA_OP_OLD_MMAP) {
 		if (load_arguments(s->arg[0]))
 			return 0;
@@ -386,6 +461,8 @@ WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret, struct wa_task *task)
 		break;
 	case WA_OP_WRITE:
 		file = fd_file((int)s->arg[0]);
+		if (!file && ret > 0)
+			count(WA_N_GONE);
 		if (!file || !is_stored(file) || !note_write(file, ret))
 			return 0;
 		break;
@@ -395,6 +472,8 @@ WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret, struct wa_task *task)
 		if (!t || ret == 0)
 			return 0;
 		file = fd_file((int)s->arg[t->spec[WA_ROW(slot)].a_arg & 7]);
+		if (!file && ret > 0)
+			count(WA_N_GONE);
 		if (!file || !is_stored(file))
 			return 0;
 		break;
@@ -415,6 +494,25 @@ WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret, struct wa_task *task)
 		if (!makes_writable(s, c, ret))
 			return 0;
 		break;
+	case WA_OP_MADVISE:
+		if (s->arg[2] != WA_MADV_REMOVE)
+			return 0;
+		break;
+	case WA_OP_PTRACE:
+		if (s->arg[0] != WA_PTRACE_ATTACH && s->arg[0] != WA_PTRACE_SEIZE)
+			return 0;
+		if (ret < 0)
+			return 0;
+		break;
+	case WA_OP_OUTSIDE:
+	case WA_OP_CONNECT:
+		if (ret < 0)
+			return 0;
+		break;
+	case WA_OP_ACCT:
+		if (!s->arg[0])
+			return 0;
+		break;
 	case WA_OP_MREMAP:
 		if (!c->shared_seen || ret < 0)
 			return 0;
@@ -432,6 +530,13 @@ WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret, struct wa_task *task)
 		spec = &t->spec[WA_ROW(slot)];
 		note_moved(spec->a_kind == WA_ARG_FD ? WA_MOVED_FD(argument(s, spec->a_arg)) : WA_MOVED_FDS);
 		return 0;
+	}
+	case WA_OP_ACCESS: {
+		struct wa_table *t = table_get();
+
+		if (!t || !(argument(s, t->spec[WA_ROW(slot)].arg[1]) & WA_W_OK))
+			return 0;
+		break;
 	}
 	case WA_OP_CHDIR:
 		note_moved(WA_MOVED_PLACE);
@@ -461,84 +566,60 @@ WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret, struct wa_task *task)
 	return send_event(slot, op, ret);
 }
 
-/* Take up the arguments out of the saved registers. Returns 0 if they could be read. */
-#ifdef WA_DIRECT
-#define WA_REG(name) kread64(regs + __builtin_offsetof(struct wa_regs, name))
-#else
-#define WA_REG(name) r->name
-#endif
-
-WA_INLINE int load_registers(__u64 regs, __u32 compat)
+/*
+ * The launcher's child, just before it executes the command: it says so itself, so that no process
+ * number has to be translated between namespaces.
+ */
+WA_FUNC int on_announcement(__u64 regs)
 {
-	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+	struct wa_config *c = config_get();
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct wa_task entry = {};
+	__u64 at;
 
-	if (!s)
-		return -1;
-#ifndef WA_DIRECT
-	/* They are put where the record's data will be: the stack has no room for them. */
-	struct wa_regs *r = (struct wa_regs *)s->slack;
-
-	if (bpf_probe_read_kernel(r, sizeof(*r), (void *)regs) < 0) {
-		count(WA_N_FAULT);
-		return -1;
-	}
-#endif
-	if (compat) {
-		s->arg[0] = (__u32)WA_REG(bx);
-		s->arg[1] = (__u32)WA_REG(cx);
-		s->arg[2] = (__u32)WA_REG(dx);
-		s->arg[3] = (__u32)WA_REG(si);
-		s->arg[4] = (__u32)WA_REG(di);
-		s->arg[5] = (__u32)WA_REG(bp);
-	} else {
-		s->arg[0] = WA_REG(di);
-		s->arg[1] = WA_REG(si);
-		s->arg[2] = WA_REG(dx);
-		s->arg[3] = WA_REG(r10);
-		s->arg[4] = WA_REG(r8);
-		s->arg[5] = WA_REG(r9);
-	}
+	if (!c || kread32(regs + WA_REG_NR) != WA_NR_PRCTL || kread64(regs + WA_REG_ARG0) != WA_ANNOUNCE ||
+	    kread64(regs + WA_REG_ARG1) != c->cookie)
+		return 0;
+	c->waiting = 0;
+	at = KREAD64(task_struct, nsproxy, bpf_get_current_task());
+	at = KREAD64(nsproxy, pid_ns_for_children, at);
+	c->pid_level = KREAD32(pid_namespace, level, at);
+	at = KREAD64(task_struct, fs, bpf_get_current_task());
+	c->root_mnt = kread64(at + WA_OFFSET(fs_struct, root));
+	c->root_dentry = kread64(at + WA_OFFSET(fs_struct, root) + 8);
+	entry.pid = pid_of(bpf_get_current_task(), tgid);
+	if (task_add(tgid, &entry) < 0)
+		count(WA_N_UNTRACKED);
 	return 0;
 }
 
 /*
- * sys_exit(regs, ret): every system call of every process, 32-bit ones included (Linux 4.17
- * for raw tracepoints). So the first lines decide what it costs the rest of the machine.
+ * sys_exit(regs, ret; perf: number, ret): every system call of every process, 32-bit ones included
+ * (Linux 4.17 for raw tracepoints). So the first lines decide what it costs the rest of the machine.
  */
-WA_RAW_TP(sys_exit)
+#ifdef WA_PERF
+WA_PERF_TP(raw_syscalls, sys_exit)
+#else
+WA_RAW_TP(sys_exit, )
+#endif
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	struct wa_task *task = task_of(id >> 32);
+#ifdef WA_PERF
+	__u64 regs = own_registers();
+	__s64 ret = WA_PASSED(16);
+#else
 	__u64 regs = ctx->args[0];
 	__s64 ret = ctx->args[1];
+#endif
 	struct wa_scratch *s;
 	struct wa_config *c;
 	struct wa_table *t;
 	__u32 nr, slot, op, compat;
 
 	if (!task) {
-		struct wa_task entry = {};
-		__u64 level;
-
-		/* The launcher's child, just before it executes the command: it says so itself,
-		 * so that no process number has to be translated between namespaces. */
 		c = config_get();
-		if (!c || !c->waiting)
-			return 0;
-		if (kread32(regs + WA_REG_NR) != WA_NR_PRCTL || kread64(regs + WA_REG_ARG0) != WA_ANNOUNCE ||
-		    kread64(regs + WA_REG_ARG1) != c->cookie)
-			return 0;
-		c->waiting = 0;
-		level = KREAD64(task_struct, nsproxy, bpf_get_current_task());
-		level = KREAD64(nsproxy, pid_ns_for_children, level);
-		c->pid_level = KREAD32(pid_namespace, level, level);
-		level = KREAD64(task_struct, fs, bpf_get_current_task());
-		c->root_mnt = kread64(level + WA_OFFSET(fs_struct, root));
-		c->root_dentry = kread64(level + WA_OFFSET(fs_struct, root) + 8);
-		entry.pid = pid_of(bpf_get_current_task(), id >> 32);
-		if (task_add(id >> 32, &entry) < 0)
-			count(WA_N_UNTRACKED);
-		return 0;
+		return c && c->waiting ? on_announcement(regs) : 0;
 	}
 	if (!task->armed)
 		return 0;
@@ -547,12 +628,17 @@ WA_RAW_TP(sys_exit)
 	if (!t || !s)
 		return 0;
 	nr = kread32(regs + WA_REG_NR);
-	compat = KREAD32(task_struct, thread_info, bpf_get_current_task() + WA_OFFSET(thread_info, status)) &
-		 WA_TS_COMPAT;
+	compat = is_compat();
 	slot = slot_of(nr, compat);
 	op = t->spec[WA_ROW(slot)].op;
-	if (op == WA_OP_NONE || ((op == WA_OP_CLOSE || op == WA_OP_CHDIR) && !task->rings))
+	if (op == WA_OP_NONE)
+		return is_unknown(nr, compat) && ret != -WA_ENOSYS ? send_unknown(slot, nr, task->pid) : 0;
+	if ((op == WA_OP_CLOSE || op == WA_OP_CHDIR) && !task->rings)
 		return 0;
+#ifdef WA_DIRECT
+	if (!compat && send_brief(regs, slot | op << 16, task->pid))
+		return 0;
+#endif
 	if (load_registers(regs, compat))
 		return 0;
 	head_fill(&s->event.head, WA_EVENT, task->pid);

@@ -20,22 +20,21 @@ WA_INLINE struct wa_scratch *task_record(__u16 kind, __u32 pid, __u32 other)
 	return s;
 }
 
-/*
- * sched_process_fork(parent, child): in fork, vfork and clone, before the child runs for
- * the first time (Linux 2.6.28). Threads come here too.
- */
-WA_RAW_TP(sched_process_fork)
+WA_FUNC int on_fork(__u64 parent, __u64 child)
 {
-	__u64 parent = ctx->args[0], child = ctx->args[1];
 	__u32 parent_tgid = KREAD32(task_struct, tgid, parent);
 	__u32 child_tgid = KREAD32(task_struct, tgid, child);
 	struct wa_task *task = task_of(parent_tgid);
-	struct wa_scratch *s;
-	struct wa_config *c;
+	struct wa_task_event event = {};
+	struct wa_config *c = config_get();
 	struct wa_task entry = {};
 
-	if (!task || parent_tgid == child_tgid)
+	if (!task || !c || parent_tgid == child_tgid)
 		return 0;
+#ifdef WA_PERF
+	if (task_of(child_tgid))
+		return 0; /* another copy of the program was here */
+#endif
 	entry.armed = task->armed;
 	if (KREAD64(task_struct, fs, parent) == KREAD64(task_struct, fs, child) ||
 	    KREAD64(task_struct, files, parent) == KREAD64(task_struct, files, child)) {
@@ -45,41 +44,66 @@ WA_RAW_TP(sched_process_fork)
 	entry.pid = pid_of(child, child_tgid);
 	if (task_add(child_tgid, &entry) < 0)
 		count(WA_N_UNTRACKED);
-	s = task_record(WA_FORK, task->pid, entry.pid);
-	if (!s)
-		return 0;
+	head_fill(&event.head, WA_FORK, task->pid);
+	event.other = entry.pid;
 	if (KREAD64(task_struct, mm, parent) == KREAD64(task_struct, mm, child))
-		s->task.head.flags |= WA_H_SAME_MM;
+		event.head.flags |= WA_H_SAME_MM;
 	if (KREAD64(nsproxy, mnt_ns, KREAD64(task_struct, nsproxy, parent)) !=
 	    KREAD64(nsproxy, mnt_ns, KREAD64(task_struct, nsproxy, child))) {
-		s->task.head.flags |= WA_H_NEW_MNT_NS;
-		c = config_get();
-		if (c)
-			c->mount_generation++;
+		event.head.flags |= WA_H_NEW_MNT_NS;
+		__sync_fetch_and_add(&c->mount_generation, 1);
 	}
-	send(WA_SLOT_TASK, sizeof(struct wa_task_event), WA_FORK, s->task.head.flags & WA_H_NEW_MNT_NS);
+	send_task(&event, event.head.flags & WA_H_NEW_MNT_NS);
 	return 0;
 }
 
 /*
- * sched_process_exec(task, old_pid, bprm): after the new program is in place (Linux 3.4).
- * The announced process is audited from here on: what came before was the launcher.
+ * sched_process_fork(parent, child): in fork, vfork and clone, before the child runs for
+ * the first time (Linux 2.6.28). Threads come here too.
  */
-WA_RAW_TP(sched_process_exec)
+WA_RAW_TP(sched_process_fork, )
 {
-	__u64 current = ctx->args[0];
+	return on_fork(ctx->args[0], ctx->args[1]);
+}
+
+#ifdef WA_PERF
+/*
+ * The tracepoint of perf passes numbers only, not the child, so this one stays a raw one, which can be
+ * preempted. For each fork its copies run one after the other, and the first that does settles it: a
+ * fork is missed only if others are being preempted on this processor in each of the copies at once.
+ */
+WA_RAW_TP(sched_process_fork, _2)
+{
+	return on_fork(ctx->args[0], ctx->args[1]);
+}
+WA_RAW_TP(sched_process_fork, _3)
+{
+	return on_fork(ctx->args[0], ctx->args[1]);
+}
+WA_RAW_TP(sched_process_fork, _4)
+{
+	return on_fork(ctx->args[0], ctx->args[1]);
+}
+#endif
+
+/*
+ * sched_process_exec(task, old_pid, bprm; perf: the file's name, pid, old_pid): after the new program is in
+ * place (Linux 3.4). The announced process is audited from here on: what came before was the launcher.
+ */
+WA_INLINE int on_exec(__u64 current, __u32 old_pid)
+{
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct wa_task *task = task_of(tgid);
 	struct wa_scratch *s;
 	struct wa_operand *o;
 	__u64 path_mnt = 0, path_dentry = 0;
 	__u32 off = sizeof(struct wa_task_event) + sizeof(struct wa_operand);
-	__u64 mm, exe, from, to, length;
+	__u64 mm, exe, from, to, length, start_at, end_at;
 
 	if (!task)
 		return 0;
 	task->armed = 1;
-	s = task_record(WA_EXEC, task->pid, (__u32)ctx->args[1]);
+	s = task_record(WA_EXEC, task->pid, old_pid);
 	if (!s)
 		return 0;
 	s->task.head.operands = 1;
@@ -92,13 +116,25 @@ WA_RAW_TP(sched_process_exec)
 	o->skip = 0;
 	mm = KREAD64(task_struct, mm, current);
 	exe = KREAD64(mm_struct, exe_file, mm);
+	o->nlink = 0;
+	o->chain = 0;
+	o->room = 0;
+	o->pad = 0;
 	path_mnt = KREAD64(file, f_path, exe);
 	path_dentry = kread64(exe + WA_OFFSET(file, f_path) + 8);
+	o->parent = parent_of(path_mnt, path_dentry);
 	operand_file(o, exe, KREAD64(file, f_inode, exe));
 
 	/* argv lies in user memory, zero bytes between the words; just copied there, so resident. */
-	from = KREAD64(mm_struct, arg_start, mm);
-	to = KREAD64(mm_struct, arg_end, mm);
+	start_at = WA_FIND(mm_struct, arg_start);
+	end_at = WA_FIND(mm_struct, arg_end);
+	if (start_at == WA_NOWHERE || end_at == WA_NOWHERE) {
+		miss_feature(WA_LACKS_ARGV);
+		from = to = 0;
+	} else {
+		from = kread64(mm + start_at);
+		to = kread64(mm + end_at);
+	}
 	length = to - from;
 	if (length > WA_ARGV_MAX) {
 		length = WA_ARGV_MAX;
@@ -121,13 +157,24 @@ WA_RAW_TP(sched_process_exec)
 	return 0;
 }
 
+#ifdef WA_PERF
+WA_PERF_TP(sched, sched_process_exec)
+{
+	return on_exec(bpf_get_current_task(), WA_PASSED32(16));
+}
+#else
+WA_RAW_TP(sched_process_exec, )
+{
+	return on_exec(ctx->args[0], (__u32)ctx->args[1]);
+}
+#endif
+
 /*
  * sched_process_exit(task): once for every thread (Linux 2.6.28). The process is gone with
  * its last one, whichever that is; signal->live has been counted down before.
  */
-WA_RAW_TP(sched_process_exit)
+WA_INLINE int on_task_exit(__u64 current)
 {
-	__u64 current = ctx->args[0];
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct wa_task *task = task_of(tgid);
 	struct wa_scratch *s;
@@ -151,5 +198,17 @@ WA_RAW_TP(sched_process_exit)
 	send(WA_SLOT_TASK, sizeof(struct wa_task_event), WA_EXIT, 1);
 	return 0;
 }
+
+#ifdef WA_PERF
+WA_PERF_TP(sched, sched_process_exit)
+{
+	return on_task_exit(bpf_get_current_task());
+}
+#else
+WA_RAW_TP(sched_process_exit, )
+{
+	return on_task_exit(ctx->args[0]);
+}
+#endif
 
 #endif

@@ -24,19 +24,39 @@
 #define WA_IORING_SETXATTR 42
 #define WA_IORING_FTRUNCATE 55
 #define WA_IORING_WRITEV_FIXED 61
-#define WA_IORING_OPS 72
 
 #define WA_REQ_F_FIXED_FILE 1 /* IOSQE_FIXED_FILE: the number is no descriptor */
 #define WA_REQ_F_LINK 0x0c /* IOSQE_IO_LINK, IOSQE_IO_HARDLINK */
 #define WA_REQ_F_LATER 0x1e /* IOSQE_IO_DRAIN, IO_LINK, IO_HARDLINK, ASYNC: not carried out at once */
 
-#define WA_CMD64(type, field) kread64(req + WA_OFFSET(type, field))
-#define WA_CMD32(type, field) ((__s64)(int)kread32(req + WA_OFFSET(type, field)))
-#define WA_CMD_NAME(type, field) kread64(WA_CMD64(type, field) + WA_OFFSET(filename, name))
+/* One number of a request; what this kernel does not have makes the request one of another kind. */
+#define WA_CMD(type, field, read)                    \
+	({                                           \
+		__u64 wa_cmd = WA_FIND(type, field); \
+		if (wa_cmd == WA_NOWHERE)            \
+			return 0;                    \
+		read(req + wa_cmd);                  \
+	})
+#define WA_CMD64(type, field) WA_CMD(type, field, kread64)
+#define WA_CMD32(type, field) ((__s64)(int)WA_CMD(type, field, kread32))
+#define WA_CMD_NAME(type, field)                                            \
+	({                                                                  \
+		__u64 wa_cmd = WA_FIND_NAME(type, field);                   \
+		if (wa_cmd == WA_NOWHERE)                                   \
+			return 0;                                           \
+		kread64(kread64(req + wa_cmd) + WA_OFFSET(filename, name)); \
+	})
 
-/* Lay out a request's arguments as the table's entry for its operation expects them. */
-WA_INLINE int uring_arguments(struct wa_scratch *s, __u64 req, __u32 opcode)
+/*
+ * Lay out a request's arguments as the table's entry for its operation expects them. Returns 0 if this
+ * kernel keeps them in another way than those that we know.
+ */
+WA_FUNC int uring_arguments(__u64 req, __u32 opcode)
 {
+	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
+
+	if (!s)
+		return 0;
 	s->arg[0] = 0;
 	s->arg[1] = 0;
 	s->arg[2] = 0;
@@ -45,13 +65,18 @@ WA_INLINE int uring_arguments(struct wa_scratch *s, __u64 req, __u32 opcode)
 	s->arg[5] = 0;
 	switch (opcode) {
 	case WA_IORING_OPENAT:
-	case WA_IORING_OPENAT2:
+	case WA_IORING_OPENAT2: {
+		__u64 how = WA_FIND(io_open, how);
+
+		if (how == WA_NOWHERE)
+			return 0;
 		s->arg[0] = WA_CMD32(io_open, dfd);
 		s->arg[1] = WA_CMD_NAME(io_open, filename);
-		s->arg[2] = WA_CMD64(io_open, how) /* its first member is flags */;
-		s->arg[3] = kread64(req + WA_OFFSET(io_open, how) + 8);
-		s->arg[4] = kread64(req + WA_OFFSET(io_open, how) + 16);
+		s->arg[2] = kread64(req + how) /* its first member is flags */;
+		s->arg[3] = kread64(req + how + 8);
+		s->arg[4] = kread64(req + how + 16);
 		break;
+	}
 	case WA_IORING_RENAMEAT:
 		s->arg[0] = WA_CMD32(io_rename, old_dfd);
 		s->arg[1] = WA_CMD_NAME(io_rename, oldpath);
@@ -79,20 +104,25 @@ WA_INLINE int uring_arguments(struct wa_scratch *s, __u64 req, __u32 opcode)
 	case WA_IORING_MKDIRAT:
 		s->arg[0] = WA_CMD32(io_mkdir, dfd);
 		s->arg[1] = WA_CMD_NAME(io_mkdir, filename);
-		s->arg[2] = kread32(req + WA_OFFSET(io_mkdir, mode)) & 0xffff;
+		s->arg[2] = WA_CMD32(io_mkdir, mode) & 0xffff;
 		break;
 	case WA_IORING_SETXATTR:
-	case WA_IORING_FSETXATTR:
+	case WA_IORING_FSETXATTR: {
+		__u64 ctx = WA_FIND(io_xattr, ctx), kname = WA_FIND(kernel_xattr_ctx, kname);
+
 		s->arg[0] = (__u64)WA_AT_FDCWD;
 		if (opcode == WA_IORING_SETXATTR)
 			s->arg[1] = WA_CMD_NAME(io_xattr, filename);
-		s->arg[2] = kread64(req + WA_OFFSET(io_xattr, ctx) + WA_OFFSET(kernel_xattr_ctx, kname));
+		if (ctx == WA_NOWHERE || kname == WA_NOWHERE)
+			return 0;
+		s->arg[2] = kread64(req + ctx + kname);
 		break;
+	}
 	}
 	/* Where the operation is on a file: its descriptor, which is looked up only later. */
 	if (!(KREAD32(io_kiocb, flags, req) & WA_REQ_F_FIXED_FILE))
 		s->arg[5] = fd_file(kread32(req + WA_OFFSET(io_kiocb, cqe) + WA_OFFSET(io_cqe, fd)));
-	return 0;
+	return 1;
 }
 
 /*
@@ -163,19 +193,20 @@ WA_FUNC int on_uring_submit(__u64 req)
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct wa_task *task = task_of(bpf_get_current_pid_tgid() >> 32);
 	struct wa_table *t = table_get();
+	struct wa_config *c = config_get();
 	struct wa_request entry = {};
 	struct wa_spec *spec;
 	__u32 opcode, row, op;
 
-	if (!WA_HAS_URING || !task || !task->armed || !s || !t)
+	if (!WA_HAS_URING || !task || !task->armed || !s || !t || !c)
 		return 0;
 	task->rings |= WA_RINGS_USED;
 	if (KREAD32(io_kiocb, flags, req) & WA_REQ_F_LINK)
 		task->rings |= WA_RINGS_CHAINS;
 	opcode = KREAD32(io_kiocb, opcode, req) & 0xff;
-	if (opcode >= WA_IORING_OPS)
-		opcode = WA_IORING_OPS - 1;
 	row = WA_ABI_URING + opcode;
+	if (opcode >= c->known[3])
+		return send_unknown(row, opcode, task->pid);
 	spec = &t->spec[WA_ROW(row)];
 	op = spec->op;
 	if (op == WA_OP_CLOSE)
@@ -186,7 +217,12 @@ WA_FUNC int on_uring_submit(__u64 req)
 	s->event.head.flags = WA_H_IO_URING;
 	s->event.head.row = row;
 	s->event.key = req;
-	uring_arguments(s, req, opcode);
+	if (op == WA_OP_URING_OTHER || !uring_arguments(req, opcode)) {
+		if (op != WA_OP_URING_OTHER)
+			miss_feature(WA_LACKS_URING);
+		send_event(row, WA_OP_URING_OTHER, 0);
+		return 0;
+	}
 	entry.since = bpf_ktime_get_ns();
 	entry.fs = KREAD64(task_struct, fs, bpf_get_current_task());
 	entry.files = KREAD64(task_struct, files, bpf_get_current_task());
@@ -200,26 +236,41 @@ WA_FUNC int on_uring_submit(__u64 req)
 }
 
 /*
- * io_uring_submit_req(req): each request, chained ones too, just before it is queued or run
- * (Linux 6.3); io_uring_submit_sqe(req, …) before that (6.0).
+ * io_uring_submit_req(req; perf: ctx, req, …): each request, chained ones too, just before it is queued
+ * or run (Linux 6.3); io_uring_submit_sqe(req, …) before that (6.0).
  */
-WA_RAW_TP(io_uring_submit_req)
+#ifdef WA_PERF
+WA_PERF_TP(io_uring, io_uring_submit_req)
+{
+	return on_uring_submit(WA_PASSED(16));
+}
+#else
+WA_RAW_TP(io_uring_submit_req, )
 {
 	return on_uring_submit(ctx->args[0]);
 }
 
-WA_RAW_TP(io_uring_submit_sqe)
+WA_RAW_TP(io_uring_submit_sqe, )
 {
 	return on_uring_submit(ctx->args[0]);
 }
+#endif
 
 /*
- * io_uring_complete(ctx, req, …): when the result is posted (Linux 5.18 with the request as
+ * io_uring_complete(ctx, req, …; perf: the same): when the result is posted (Linux 5.18 with the request as
  * second argument). Not called for requests that asked to be silent on success.
  */
-WA_RAW_TP(io_uring_complete)
+#ifdef WA_PERF
+WA_PERF_TP(io_uring, io_uring_complete)
+#else
+WA_RAW_TP(io_uring_complete, )
+#endif
 {
+#ifdef WA_PERF
+	__u64 req = WA_PASSED(16);
+#else
 	__u64 req = ctx->args[1];
+#endif
 	struct wa_scratch *s = scratch_of(WA_SLOT_SYSCALL);
 	struct wa_table *t = table_get();
 	struct wa_task *task;
@@ -258,6 +309,7 @@ WA_RAW_TP(io_uring_complete)
 	if (s->arg[0]) {
 		off = put_file(s, off, s->arg[0]);
 		s->event.head.operands = 1;
+		note_mounts(WA_SLOT_SYSCALL);
 	}
 	request_remove(req);
 	send(WA_SLOT_SYSCALL, off, WA_URING_DONE, 0);

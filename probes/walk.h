@@ -53,10 +53,20 @@ WA_INLINE void walk_step(struct wa_walk *w, struct wa_scratch *s)
 	__u32 off = w->off;
 	long n;
 
+	/* Where writeaudit has its own root directory, in a chroot say, its names begin: the host knows no
+	 * other. */
+	if (dentry == w->stop && w->mount == w->stop_mount && !w->to_fs_root) {
+		w->done = WA_WALK_END;
+		return;
+	}
 	if (dentry == w->root && !w->to_fs_root) {
 		__u64 above = KREAD64(mount, mnt_parent, w->mount);
 
 		if (above == w->mount || !above) {
+			/* Past that root, in the same namespace: outside of the chroot. */
+			if (w->stop && above &&
+			    KREAD64(mount, mnt_ns, w->mount) == KREAD64(mount, mnt_ns, w->stop_mount))
+				w->flags |= WA_F_UNREACHABLE;
 			w->done = WA_WALK_END;
 			return;
 		}
@@ -97,22 +107,44 @@ WA_INLINE void walk_step(struct wa_walk *w, struct wa_scratch *s)
 	w->dentry = parent;
 }
 
+#ifdef WA_DIRECT
+/* bpf_loop (Linux 5.17): the verifier looks at a step once, however many there may be. */
+static long walk_on(__u64 index, void *context)
+{
+	struct wa_scratch *s = scratch_of(*(__u32 *)context);
+
+	if (!s || s->walk.done)
+		return 1;
+	walk_step(&s->walk, s);
+	return 0;
+}
+
+/* Write the path of a directory entry at walk.off; the walk must have been set up. */
+WA_FUNC int walk_run(__u32 slot)
+{
+	struct wa_scratch *s;
+	__u32 context = slot;
+
+	bpf_loop(WA_ROUNDS * WA_CHUNK, walk_on, &context, 0);
+	s = scratch_of(slot);
+	if (s && !s->walk.done)
+		s->walk.flags |= WA_F_TRUNCATED;
+	return 0;
+}
+#else
 WA_FUNC int walk_chunk(__u32 slot)
 {
 	struct wa_scratch *s = scratch_of(slot);
-	struct wa_walk w;
 
 	if (!s)
 		return 0;
-	w = s->walk; /* in registers: for all the compiler knows, the names are written over it */
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < WA_CHUNK; i++) {
-		if (w.done)
+		if (s->walk.done)
 			break;
-		walk_step(&w, s);
+		walk_step(&s->walk, s);
 	}
-	s->walk = w;
-	return w.done;
+	return s->walk.done;
 }
 
 /* Write the path of a directory entry at walk.off; the walk must have been set up. */
@@ -129,10 +161,15 @@ WA_FUNC int walk_run(__u32 slot)
 	s->walk.flags |= WA_F_TRUNCATED;
 	return 0;
 }
+#endif
 
 /* Begin a walk at a struct path {vfsmount, dentry}. */
 WA_INLINE void walk_begin(struct wa_walk *w, __u64 vfsmount, __u64 dentry, __u32 off, __u32 limit)
 {
+	struct wa_config *c = config_get();
+
+	w->stop = c ? c->root_dentry : 0;
+	w->stop_mount = c ? c->root_mnt - WA_OFFSET(mount, mnt) : 0;
 	w->mount = vfsmount - WA_OFFSET(mount, mnt);
 	w->dentry = dentry;
 	w->root = KREAD64(vfsmount, mnt_root, vfsmount);
@@ -143,6 +180,71 @@ WA_INLINE void walk_begin(struct wa_walk *w, __u64 vfsmount, __u64 dentry, __u32
 	w->done = 0;
 	w->to_fs_root = 0;
 }
+
+#ifdef WA_DIRECT
+#define WA_CHAIN_MAX 48 /* longer ones have no number */
+#define WA_MIX 0x9e3779b97f4a7c15ULL
+
+WA_INLINE __u64 mixed(__u64 chain, __u64 word)
+{
+	chain = (chain ^ word) * WA_MIX;
+	return chain ^ chain >> 29;
+}
+
+/*
+ * A number for a directory and all that its path is made of: the entries up to the root of the
+ * namespace, by address, name (its hash and length) and sequence number, which any renaming moves on,
+ * and the mounts. So the same number means the same path. Returns 0 if it has none.
+ */
+struct wa_chain {
+	__u64 mount, dentry, root;
+	__u64 chain;
+	__u64 ended; /* 1: at the root of the namespace; 2: elsewhere */
+};
+
+static long chain_on(__u64 index, void *context)
+{
+	struct wa_chain *c = context;
+	__u64 dentry = c->dentry, mount = c->mount, parent;
+
+	if (dentry == c->root) {
+		parent = KREAD64(mount, mnt_parent, mount);
+		if (parent == mount || !parent) {
+			c->ended = 1;
+			return 1;
+		}
+		c->dentry = KREAD64(mount, mnt_mountpoint, mount);
+		c->mount = parent;
+		c->root = kread64(parent + WA_OFFSET(mount, mnt) + WA_OFFSET(vfsmount, mnt_root));
+		c->chain = mixed(c->chain, parent);
+		return 0;
+	}
+	parent = KREAD64(dentry, d_parent, dentry);
+	if (parent == dentry || !parent) {
+		c->ended = 2;
+		return 1;
+	}
+	c->chain = mixed(mixed(c->chain, kread64(dentry + WA_OFFSET(dentry, d_name))),
+			 dentry ^ (__u64)KREAD32(dentry, d_seq, dentry) << 48);
+	c->dentry = parent;
+	return 0;
+}
+
+WA_FUNC __u64 chain_of(__u64 mount, __u64 dentry)
+{
+	struct wa_config *config = config_get();
+	struct wa_chain c = {};
+
+	if (!config)
+		return 0;
+	c.mount = mount;
+	c.dentry = dentry;
+	c.root = kread64(mount + WA_OFFSET(mount, mnt) + WA_OFFSET(vfsmount, mnt_root));
+	c.chain = mixed(mount, config->mount_generation);
+	bpf_loop(WA_CHAIN_MAX, chain_on, &c, 0);
+	return c.ended == 1 ? c.chain : 0;
+}
+#endif
 
 /* d_unlinked() in the kernel's words: unhashed, and not the root of anything. */
 WA_INLINE int is_deleted(__u64 dentry)

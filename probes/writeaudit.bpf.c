@@ -15,6 +15,8 @@
 #include "operands.h"
 #include "tasks.h"
 #include "ioctls.h"
+#include "registers.h"
+#include "brief.h"
 #include "syscalls.h"
 #include "uring.h"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from writeaudit.events import FsEvent
+from writeaudit.events import FsEvent, Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class BackendInfo:
     engine: str = ""
     """What does the work, with its version: ``libbpf 1.5``, ``strace 6.1``; empty if unknown."""
     preferred: bool = True
-    """Whether no better one was tried in vain."""
+    """Whether no better one was tried without success."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class RunInfo:
     inherited: tuple[bytes, ...] = ()
     """Files that were open for writing when the command was started: where its caller had redirected
     its output to, say."""
+    notes: tuple[str, ...] = ()
+    """What the reader should know of how it was started: that sudo had reset the environment, say."""
 
     @property
     def ended(self) -> bool:
@@ -98,6 +101,105 @@ class Process(NamedTuple):
     """As the shell shows it: 128 + N for signal N; None if unknown."""
 
 
+class FileState(NamedTuple):
+    """What stat(2) and its relatives say of one file; None where that could not be had."""
+
+    path: bytes
+    fmt: int
+    """File type bits (`stat.S_IFMT`)."""
+    mode: int
+    """Permission bits."""
+    uid: int
+    gid: int
+    owner: str
+    group: str
+    """Names, or the numbers where there are none."""
+    nlink: int
+    dev: int
+    ino: int
+    acl: tuple[str, ...] = ()
+    """Entries of its POSIX access list beyond the permission bits: ``user:ann:rw-``."""
+    flags: tuple[str, ...] = ()
+    """immutable, append."""
+    project: int | None = None
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is one."""
+        return stat.S_ISDIR(self.fmt)
+
+
+class FileSystemState(NamedTuple):
+    """What statfs(2) says of a file system."""
+
+    size: int
+    """Bytes."""
+    free: int
+    """Bytes that a user without privileges can still write."""
+    files: int
+    files_free: int
+    """How many files it can hold, and how many more; 0 and 0 where it has no limit."""
+
+
+class Observation(NamedTuple):
+    """What writeaudit itself saw on the disk right after an operation was refused."""
+
+    seq: int
+    """Of the event."""
+    file: FileState | None = None
+    """At the event's path."""
+    directory: FileState | None = None
+    """The nearest directory above it that is there."""
+    source: FileState | None = None
+    system: FileSystemState | None = None
+    mount: Mount | None = None
+    """Of the path, in the mount namespace of the process, where that is not writeaudit's own."""
+    source_mount: Mount | None = None
+
+
+class SharedFile(NamedTuple):
+    """A file with several names that the run opened for writing, or changed."""
+
+    seq: int
+    """The first event that did so."""
+    dev: int
+    ino: int
+    nlink: int
+    """How many names it had then."""
+    names: tuple[bytes, ...]
+    """Those that are known: that of the event, and what was found in the zones of the policy."""
+    searched: bool = True
+    """Whether all of the zones were looked through."""
+
+
+class Binary(NamedTuple):
+    """A program or library that the run wrote, as it was when the run was over."""
+
+    path: bytes
+    kind: str
+    """elf, script, other (a program that is neither)."""
+    existed: bool = False
+    """Whether it was there before, and was opened for writing."""
+    damaged: str = ""
+    """Why its headers could not be read; empty if they could."""
+    type: str = ""
+    """exec, dyn, rel, …"""
+    machine: str = ""
+    soname: str | None = None
+    needed: tuple[str, ...] = ()
+    rpath: str | None = None
+    runpath: str | None = None
+    interpreter: str | None = None
+    build_id: str | None = None
+    pie: bool = False
+    relro: str = ""
+    """none, partial, full."""
+    executable_stack: bool = False
+    text_relocations: bool = False
+    writable_paths: tuple[str, ...] = ()
+    """Entries of RPATH and RUNPATH that every user may write to."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlindSpot:
     """Something that ran and that the backend could not see in full."""
@@ -121,6 +223,8 @@ class Completeness:
     """Events with a path of which bytes are missing."""
     unresolved: int = 0
     """Changes whose path is known as text only, or was seen to be wrong."""
+    doubts: Mapping[str, int] = field(default_factory=dict)
+    """Why, by the names of `events.Doubt` in lower case; a change may have several reasons."""
     blind_spots: tuple[BlindSpot, ...] = ()
     survivors: tuple[int, ...] = ()
     """Processes that outlived the audit."""
@@ -152,6 +256,21 @@ class Indexed(Protocol):
         """Yield the events of these numbers, in their order."""
 
 
+@runtime_checkable
+class ByOperation(Protocol):
+    """Events of which those of some operations can be had without reading the others."""
+
+    def of(self, ops: Collection[Op]) -> Iterator[FsEvent]:
+        """Yield the events of these operations, in their order."""
+
+
+def of_ops(events: Iterable[FsEvent], ops: Collection[Op]) -> Iterator[FsEvent]:
+    """Yield the events of these operations, in their order."""
+    if isinstance(events, ByOperation):
+        return events.of(ops)
+    return (event for event in events if event.op in ops)
+
+
 def pick(events: Iterable[FsEvent], seqs: Collection[int]) -> Iterator[FsEvent]:
     """Yield the events of these numbers, in their order. Reads no further than it must."""
     if isinstance(events, Indexed):
@@ -174,3 +293,8 @@ class Audit(NamedTuple):
     processes: tuple[Process, ...]
     events: Iterable[FsEvent]
     event_count: int
+    observations: tuple[Observation, ...] = ()
+    shared: tuple[SharedFile, ...] = ()
+    binaries: tuple[Binary, ...] = ()
+    caches: tuple[FileState, ...] = ()
+    """The directories of the policy's caches, as they were when the run was over."""

@@ -10,13 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from writeaudit.errors import WriteauditError
+from writeaudit.errors import WriteauditError, complain
 
 TYPE_CHECKING = False  # instead of `typing`, which nobody should wait for here
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_LATER = ("-h", "--help", "--buffer", "--probes")
+_LATER = ("--buffer", "--probes")
 """Options of `run` that may mean that other programs, or none, are to be loaded."""
 _BACKEND = "--backend"
 _LOADING = ("auto", "ebpf")
@@ -33,15 +33,20 @@ def main() -> NoReturn:
     # looking for cycles among them would take a quarter of the time.
     gc.disable()
     _open_missing_streams()
-    _begin(sys.argv[1:])
-    import click  # noqa: PLC0415 - start-up: while the kernel is busy
-
-    from writeaudit.commands.group import cli  # noqa: PLC0415 - start-up
-
     try:
-        status = cli.main(standalone_mode=False)
+        _begin(sys.argv[1:])
+        import click  # noqa: PLC0415 - start-up: while the kernel is busy
+
+        from writeaudit.commands.group import cli  # noqa: PLC0415 - start-up
+    except (OSError, RuntimeError, MemoryError) as error:
+        complain(_out_of(error) or WriteauditError(f"cannot start: {error}"))
+        _leave(_UNWRITTEN)
+    try:
+        status = cli.main(prog_name="writeaudit", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        from writeaudit.commands.base import own_form  # noqa: PLC0415 - only mistakes need it
+
+        complain(own_form(error))
         _leave(error.exit_code)
     except click.exceptions.Abort:
         _leave(130)
@@ -58,6 +63,9 @@ def main() -> NoReturn:
             _leave(_UNWRITTEN)
         if os.environ.get("WRITEAUDIT_DEBUG"):
             raise
+        if (lack := _out_of(error)) is not None:
+            complain(lack)
+            _leave(_UNWRITTEN)
         message = f"internal error: {type(error).__name__}: {error}"
         complain(WriteauditError(message, hint="please report it, with the output of WRITEAUDIT_DEBUG=1"))
         _leave(125)
@@ -68,31 +76,72 @@ def _begin(words: Sequence[str]) -> None:
     """For `writeaudit run` have the BPF programs loaded while all the rest is being imported."""
     if words[:1] != ["run"]:
         return
-    from writeaudit.capture import dispositions, loading  # noqa: PLC0415 - start-up
+    from writeaudit.capture.kernel import loading  # noqa: PLC0415 - start-up
+    from writeaudit.capture.kernel.privileged import client  # noqa: PLC0415 - start-up
+    from writeaudit.capture.launch import signal_dispositions  # noqa: PLC0415 - start-up
 
-    dispositions.remember()
+    signal_dispositions.INHERITED.remember()
     end = words.index("--") if "--" in words else len(words)
     options = words[1:end]
+    if options.count("--help") or options.count("-h"):
+        return
     backends = [after for word, after in itertools.pairwise(options) if word == _BACKEND]
     backends += [word.partition("=")[2] for word in options if word.startswith(f"{_BACKEND}=")]
-    if all(name in _LOADING for name in backends) and not any(word.startswith(_LATER) for word in options):
-        loading.load_ahead(loading.RING_BYTES)
+    backends = backends or [os.environ.get("WRITEAUDIT_BACKEND") or _LOADING[0]]
+    loads = all(name in _LOADING for name in backends)
+    if any(word.startswith(_LATER) for word in options):
+        loads = False
+    ring_bytes = loading.RING_BYTES if loads else 0
+    if os.geteuid() == 0 and (
+        os.environ.get("SUDO_UID", "0") != "0"
+        or _names(options, "--user")
+        or os.environ.get("WRITEAUDIT_USER")
+    ):
+        # What is imported from here on must not be left behind as root's, in a user's directory.
+        sys.dont_write_bytecode = True
+        client.start_by_fork(ring_bytes)
+    elif os.geteuid() != 0 and ("--sudo" in options or os.environ.get("WRITEAUDIT_SUDO") == "1"):
+        if loads:
+            with contextlib.suppress(WriteauditError):  # raised again by `run`
+                client.start_through_sudo(ring_bytes)
+    elif loads:
+        loading.AHEAD.start(ring_bytes)
+
+
+def _out_of(error: BaseException | None) -> WriteauditError | None:
+    """Return what to say of an error that a limit of this process or user is behind, if one is."""
+    while error is not None:
+        text = str(error)
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return WriteauditError("there is not enough memory", hint="see: ulimit -v, ulimit -a")
+        if "can't start new thread" in text or (isinstance(error, OSError) and error.errno == errno.EAGAIN):
+            return WriteauditError(
+                "no more processes or threads can be started", hint="raise the limit: ulimit -u"
+            )
+        if (
+            isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+        ) or "Too many open" in text:
+            return WriteauditError("too many files are open", hint="raise the limit: ulimit -n")
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _names(options: Sequence[str], option: str) -> bool:
+    return any(word == option or word.startswith(f"{option}=") for word in options)
 
 
 def _open_missing_streams() -> None:
-    """Let standard streams that the caller closed go nowhere: Python has None for them."""
+    """Let standard streams that the caller closed go nowhere: Python has None for them.
+
+    Their numbers are taken, until the command's exec: some library's file would be its standard input else.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free; not inherited
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
-
-
-def complain(error: WriteauditError) -> None:
-    """Print what went wrong and what to do next. Names in it cannot reach the terminal raw."""
-    lines = [f"writeaudit: {error.message}"]
-    if error.hint:
-        lines.append(f"  hint: {error.hint}")
-    for line in lines:
-        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
-        sys.stderr.write(f"{text}\n")
 
 
 def _leave(status: int) -> NoReturn:

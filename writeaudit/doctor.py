@@ -1,7 +1,8 @@
-"""What a machine offers the capture backends, and what would mend what it lacks.
+"""What a machine offers the capture backends: facts to show, and the packages of what is missing.
 
 Reads files below a root directory and nothing else where it can, so that a test can
-show it any machine. Judges no backend itself: `commands.doctor` asks each one.
+show it any machine. It judges no backend: each is tried (`capture.trial`), and what a
+refusal means stands in `capture.requirements`.
 """
 
 from __future__ import annotations
@@ -20,11 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-CAPABILITIES = {"CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
-"""Those that decide what may be traced, by their numbers in linux/capability.h."""
+from writeaudit.capture import requirements
+from writeaudit.capture.interface import Backend
+from writeaudit.capture.trial import try_backend
+from writeaudit.errors import BackendUnavailable
 
-OLDEST_KERNEL = (5, 8)
-"""The first one with the BPF ring buffer and with CAP_BPF (bpf-helpers(7), capabilities(7))."""
+CAPABILITIES = {
+    "CAP_SYS_PTRACE": requirements.CAP_SYS_PTRACE,
+    "CAP_SYS_ADMIN": requirements.CAP_SYS_ADMIN,
+    "CAP_PERFMON": requirements.CAP_PERFMON,
+    "CAP_BPF": requirements.CAP_BPF,
+}
+"""Those that decide what may be traced."""
 
 
 class Family(enum.StrEnum):
@@ -69,12 +77,10 @@ class Facts:
     """Version of the program on PATH."""
     bcc: bool
     """Whether the distribution's Python package for bcc is installed."""
-
-    @property
-    def may_load_bpf(self) -> bool:
-        """Whether this process has the capabilities that eBPF tracing takes."""
-        has = self.capabilities
-        return has["CAP_SYS_ADMIN"] or (has["CAP_BPF"] and has["CAP_PERFMON"])
+    user_namespace: bool = False
+    """Whether this is another user namespace than the machine's first, where capabilities count for less."""
+    seccomp: bool = False
+    """Whether a seccomp filter is in force, as in most containers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,8 @@ class BackendState:
     works: bool
     reason: str | None
     """Why it does not."""
+    detail: str | None = None
+    """The kernel's, or the tool's, own sentence."""
     remedies: tuple[Remedy, ...] = ()
 
 
@@ -122,29 +130,10 @@ def parse_os_release(text: str) -> Distribution:
     )
 
 
-def parse_capabilities(status: str) -> dict[str, bool]:
-    """Read the effective capabilities from the text of /proc/PID/status."""
-    match = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    held = int(match[1], 16) if match else 0
-    return {name: bool(held >> bit & 1) for name, bit in CAPABILITIES.items()}
-
-
-def parse_lockdown(text: str) -> str | None:
-    """Read /sys/kernel/security/lockdown: the chosen word stands in brackets."""
-    match = re.search(r"\[(\w+)\]", text)
-    return match[1] if match else None
-
-
 def parse_strace_version(text: str) -> str | None:
     """Read the first line of ``strace --version``."""
     match = re.match(r"strace -- version (\S+)", text)
     return match[1] if match else None
-
-
-def kernel_version(release: str) -> tuple[int, int] | None:
-    """Return the first two numbers of a kernel release, None if it has none."""
-    match = re.match(r"(\d+)\.(\d+)", release)
-    return (int(match[1]), int(match[2])) if match else None
 
 
 def _read(path: Path) -> str | None:
@@ -215,14 +204,16 @@ def gather(root: Path = Path("/")) -> Facts:
         arch=platform.machine(),
         btf=(sys / "kernel/btf/vmlinux").exists(),
         root=os.geteuid() == 0,
-        capabilities=parse_capabilities(_read(proc / "self/status") or ""),
-        lockdown=parse_lockdown(_read(sys / "kernel/security/lockdown") or ""),
+        capabilities={name: requirements.holds(number) for name, number in CAPABILITIES.items()},
+        lockdown=requirements.parse_lockdown(_read(sys / "kernel/security/lockdown") or ""),
         unprivileged_bpf_disabled=_number(proc / "sys/kernel/unprivileged_bpf_disabled"),
         ptrace_scope=_number(proc / "sys/kernel/yama/ptrace_scope"),
         protected_hardlinks=_number(proc / "sys/fs/protected_hardlinks"),
         libbpf=libbpf_version(),
         strace=strace_version(),
         bcc=any(home.is_dir() for home in bcc_homes),
+        user_namespace=requirements.in_user_namespace(),
+        seccomp=requirements.is_filtered(),
     )
 
 
@@ -255,69 +246,20 @@ def install(program: str, distribution: Distribution, *, root: bool) -> Remedy:
     return Remedy(f"{program} is missing", f"{prefix}{tool} install -y {package}")
 
 
-def remedies(backend: str, facts: Facts) -> tuple[Remedy, ...]:
-    """Return what keeps ``backend`` from working on such a machine, in the order in which to mend it.
-
-    Empty if these facts explain nothing: then the backend's own hint is all there is.
-    """
-    match backend:
-        case "ebpf":
-            return (*_for_library("libbpf", facts.libbpf is not None, facts), *_for_bpf(facts))
-        case "bcc":
-            return (*_for_library("bcc", facts.bcc, facts), *_for_bpf(facts))
-        case "strace":
-            return (*_for_library("strace", facts.strace is not None, facts), *_for_ptrace(facts))
-        case _:
-            return ()
-
-
-def _for_library(program: str, present: bool, facts: Facts) -> tuple[Remedy, ...]:
-    return () if present else (install(program, facts.distribution, root=facts.root),)
-
-
-def _for_bpf(facts: Facts) -> tuple[Remedy, ...]:
-    found = []
-    version = kernel_version(facts.kernel)
-    if version is not None and version < OLDEST_KERNEL:
-        found.append(Remedy(f"Linux {facts.kernel} is too old: eBPF capture needs 5.8 or later"))
-    if not facts.btf:
-        found.append(Remedy("the kernel does not describe its types: it needs CONFIG_DEBUG_INFO_BTF=y"))
-    if facts.lockdown == "confidentiality":
-        found.append(
-            Remedy(
-                "the kernel is locked down (confidentiality): no eBPF program may read its memory; use strace"
-            )
+def examine(backend: Backend, facts: Facts) -> BackendState:
+    """Try a backend; if it does not work here, say why and what helps."""
+    try:
+        try_backend(backend)
+    except BackendUnavailable as error:
+        return BackendState(
+            backend.name, backend.tier, False, error.reason, error.detail, _remedies(error, facts)
         )
-    if not facts.may_load_bpf:
-        if facts.root:
-            found.append(
-                Remedy(
-                    "root without CAP_BPF and CAP_PERFMON, as in a container: start it with both",
-                    "docker run --cap-add BPF --cap-add PERFMON …",
-                )
-            )
-        else:
-            found.append(
-                Remedy(
-                    "eBPF takes root, or CAP_BPF and CAP_PERFMON; the audited command still runs as you",
-                    'sudo "$(command -v writeaudit)" run -- COMMAND',
-                )
-            )
-    return tuple(found)
+    return BackendState(backend.name, backend.tier, True, None)
 
 
-def _for_ptrace(facts: Facts) -> tuple[Remedy, ...]:
-    scope = facts.ptrace_scope
-    if scope == 3:
-        return (
-            Remedy("kernel.yama.ptrace_scope is 3: nobody may trace, until the next start of the machine"),
-        )
-    if scope == 2 and not facts.capabilities["CAP_SYS_PTRACE"]:
-        sudo = "" if facts.root else "sudo "
-        return (
-            Remedy(
-                "kernel.yama.ptrace_scope is 2: only administrators may trace",
-                f"{sudo}sysctl kernel.yama.ptrace_scope=1",
-            ),
-        )
-    return ()
+def _remedies(error: BackendUnavailable, facts: Facts) -> tuple[Remedy, ...]:
+    if error.missing is not None:
+        return (install(error.missing, facts.distribution, root=facts.root),)
+    if error.hint is None:
+        return ()
+    return (Remedy(error.hint, error.command),)

@@ -7,6 +7,8 @@ without a terminal.
 
 from __future__ import annotations
 
+import sys
+
 
 class WriteauditError(Exception):
     """Something went wrong that the user can understand.
@@ -33,7 +35,26 @@ class PolicyError(UsageError):
 
 
 class BackendUnavailable(WriteauditError):
-    """A capture backend cannot run here; ``message`` is the reason, ``hint`` the remedy."""
+    """A capture backend cannot run here; ``message`` is the reason, ``hint`` the remedy.
+
+    ``detail``: the kernel's or the tool's own sentence. ``command``: what to type, as the remedy.
+    ``missing``: which program or library is not installed (libbpf, bcc, strace).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        detail: str | None = None,
+        command: str | None = None,
+        missing: str | None = None,
+    ) -> None:
+        super().__init__(f"{message}: {detail}" if detail else message, hint=hint)
+        self.reason = message
+        self.detail = detail
+        self.command = command
+        self.missing = missing
 
 
 class CaptureError(WriteauditError):
@@ -58,3 +79,13 @@ class RecordingError(WriteauditError):
 
 class OutputError(WriteauditError):
     """A report or recording cannot be written; nothing half-written is left behind."""
+
+
+def complain(error: WriteauditError) -> None:
+    """Print what went wrong and what to do next. Names in it cannot reach the terminal raw."""
+    lines = [f"writeaudit: {error.message}"]
+    if error.hint:
+        lines.append(f"  hint: {error.hint}")
+    for line in lines:
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+        sys.stderr.write(f"{text}\n")

@@ -17,6 +17,8 @@ from writeaudit.events import FsEvent
 class ZoneAccess(enum.StrEnum):
     """What may be done in a zone."""
 
+    __hash__ = str.__hash__  # that of an enumeration is a call of Python
+
     READ_ONLY = "ro"
     READ_WRITE = "rw"
     NONE = "none"
@@ -30,6 +32,20 @@ class Zone(NamedTuple):
     patterns: tuple[bytes, ...]
     """Absolute paths, expanded and free of symlinks; each covers everything below it. May hold
     the wildcards ``*`` ``?`` ``[…]`` (within one component) and ``**`` (any number of them)."""
+    program: str | None = None
+    """The zone holds for operations of programs of this name only (`fnmatch`); None: for all."""
+
+
+class Exemption(NamedTuple):
+    """Places that a policy forbids and that are excepted all the same, for a reason."""
+
+    patterns: tuple[bytes, ...]
+    """As in `Zone`."""
+    reason: str
+    rules: tuple[str, ...] = ()
+    """The rules that are excepted; empty for those about zones, WA201 to WA204."""
+    until: str = ""
+    """The last day on which it holds, ``2026-12-31``; empty if it has no end."""
 
 
 class Policy(NamedTuple):
@@ -41,10 +57,20 @@ class Policy(NamedTuple):
     zones: tuple[Zone, ...]
     tool: str = "generic"
     """The installer that was recognised: uv, pip, …"""
+    is_open: bool = False
+    """Whether nobody said what may be written: no profile knows the command, and no zone, profile or
+    policy was given. What changes outside every zone is then listed, and accuses nobody."""
+    remarks: tuple[str, ...] = ()
+    """What its reader should know: settings that were ignored, exceptions that have expired. Sentences."""
+    severities: tuple[tuple[str, str], ...] = ()
+    """Rules and the severity that their findings have here: ``error``, ``warning``, ``note`` or ``off``."""
+    exemptions: tuple[Exemption, ...] = ()
 
 
 class Verdict(enum.StrEnum):
     """What the policy says of one event (docs/policy.md)."""
+
+    __hash__ = str.__hash__  # that of an enumeration is a call of Python
 
     ALLOWED = "allowed"
     VIOLATION = "violation"
@@ -52,9 +78,16 @@ class Verdict(enum.StrEnum):
     FAILED = "failed"
     READ = "read"
 
+    @property
+    def rank(self) -> int:
+        """How bad it is: violation, attempt, allowed, failed, read, from 4 down to 0."""
+        return {"violation": 4, "attempt": 3, "allowed": 2, "failed": 1, "read": 0}[self.value]
+
 
 class Reason(enum.StrEnum):
     """Why an event is not simply allowed; what a finding is grouped by."""
+
+    __hash__ = str.__hash__  # that of an enumeration is a call of Python
 
     NONE = "none"
     READ_ONLY = "read_only"
@@ -79,8 +112,17 @@ class Judged(NamedTuple):
     """Whether the source side (the old name, the linked file) decided."""
 
 
-class Net(enum.StrEnum):
+class Sides(NamedTuple):
+    """The verdicts on `FsEvent.path` and on `FsEvent.source`; None where the source is not judged."""
+
+    path: Judged
+    source: Judged | None
+
+
+class NetEffect(enum.StrEnum):
     """What had become of a file at the end of the run, seen from its beginning."""
+
+    __hash__ = str.__hash__  # that of an enumeration is a call of Python
 
     CREATED = "created"
     MODIFIED = "modified"
@@ -93,6 +135,26 @@ class Net(enum.StrEnum):
     READ = "read"
 
 
+class Came(enum.StrEnum):
+    """How a file came to be where it is at the end."""
+
+    HARD_LINKED = "hard_linked"
+    SYMLINKED = "symlinked"
+    CLONED = "cloned"
+    """By reflink: it shares the blocks of its source."""
+    COPIED = "copied"
+    RENAMED = "renamed"
+    """It was there before the run, under another name."""
+    WRITTEN = "written"
+
+
+class Origin(NamedTuple):
+    """How a file came, and from which mount; None where there is no source, or its mount is not known."""
+
+    came: Came
+    mount: int | None = None
+
+
 @dataclass(slots=True)
 class FileSummary:
     """All that happened to one path on one mount."""
@@ -101,15 +163,21 @@ class FileSummary:
     mount: int | None
     zone: str | None
     verdict: Verdict
-    net: Net
+    net: NetEffect
     ops: Mapping[str, int] = field(default_factory=dict)
     """Times that each operation was tried, in order of appearance. Files with equal counts may
     share one mapping: it is not to be changed."""
     bytes_written: int = 0
+    origin: Origin | None = None
+    """How it came to be there; None of what the run did not make or write."""
+    directory: bool = False
+    """Whether it is known to be a directory."""
 
 
 class Severity(enum.StrEnum):
     """How bad a finding is. `error` fails the run unless --fail-on says otherwise."""
+
+    __hash__ = str.__hash__  # that of an enumeration is a call of Python
 
     ERROR = "error"
     WARNING = "warning"
@@ -121,6 +189,27 @@ class Severity(enum.StrEnum):
         return {"note": 0, "warning": 1, "error": 2}[self.value]
 
 
+class Actor(NamedTuple):
+    """A program that did what a finding is about. Texts are safe to show."""
+
+    pid: int
+    command: str = ""
+    """The start of its command line; empty if it is not known."""
+    exe: str = ""
+    parent_pid: int | None = None
+    parent: str = ""
+    """The start of the command line of the program that started it."""
+    package: str = ""
+    """The npm or Python package that its script belongs to, where its path tells."""
+
+    def named(self) -> str:
+        """Return ``node post.js (pid 12), started by sh -c …, of package left-padder``."""
+        name = f"{self.command} (pid {self.pid})" if self.command else f"pid {self.pid}"
+        if self.parent:
+            name += f", started by {self.parent}"
+        return f"{name}, of package {self.package}" if self.package else name
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that the reader should know, with its cause and its remedy."""
@@ -130,7 +219,7 @@ class Finding:
     title: str
     severity: Severity
     message: str
-    """One or two sentences with this run's figures. Names in it are shown by `text.show`."""
+    """One or two sentences with this run's figures. Names in it are shown by `text.escape_path`."""
     count: int
     """Events (or attempts) that the finding rests on."""
     bytes: int = 0
@@ -141,6 +230,19 @@ class Finding:
     advice: tuple[str, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)
     """JSON-able additions, such as both mounts of a link fallback."""
+    actors: tuple[Actor, ...] = ()
+    """The programs that did it, as far as the evidence shows, the first of them first."""
+    evidence_actors: tuple[int | None, ...] = ()
+    """For each number in ``evidence``: whose doing it was, as an index into ``actors``."""
+
+
+_FIRST = frozenset({"WA206", "WA301"})
+"""Rules whose findings stand before others that are as grave: more is at stake than a place."""
+
+
+def by_gravity(finding: Finding) -> tuple[int, bool, str]:
+    """Return what findings are sorted by: the most severe first, then by rule."""
+    return -finding.severity.rank, finding.rule not in _FIRST, finding.rule
 
 
 class JudgedEvent(NamedTuple):
@@ -148,3 +250,15 @@ class JudgedEvent(NamedTuple):
 
     event: FsEvent
     judged: Judged
+
+
+class CommandOutcome(NamedTuple):
+    """How the command ended, and what most likely made it fail."""
+
+    failed: bool
+    likely_cause: int | None = None
+    """seq of the refused operation that most likely explains it; None if nothing does."""
+    explanation: str = ""
+    """The same in words, as a clause: what was refused, with which errno, and whose process it was."""
+    pid: int | None = None
+    """The process that met the refusal."""

@@ -11,52 +11,67 @@ import gc
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
 from writeaudit.analysis import analyze
+from writeaudit.analysis.adjust import adjusted
 from writeaudit.analysis.fail_on import FailOn, failing
-from writeaudit.audit import BackendInfo, Completeness, RunInfo
-from writeaudit.capture.circumstances import run_info
+from writeaudit.analysis.files.collector import FileCollector
+from writeaudit.audit import BackendInfo, BlindSpot, Completeness, RunInfo, of_ops
 from writeaudit.capture.interface import (
     Backend,
+    CaptureLimits,
+    CaptureOutcome,
     Command,
-    Limits,
     MountsChanged,
     MountSeen,
-    Outcome,
     ProcessExec,
     ProcessExit,
     ProcessStart,
     Record,
 )
+from writeaudit.capture.kernel.privileged import client
+from writeaudit.capture.run_info import run_info
 from writeaudit.capture.select import capture_with
-from writeaudit.errors import CaptureError, RecordingError, WriteauditError
-from writeaudit.events import Certainty, FsEvent, Op, RawEvent, WriteTotal
-from writeaudit.judgement import Finding, Policy
+from writeaudit.errors import CaptureError, PolicyError, RecordingError, WriteauditError
+from writeaudit.events import NO_DOUBT, OK, Certainty, Doubt, FsEvent, Op, RawEvent, WriteTotal
+from writeaudit.judgement import Finding, Policy, Zone, ZoneAccess
 from writeaudit.policy import (
-    Classifier,
-    FileCollector,
-    discover,
+    MOVES,
+    classifier_for,
+    covers,
     from_json,
+    literal_directory,
     load,
     overlay,
+    survey,
     to_json,
     with_inherited,
+    with_project,
 )
-from writeaudit.recording import MOST, Recording, RecordingWriter
+from writeaudit.recording import MOST, MOST_PATH, Recording, RecordingWriter
+from writeaudit.recording.digest import Digests
+from writeaudit.recording.processes import ProcessBook
 from writeaudit.report.view import Report, Tally, build
-from writeaudit.resolve.processes import ProcessBook
+from writeaudit.resolve.binaries import WATCHED, Binaries
+from writeaudit.resolve.observer import EXPLAINED, Observer, view_of
 from writeaudit.resolve.resolver import Resolver
+from writeaudit.resolve.shared import CHANGES_IN_PLACE, SharedFiles
+from writeaudit.trial import PolicyTrial
 
 _COMMIT_S = 1.0
-_COMMIT_EVENTS = 4096
+_LOOKED_AT = CHANGES_IN_PLACE | WATCHED
 _KEPT_EVENTS = 1 << 17
 """How many events a run may have that are judged from memory (60 MB at most); those of a longer
 one are read back from the recording."""
 _KEPT_BYTES = 1 << 26
 """The same for what their paths hold, which may be thousands of bytes each."""
+_SUDO_HELPS = (
+    "`writeaudit run --sudo -- COMMAND` captures in the kernel, which costs the command less and sees more: "
+    "sudo starts that part alone, everything else runs as you."
+)
 _NAMES_NOTHING = frozenset({"ENAMETOOLONG", "EFAULT", "EBADF"})
 """The kernel itself could not make anything of the path: nothing is missing."""
 
@@ -65,10 +80,12 @@ class Recorded(NamedTuple):
     """What a run came to. ``error`` is what kept the recording from being whole, if anything."""
 
     path: str
-    outcome: Outcome
+    outcome: CaptureOutcome
     error: WriteauditError | None = None
     events: Sequence[FsEvent] | None = None
     """What the recording holds, where it was few enough to be kept."""
+    written: Digests | None = None
+    """What was written into the recording: `Recording` compares."""
 
 
 class _Batch(NamedTuple):
@@ -78,16 +95,29 @@ class _Batch(NamedTuple):
     totals: Sequence[tuple[int, int, int]]
     """Bytes, calls and seq of each open file that is gone."""
     doubtful: Sequence[int]
+    identified: Sequence[tuple[int, int, int, int]]
+    """Seq, device, inode and file type."""
     unidentified: Sequence[int]
 
 
 class _Recorder:
     """Takes records from capture, resolves them and writes them down, while the command runs."""
 
-    def __init__(self, writer: RecordingWriter, progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        writer: RecordingWriter,
+        progress: Callable[[int, int], None],
+        observer: Observer,
+        directories: Sequence[bytes] = (),
+    ) -> None:
+        """``directories``: where the command is likely to work."""
         self._writer = writer
+        self.observer = observer
+        self.shared = SharedFiles()
+        self.binaries = Binaries()
         self._progress = progress
-        self.resolver = Resolver()
+        self.resolver = Resolver(privileged=client.running())
+        self.resolver.look_at(directories)
         self.processes = ProcessBook()
         self.failure: WriteauditError | None = None
         """What keeps the recording from being whole; what comes then is counted, and no more."""
@@ -104,7 +134,7 @@ class _Recorder:
         self._kept_bytes = 0
 
     def __call__(self, records: Sequence[Record]) -> None:
-        """The sink. Never raises, be it for want of room or a defect: the command must not suffer from it."""
+        """The sink. Never raises, whatever happens: the command must not suffer from it."""
         self.begun = True
         if self.failure is not None:
             self._events += sum(isinstance(record, RawEvent) for record in records)
@@ -115,7 +145,9 @@ class _Recorder:
             self._resolve(records, events, totals)
         except Exception as error:  # noqa: BLE001 - whatever it is, what came before it is kept
             self.failure = broken_off(error)
-        batch = _Batch(events, totals, self.resolver.doubtful(), self.resolver.unidentified())
+        resolver = self.resolver
+        self._events += len(events)
+        batch = _Batch(events, totals, resolver.doubtful(), resolver.identified(), resolver.unidentified())
         try:
             self._write(batch)
             self._keep(batch)
@@ -131,28 +163,56 @@ class _Recorder:
             self._started_ns = min(record.time_ns for record in records if not isinstance(record, WriteTotal))
             self.resolver.start(self._started_ns)
         self.resolver.look_ahead([record for record in records if isinstance(record, RawEvent)])
+        resolve, fresh = self.resolver.resolve, self.processes.fresh
         for record in records:
-            match record:
-                case RawEvent():
-                    event = self.resolver.resolve(record)
-                    if record.result not in _NAMES_NOTHING and (
-                        record.path.truncated or (record.source is not None and record.source.truncated)
-                    ):
-                        self.truncated += 1
-                    if record.file_key is not None:
-                        self._writes[record.file_key] = event.seq
-                    self._events += 1
-                    self._changes += event.op is not Op.OPEN
-                    if event.bytes is not None and event.bytes > MOST:
-                        event = event._replace(bytes=MOST)
-                    events.append(event)
-                case WriteTotal():
-                    seq = self._writes.pop(record.file_key, None)
-                    if seq is not None:
-                        # Results that seccomp(2) made up add up to what no file can hold, nor SQLite.
-                        totals.append((min(record.bytes, MOST), min(record.calls, MOST), seq))
-                case _:
-                    self._note(record)
+            if isinstance(record, RawEvent):
+                event = resolve(record)
+                path, source = record.path, record.source
+                # Flags are joined and tested by calls of Python: only where there is a doubt at all.
+                if path.doubt is not NO_DOUBT or (source is not None and source.doubt is not NO_DOUBT):
+                    self.truncated += _is_unreadable(record)
+                if record.file_key is not None:
+                    self._writes[record.file_key] = event.seq
+                if record.pid in fresh and _acts(record):
+                    self.processes.acted(record.pid)
+                longest = max(len(event.path), len(event.source or b""))
+                if longest > MOST_PATH or (event.bytes or 0) > MOST:
+                    event = self._bounded(event)
+                if event.op in _LOOKED_AT or event.result in EXPLAINED:
+                    self._look(event, record)
+                self._changes += event.op is not Op.OPEN
+                events.append(event)
+            elif isinstance(record, WriteTotal):
+                seq = self._writes.pop(record.file_key, None)
+                if seq is not None:
+                    # Results that seccomp(2) made up add up to what no file can hold, nor SQLite.
+                    totals.append((min(record.bytes, MOST), min(record.calls, MOST), seq))
+            else:
+                self._note(record)
+
+    def _bounded(self, event: FsEvent) -> FsEvent:
+        """Return an event that a recording can hold: results that seccomp(2) made up may be any."""
+        if event.bytes is not None and event.bytes > MOST:
+            event = event._replace(bytes=MOST)
+        if len(event.path) > MOST_PATH or len(event.source or b"") > MOST_PATH:
+            self.truncated += 1
+            event = _cut(event)
+        return event
+
+    def _look(self, event: FsEvent, record: RawEvent) -> None:
+        """Look at the disk, where what is there now explains the event or shows whom it concerns."""
+        mount = self.resolver.registry.recorded(event.mount)
+        if event.result == OK:
+            if event.op in WATCHED:
+                self.binaries.note(event)
+            if event.op in CHANGES_IN_PLACE:
+                self.shared.note(event, record.path.nlink, mount)
+        else:
+            view = None
+            if event.result == "EXDEV" and record.source is not None:
+                above = self.processes.line(record.pid)
+                view = view_of(above, record.path, record.source, self.resolver.registry.own_ns)
+            self.observer.look(event, mount, view)
 
     def _note(self, record: ProcessStart | ProcessExec | ProcessExit | MountsChanged | MountSeen) -> None:
         match record:
@@ -176,10 +236,11 @@ class _Recorder:
         self._writer.events(batch.events)
         self._writer.totals(batch.totals)
         self._writer.doubtful(batch.doubtful)
+        self._writer.identified(batch.identified)
         self._writer.unidentified(batch.unidentified)
         self._uncommitted += sum(map(len, batch))
         now = time.monotonic()
-        if self._uncommitted and (now >= self._next_commit or self._uncommitted >= _COMMIT_EVENTS):
+        if self._uncommitted and now >= self._next_commit:
             self._writer.commit()
             self._next_commit = now + _COMMIT_S
             self._uncommitted = 0
@@ -198,8 +259,27 @@ class _Recorder:
             kept[seq - 1] = kept[seq - 1]._replace(bytes=size, calls=calls)
         for seq in batch.doubtful:
             kept[seq - 1] = kept[seq - 1]._replace(certainty=Certainty.LEXICAL)
+        for seq, dev, ino, fmt in batch.identified:
+            kept[seq - 1] = kept[seq - 1]._replace(dev=dev, ino=ino, source_dev=dev, source_ino=ino, fmt=fmt)
         for seq in batch.unidentified:
             kept[seq - 1] = kept[seq - 1]._replace(ino=None, source_ino=None, source_dev=None, fmt=None)
+
+
+def _acts(record: RawEvent) -> bool:
+    """Whether an event is more than an open for reading."""
+    return record.op is not Op.OPEN or record.access is None or record.access.writes
+
+
+def _is_unreadable(record: RawEvent) -> bool:
+    """Whether bytes of a path are missing that would have led somewhere."""
+    doubt = record.path.doubt | (NO_DOUBT if record.source is None else record.source.doubt)
+    return bool(doubt & Doubt.UNREADABLE) and record.result not in _NAMES_NOTHING
+
+
+def _cut(event: FsEvent) -> FsEvent:
+    """Return an event with its paths as long as a recording can hold them: 16 times what a call can name."""
+    source = None if event.source is None else event.source[:MOST_PATH]
+    return event._replace(path=event.path[:MOST_PATH], source=source, certainty=Certainty.LEXICAL)
 
 
 def record(
@@ -208,34 +288,42 @@ def record(
     *,
     backend: str,
     policy: Mapping[str, object],
-    owner: tuple[int, int] | None = None,
-    limits: Limits | None = None,
+    notes: Sequence[str] = (),
+    limits: CaptureLimits | None = None,
     probes: str | None = None,
+    directories: Sequence[bytes] = (),
     progress: Callable[[int, int], None] = lambda _events, _changes: None,
 ) -> Recorded:
     """Run a command under a backend and write the recording ``path``.
 
-    ``policy`` is kept in the recording, to be judged by later. ``probes``: a directory whose
-    copy of the BPF sources is run. Raises `WriteauditError` as
-    long as the command has not begun; nothing is left behind then. Whatever is raised later, the
-    recording stays, and says that it is not finished.
+    ``policy`` is kept in the recording, to be judged by later, as are ``notes`` for its reader.
+    ``probes``: a directory whose copy of the BPF sources is run. ``directories``: where the command is
+    likely to work. Raises `WriteauditError` as long as the command has not begun; nothing is left behind
+    then. Whatever is raised later, the recording stays, and says that it is not finished.
     """
-    writer = RecordingWriter(path, owner)
+    writer = RecordingWriter(path)
     recorder: _Recorder | None = None
-    run = run_info(command)
+    run = run_info(command, notes)
     try:
         writer.meta("policy", policy)
 
         def chosen(info: BackendInfo) -> None:
             nonlocal run
             run = replace(run, backend=info)
+            if info.name == "strace" and not info.preferred and client.would_help():
+                run = replace(run, notes=(*run.notes, _SUDO_HELPS))
             writer.run(run)
             writer.commit()
 
-        def attempt(candidate: Backend) -> Outcome:
+        def attempt(candidate: Backend) -> CaptureOutcome:
             nonlocal recorder
-            recorder = _Recorder(writer, progress)
-            return candidate.capture(command, recorder, limits or Limits())
+            recorder = _Recorder(
+                writer,
+                progress,
+                Observer(os.getuid(), (os.getgid(), *os.getgroups())),
+                [os.getcwdb(), *directories],
+            )
+            return candidate.capture(command, recorder, limits or CaptureLimits())
 
         captured = capture_with(backend, attempt, chosen, probes)
     except BaseException as error:
@@ -243,7 +331,7 @@ def record(
             writer.abandon()
             raise
         failure = recorder.failure or broken_off(error)
-        _finish(writer, run, Completeness(finished=False), recorder)
+        _finish(writer, run, Completeness(finished=False), recorder, policy)
         if error is failure or not isinstance(error, Exception):
             raise
         raise failure from error
@@ -258,24 +346,63 @@ def record(
     )
     if outcome.failure is not None and recorder.failure is None:
         recorder.failure = broken_off(outcome.failure)
-    unwritten = _finish(writer, run, _completeness(outcome, recorder), recorder)
+    unwritten = _finish(writer, run, _completeness(outcome, recorder), recorder, policy)
     broken, kept, recorder = recorder.failure or unwritten, recorder.kept, None
     if kept is None:
         _let_go()
-    return Recorded(path, outcome, broken, kept)
+    return Recorded(path, outcome, broken, kept, writer.digests)
 
 
 def _finish(
-    writer: RecordingWriter, run: RunInfo, completeness: Completeness, recorder: _Recorder
+    writer: RecordingWriter,
+    run: RunInfo,
+    completeness: Completeness,
+    recorder: _Recorder,
+    policy: Mapping[str, object],
 ) -> WriteauditError | None:
     """Write the rest of a recording; returns what kept it from being written."""
     try:
-        writer.finish(run, completeness, recorder.resolver.book.all(), recorder.processes.all())
+        mounts = recorder.resolver.registry.all()
+        zones = _zones(policy)
+        shared = recorder.shared.search(_search_order(zones), mounts)
+        protected = any(zone.access is not ZoneAccess.READ_WRITE for zone in zones)
+        hidden = sum(not file.searched and len(file.names) < file.nlink for file in shared)
+        if hidden and protected:
+            spot = BlindSpot(
+                "other_names",
+                "files that have other names were opened for writing, and the search for these names in the "
+                "zones of the policy was cut short: one may lie in a protected zone",
+                hidden,
+            )
+            completeness = replace(completeness, blind_spots=(*completeness.blind_spots, spot))
+        writer.finish(
+            run,
+            completeness,
+            mounts,
+            recorder.processes.all(),
+            recorder.observer.all,
+            shared,
+            recorder.binaries.inspect(),
+            recorder.observer.states(_search_order(zone for zone in zones if zone.name == "cache")),
+        )
     except WriteauditError as error:
         return error
     finally:
         recorder.resolver.close()
     return None
+
+
+def _zones(policy: Mapping[str, object]) -> tuple[Zone, ...]:
+    try:
+        return from_json(policy).zones
+    except (AttributeError, KeyError, TypeError, ValueError, PolicyError):
+        return ()
+
+
+def _search_order(zones: Iterable[Zone]) -> list[bytes]:
+    """Return where to look for other names of files: in protected zones first, then in caches."""
+    ordered = sorted(zones, key=lambda zone: (zone.access is ZoneAccess.READ_WRITE, zone.name != "cache"))
+    return [place for zone in ordered for pattern in zone.patterns if (place := literal_directory(pattern))]
 
 
 def broken_off(error: BaseException) -> WriteauditError:
@@ -298,11 +425,16 @@ def _let_go() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _completeness(outcome: Outcome, recorder: _Recorder) -> Completeness:
+def _completeness(outcome: CaptureOutcome, recorder: _Recorder) -> Completeness:
     return Completeness(
         lost_events=outcome.lost_events,
         truncated=recorder.truncated,
         unresolved=recorder.resolver.unresolved,
+        doubts={
+            doubt.name.lower(): recorder.resolver.doubts[doubt]
+            for doubt in Doubt
+            if doubt.name is not None and recorder.resolver.doubts[doubt]
+        },
         blind_spots=(*outcome.blind_spots, *recorder.resolver.blind_spots()),
         survivors=outcome.survivors,
         emitted=outcome.emitted,
@@ -346,7 +478,11 @@ def choose_policy(
     if policy_file is not None:
         chosen = load(policy_file, env, cwd, home, command=command, profile=profile, named=named)
     else:
-        chosen = discover(command, cwd, env, profile=profile)
+        found = survey(command, cwd, env, profile=profile)
+        chosen = found.policy
+        if named is not None:
+            named.update(found.variables)
+    chosen = with_project(chosen, env, cwd, home, named=named)
     return overlay(chosen, zones, env, cwd, home, named=named)
 
 
@@ -379,9 +515,17 @@ def examine(
             raise RecordingError(f"{recording.path} is damaged: it does not say its policy") from error
         policy = overlay(policy, zones, audit.run.env, audit.run.cwd, audit.run.env.get("HOME", "/"))
     policy = with_inherited(policy, audit.run.inherited)
-    classifier = Classifier(policy)
+    classifier = classifier_for(policy, audit.processes)
+    classifier.look_ahead(of_ops(audit.events, MOVES), lambda: audit.events)
     files, tally = FileCollector(classifier), Tally()
-    findings = analyze(audit, policy, classifier.judge, (files, tally))
+    analysis = analyze(
+        audit,
+        policy,
+        classifier.judge,
+        (files, tally),
+        PolicyTrial(audit.run, policy, audit.processes, recording.path),
+    )
+    findings = adjusted(analysis.findings, policy, covers)
     return Examined(
         build(
             audit,
@@ -389,6 +533,8 @@ def examine(
             findings,
             files.result(),
             tally,
+            outcome=analysis.outcome,
+            copied=analysis.copied,
             fail_on=fail_on_words,
             failing=failing(findings, fail_on),
         )

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 _PACKAGE = os.path.dirname(os.path.realpath(__file__))
 _INSTALLED = os.path.join(_PACKAGE, "_resources")
 _CHECKOUT = os.path.dirname(_PACKAGE)
-_OBJECTS = ("writeaudit.direct.bpf.o", "writeaudit.bpf.o")
-"""For kernels that let programs read by plain loads (6.2), and for all (5.8)."""
 
 
 class ResourceMissing(WriteauditError):
@@ -36,15 +34,15 @@ def probe_sources() -> Path:
     return _directory("probe sources", "probes", "probes")
 
 
-def probe_objects() -> tuple[str, ...]:
-    """Return the compiled CO-RE objects' paths, the one to try first first. Raises `ResourceMissing`."""
+def probe_objects(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the paths of compiled CO-RE objects, in the same order. Raises `ResourceMissing`."""
     return tuple(
-        _find("compiled probes", name, f"build/{name}", "in a checkout: make probes") for name in _OBJECTS
+        _find("compiled probes", name, f"build/{name}", "in a checkout: make probes") for name in names
     )
 
 
 def rule_pages() -> Path:
-    """Return the directory that holds one Markdown page a rule. Raises `ResourceMissing`."""
+    """Return the directory that holds one Markdown page per rule. Raises `ResourceMissing`."""
     return _directory("rule pages", "rules", "docs/rules")
 
 

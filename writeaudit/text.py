@@ -1,12 +1,13 @@
 """How bytes that an audited program chose become text that is safe to show.
 
-A path is bytes. `show` makes of it a string that is unique, printable and reversible:
+A path is bytes. `escape_path` makes of it a string that is unique, printable and reversible:
 every byte that is not valid UTF-8, every control character and every backslash becomes
-an escape. Renderers escape once more for their own format (HTML, rich markup).
+an escape. Renderers escape again for their own format (HTML, rich markup).
 """
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -19,8 +20,8 @@ _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"})
 
 
-def show(raw: bytes) -> str:
-    r"""Return `raw` as text: unique, printable, reversible by `unshow`.
+def escape_path(raw: bytes) -> str:
+    r"""Return `raw` as text: unique, printable, reversible by `unescape_path`.
 
     Invalid UTF-8, control and invisible characters read ``\xNN`` for each byte, a
     backslash reads ``\\``.
@@ -40,6 +41,11 @@ def show(raw: bytes) -> str:
     return "".join(out)
 
 
+def escape_text(text: str) -> str:
+    """Return a string from the environment, a table or a policy as safe text: see `escape_path`."""
+    return text if text.isprintable() else escape_path(text.encode("utf-8", "surrogateescape"))
+
+
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the known word that a mistyped one is most like, None if none is (cutoff: 0 to 1)."""
     import difflib  # noqa: PLC0415 - start-up: only mistakes need it
@@ -48,8 +54,8 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     return found[0] if found else None
 
 
-def unshow(text: str) -> bytes:
-    """Return the bytes that `show` was given."""
+def unescape_path(text: str) -> bytes:
+    """Return the bytes that `escape_path` was given."""
     out = bytearray()
     pos = 0
     for match in _ESCAPE.finditer(text):
@@ -77,6 +83,37 @@ def is_number(text: str, most_digits: int) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= most_digits
 
 
+def format_device(dev: int) -> str:
+    """Return a device number (`os.makedev`) as ``major:minor``."""
+    return f"{os.major(dev)}:{os.minor(dev)}"
+
+
 def plural(count: int, noun: str, many: str | None = None) -> str:
     """Return ``1 file``, ``2 files``, ``1,234 files``."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+_SHELL_PLAIN = re.compile(rb"[A-Za-z0-9_@%+=:,./-]+")
+
+
+def shell_word(raw: bytes) -> str:
+    r"""Return `raw` as one word of a POSIX-like shell (bash, zsh, ksh), which gives exactly these bytes back.
+
+    As it stands where that is safe, in single quotes where it prints, as ``$'\NNN'`` (octal) otherwise: what
+    is shown to be pasted must neither run anything nor hide anything.
+    """
+    if _SHELL_PLAIN.fullmatch(raw) and not raw.startswith(b"-"):
+        return raw.decode("ascii")
+    shown = escape_path(raw)
+    if "`" not in shown and shown.encode("utf-8", "surrogateescape") == raw:
+        return "'" + shown.replace("'", "'\\''") + "'"
+    out: list[str] = []
+    for char in raw.decode("utf-8", "surrogateescape"):
+        if char in "'\\":
+            out.append(f"\\{char}")
+        elif char != "`" and escape_path(char.encode("utf-8", "surrogateescape")) == char:
+            out.append(char)
+        else:
+            # Three octal digits, and no more: \xNN would swallow a hexadecimal digit that follows.
+            out.extend(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape"))
+    return "$'" + "".join(out) + "'"

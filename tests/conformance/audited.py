@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conformance import oracle
-from tests.conformance.disk import Tree, read_tree
-from tests.conformance.story import Step, parse_story
+from tests.conformance.disk import FileTree, read_tree
+from tests.conformance.story import StoryStep, parse_story
 from writeaudit.audit import Audit, Completeness, Mount, Process
-from writeaudit.capture.interface import Limits
+from writeaudit.capture.interface import CaptureLimits
 from writeaudit.events import FsEvent
 from writeaudit.recording import Recording
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORKLOADS = ROOT / "tests" / "workloads"
+_PATIENCE = float(os.environ.get("WRITEAUDIT_PATIENCE", "1"))
+"""How many times slower than usual the machine is: one that is emulated, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,12 @@ class Audited:
     ground: bytes
     """The directory that it ran in; events elsewhere (of the interpreter, say) are left out."""
     status: int
-    story: tuple[Step, ...]
+    story: tuple[StoryStep, ...]
     events: tuple[FsEvent, ...]
     everywhere: tuple[FsEvent, ...]
     """All events, those outside the ground included."""
-    before: Tree
-    after: Tree
+    before: FileTree
+    after: FileTree
     completeness: Completeness
     mounts: Mapping[int, Mount]
     processes: tuple[Process, ...]
@@ -52,7 +54,7 @@ def run(
     recording: Path,
     *,
     prepare: Callable[[], None] = lambda: None,
-    limits: Limits | None = None,
+    limits: CaptureLimits | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float = 120,
     may_fail: bool = False,
@@ -65,7 +67,7 @@ def run(
     workload failed (a call of it went another way than it says) unless it ``may_fail``. ``user``:
     the number of the user, and of the group, as whom writeaudit and the workload run.
     """
-    limits = limits or Limits()
+    limits = limits or CaptureLimits()
     prepare()
     root = os.path.realpath(os.fsencode(ground))
     before = read_tree(root)
@@ -92,7 +94,7 @@ def run(
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
-            timeout=timeout,
+            timeout=timeout * _PATIENCE,
         )  # fmt: skip
         text = os.pread(story, os.fstat(story).st_size, 0)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.conformance.causes import changes
-from tests.conformance.disk import Entry, Tree
+from tests.conformance.disk import Entry, FileTree
 from tests.conformance.replayed import Node
 
 
@@ -22,7 +22,7 @@ def compare(path: bytes, node: Node, entry: Entry, seen: dict[int, tuple[int, in
         yield f"{path!r} is a file of its own, the replay says it is a hard link of {known}"
 
 
-def unexplained(names: dict[bytes, Node], after: Tree) -> Iterator[str]:
+def unexplained(names: dict[bytes, Node], after: FileTree) -> Iterator[str]:
     """Say what changed and has no event that explains it."""
     judged: set[int] = set()
     for path, node in sorted(names.items()):

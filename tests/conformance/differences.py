@@ -144,6 +144,13 @@ TABLE: tuple[Difference, ...] = (
         said="io_uring",
     ),
     Difference(
+        "taken-descriptors",
+        frozenset(BACKENDS),
+        "From which process a descriptor was taken by pidfd_getfd. What is done with it is recorded.",
+        "The call names a process by a descriptor, and nothing that is recorded says of whom that is.",
+        said="other_process",
+    ),
+    Difference(
         "silent-requests",
         _KERNEL,
         "The results of io_uring requests that asked for none on success (IOSQE_CQE_SKIP_SUCCESS): they are "

@@ -51,7 +51,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class FileTree:
     """Every name below ``root``, and ``root`` itself (as b""), by its path below it."""
 
     root: bytes
@@ -60,7 +60,7 @@ class Tree:
     """Which of the names are mount points; like the keys of ``entries``."""
 
 
-def read_tree(root: bytes) -> Tree:
+def read_tree(root: bytes) -> FileTree:
     """Read a tree. Nothing in it may change meanwhile.
 
     Goes down by descriptors, so that no path is too long for it.
@@ -73,7 +73,7 @@ def read_tree(root: bytes) -> Tree:
     finally:
         os.close(fd)
     points = {below for point in _mountpoints() if (below := _below(point, root)) is not None}
-    return Tree(root, entries, frozenset(points - {b""}))
+    return FileTree(root, entries, frozenset(points - {b""}))
 
 
 def _read_below(directory: int, prefix: bytes, entries: dict[bytes, Entry]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from tests.conformance.story import Step
+from tests.conformance.story import StoryStep
 from tests.conformance.wording import describe
 from writeaudit.events import Certainty, FsEvent, Op
 
@@ -17,12 +17,12 @@ _UNTOLD = b"/?"
 """What a workload tells as a path that it could not find out itself."""
 _FILES = (("dev", "ino"), ("source_dev", "source_ino"))
 
-Pair = tuple[Step, FsEvent]
+Pair = tuple[StoryStep, FsEvent]
 
 
-def pairs(steps: Sequence[Step], events: Sequence[FsEvent]) -> tuple[list[Pair], list[str]]:
+def pairs(steps: Sequence[StoryStep], events: Sequence[FsEvent]) -> tuple[list[Pair], list[str]]:
     """Return each step with its event, thread by thread, and complaints about those that have none."""
-    told: dict[object, list[Step]] = defaultdict(list)
+    told: dict[object, list[StoryStep]] = defaultdict(list)
     recorded: dict[object, list[FsEvent]] = defaultdict(list)
     for step in steps:
         told[dict(step.more).get("tid")].append(step)
@@ -77,11 +77,11 @@ def entangled(pair: Pair) -> bool:
     return bool(dict(step.more)["climbs"]) or event.path.startswith((event.source or b"") + b"/")
 
 
-def _same_names(step: Step, event: FsEvent) -> bool:
+def _same_names(step: StoryStep, event: FsEvent) -> bool:
     shown = event.path + b" (deleted)" if "deleted" in event.flags else event.path
     return step.path in (_UNTOLD, shown) and step.source in (_UNTOLD, event.source)
 
 
-def _told(step: Step) -> str:
+def _told(step: StoryStep) -> str:
     origin = "" if step.source is None else f" from {step.source!r}"
     return f"{step.op} {step.path!r}{origin} {step.result}"

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 from tests.conformance.compared import compare, unexplained
-from tests.conformance.disk import Tree
+from tests.conformance.disk import FileTree
 from tests.conformance.replayed import Node, identity_of, made_by, source_identity_of
 from tests.conformance.wording import describe
 from writeaudit.events import Certainty, FsEvent, Op
@@ -29,7 +29,7 @@ class Oracle:
     """Replays events on a tree. ``complaints`` says what does not fit."""
 
     def __init__(
-        self, before: Tree, foreign: AbstractSet[int] = frozenset(), *, created_known: bool = True
+        self, before: FileTree, foreign: AbstractSet[int] = frozenset(), *, created_known: bool = True
     ) -> None:
         """Begin with a tree. ``foreign`` are mounts that only the audited processes see: what lies
         in them has no name in the tree.
@@ -349,7 +349,7 @@ class Oracle:
 
     # Judgement.
 
-    def judge(self, after: Tree) -> list[str]:
+    def judge(self, after: FileTree) -> list[str]:
         """Return every complaint: of the replay, of names that differ, of unexplained changes."""
         complaints = list(self.complaints)
         seen: dict[int, tuple[int, int]] = {}
@@ -384,9 +384,9 @@ class Oracle:
 
 
 def check(
-    before: Tree,
+    before: FileTree,
     events: Iterable[FsEvent],
-    after: Tree,
+    after: FileTree,
     foreign: AbstractSet[int] = frozenset(),
     *,
     created_known: bool = True,

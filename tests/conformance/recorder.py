@@ -11,7 +11,7 @@ import os
 import sys
 
 from writeaudit import pipeline
-from writeaudit.capture.interface import Command, Limits
+from writeaudit.capture.interface import CaptureLimits, Command
 from writeaudit.errors import WriteauditError
 from writeaudit.recording import Recording
 
@@ -19,7 +19,7 @@ from writeaudit.recording import Recording
 def main() -> int:
     backend, recording, buffer_bytes, linger, *argv = sys.argv[1:]
     command = Command(tuple(os.fsencode(word) for word in argv), dict(os.environb))
-    limits = Limits(buffer_bytes=int(buffer_bytes), linger_s=float(linger))
+    limits = CaptureLimits(buffer_bytes=int(buffer_bytes), linger_s=float(linger))
     try:
         done = pipeline.record(command, recording, backend=backend, policy={}, limits=limits)
     except WriteauditError as error:

@@ -21,7 +21,7 @@ Value = str | int | bool | list[str] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StoryStep:
     """One operation, as the workload that made it says it must be recorded."""
 
     op: str
@@ -38,15 +38,15 @@ class Step:
         return self.op, self.path, self.source, self.result
 
 
-def parse_story(text: bytes) -> tuple[Step, ...]:
+def parse_story(text: bytes) -> tuple[StoryStep, ...]:
     """Return the steps of a story, in its order."""
     return tuple(_step(json.loads(line)) for line in text.splitlines())
 
 
-def _step(raw: dict[str, object]) -> Step:
+def _step(raw: dict[str, object]) -> StoryStep:
     source, more = raw.get("source"), raw.get("more")
     assert isinstance(more, dict)
-    return Step(
+    return StoryStep(
         str(raw["op"]),
         str(raw["path"]).encode("latin-1"),
         None if source is None else str(source).encode("latin-1"),
@@ -56,7 +56,7 @@ def _step(raw: dict[str, object]) -> Step:
     )
 
 
-def compare(steps: Sequence[Step], events: Sequence[FsEvent], backend: str) -> list[str]:
+def compare(steps: Sequence[StoryStep], events: Sequence[FsEvent], backend: str) -> list[str]:
     """Return each difference between a story and a recording that the backend is not known for."""
     known = differences(backend)
     expected = [step for step in steps if not _unseen(step, known)]
@@ -81,7 +81,7 @@ def compare(steps: Sequence[Step], events: Sequence[FsEvent], backend: str) -> l
     return complaints
 
 
-def compare_doubtful(steps: Sequence[Step], events: Sequence[FsEvent], backend: str) -> list[str]:
+def compare_doubtful(steps: Sequence[StoryStep], events: Sequence[FsEvent], backend: str) -> list[str]:
     """Return what is wrong where names may be: as told, or else said to be text only.
 
     Each step needs an event of its own; one of another name will do if its certainty is `lexical`.
@@ -92,7 +92,7 @@ def compare_doubtful(steps: Sequence[Step], events: Sequence[FsEvent], backend: 
     for event in events:
         exact[event.op.value, event.path, event.source, event.result].append(event)
     complaints: list[str] = []
-    missing: list[Step] = []
+    missing: list[StoryStep] = []
     for step in steps:
         if exact[step.key]:
             complaints.extend(_fields(step, exact[step.key].popleft(), known))
@@ -111,11 +111,11 @@ def compare_doubtful(steps: Sequence[Step], events: Sequence[FsEvent], backend: 
     return complaints
 
 
-def _unseen(step: Step, known: dict[str, Difference]) -> bool:
+def _unseen(step: StoryStep, known: dict[str, Difference]) -> bool:
     return any(name in known and known[name].unseen for name in step.but)
 
 
-def _fields(step: Step, event: FsEvent, known: dict[str, Difference]) -> list[str]:
+def _fields(step: StoryStep, event: FsEvent, known: dict[str, Difference]) -> list[str]:
     excused = {field for name in step.but if name in known for field in known[name].fields}
     complaints: list[str] = []
     for name, promised in step.more:
@@ -133,6 +133,6 @@ def _fields(step: Step, event: FsEvent, known: dict[str, Difference]) -> list[st
     return complaints
 
 
-def _told(step: Step) -> str:
+def _told(step: StoryStep) -> str:
     source = "" if step.source is None else f" from {step.source!r}"
     return f"{step.op} {step.path!r}{source} {step.result} {dict(step.more)}"

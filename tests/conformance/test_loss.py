@@ -11,7 +11,7 @@ import pytest
 
 from tests.conformance.audited import run
 from tests.conftest import Cli
-from writeaudit.capture.interface import Backend, Limits
+from writeaudit.capture.interface import Backend, CaptureLimits
 from writeaudit.events import Op
 
 pytestmark = [pytest.mark.requires_root, pytest.mark.requires_gcc]
@@ -36,7 +36,7 @@ def test_every_lost_record_is_counted(
     backend: Backend, ground: Path, tmp_path: Path, compiled: Callable[..., Path]
 ) -> None:
     _counts_losses(backend)
-    limits = Limits(buffer_bytes=4096)
+    limits = CaptureLimits(buffer_bytes=4096)
     audited = run([compiled("flood"), "20000", "2"], ground, backend.name, tmp_path / "run.wa", limits=limits)
     said = audited.completeness
     assert said.lost_events > 0

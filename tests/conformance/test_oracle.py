@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.disk import Tree, read_tree
+from tests.conformance.disk import FileTree, read_tree
 from tests.conformance.honesty import lies, pairs, vague
 from tests.conformance.oracle import check
-from tests.conformance.story import Step
+from tests.conformance.story import StoryStep
 from writeaudit.events import Access, Certainty, FsEvent, Op
 
 
@@ -32,7 +32,7 @@ class Diary:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> tuple[Tree, list[FsEvent], Tree]:
+def told(tmp_path: Path) -> tuple[FileTree, list[FsEvent], FileTree]:
     """A tree before, what happened, and the tree after: every event is needed."""
     root = tmp_path / "root"
     root.mkdir()
@@ -69,12 +69,12 @@ def told(tmp_path: Path) -> tuple[Tree, list[FsEvent], Tree]:
     return before, say.events, read_tree(os.fsencode(root))
 
 
-def test_the_whole_truth_is_accepted(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+def test_the_whole_truth_is_accepted(told: tuple[FileTree, list[FsEvent], FileTree]) -> None:
     before, events, after = told
     assert check(before, events, after) == []
 
 
-def test_each_event_that_is_kept_back_is_missed(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+def test_each_event_that_is_kept_back_is_missed(told: tuple[FileTree, list[FsEvent], FileTree]) -> None:
     before, events, after = told
     for event in events:
         rest = [other for other in events if other is not event]
@@ -90,7 +90,7 @@ def test_each_event_that_is_kept_back_is_missed(told: tuple[Tree, list[FsEvent],
     ids=["another path", "it failed"],
 )
 def test_a_lie_is_noticed(
-    change: Callable[[FsEvent], FsEvent], told: tuple[Tree, list[FsEvent], Tree]
+    change: Callable[[FsEvent], FsEvent], told: tuple[FileTree, list[FsEvent], FileTree]
 ) -> None:
     before, events, after = told
     for event in events:
@@ -98,19 +98,19 @@ def test_a_lie_is_noticed(
         assert check(before, told_so, after), f"nobody noticed about {event.op} {event.path!r}"
 
 
-def test_an_invented_event_is_noticed(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+def test_an_invented_event_is_noticed(told: tuple[FileTree, list[FsEvent], FileTree]) -> None:
     before, events, after = told
     invented = events[2]._replace(seq=99, path=before.root + b"/kept")
     assert check(before, [*events, invented], after)
 
 
-def test_the_wrong_symlink_text_is_noticed(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+def test_the_wrong_symlink_text_is_noticed(told: tuple[FileTree, list[FsEvent], FileTree]) -> None:
     before, events, after = told
     wrong = [event._replace(source=b"kept") if event.op is Op.SYMLINK else event for event in events]
     assert any("symlink to" in line for line in check(before, wrong, after))
 
 
-def test_a_hard_link_is_told_from_a_copy(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+def test_a_hard_link_is_told_from_a_copy(told: tuple[FileTree, list[FsEvent], FileTree]) -> None:
     before, events, after = told
     wrong = [
         event._replace(source=before.root + b"/kept") if event.op is Op.LINK else event for event in events
@@ -118,7 +118,7 @@ def test_a_hard_link_is_told_from_a_copy(told: tuple[Tree, list[FsEvent], Tree])
     assert any("another file" in line for line in check(before, wrong, after))
 
 
-def test_the_wrong_file_is_noticed(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+def test_the_wrong_file_is_noticed(told: tuple[FileTree, list[FsEvent], FileTree]) -> None:
     before, events, after = told
     for event in events:
         entry = after.entries.get(event.path[len(after.root) + 1 :])
@@ -131,14 +131,16 @@ def test_the_wrong_file_is_noticed(told: tuple[Tree, list[FsEvent], Tree]) -> No
             assert (check(before, said, after) == []) is sound, event.op
 
 
-def test_what_a_doubtful_event_says_of_its_file_is_no_claim(told: tuple[Tree, list[FsEvent], Tree]) -> None:
+def test_what_a_doubtful_event_says_of_its_file_is_no_claim(
+    told: tuple[FileTree, list[FsEvent], FileTree],
+) -> None:
     before, events, after = told
     doubtful = [event._replace(dev=1, ino=2, certainty=Certainty.LEXICAL) for event in events]
     assert check(before, doubtful, after) == []
 
 
 def test_lies_and_what_is_left_out_are_told_apart() -> None:
-    step = Step("mkdir", b"/w/a", None, "ok", (("dev", 1), ("ino", 2), ("tid", 5)))
+    step = StoryStep("mkdir", b"/w/a", None, "ok", (("dev", 1), ("ino", 2), ("tid", 5)))
     event = FsEvent(1, 1, 5, 5, Op.MKDIR, b"/w/a", dev=1, ino=2)
     assert pairs([step], [event]) == ([(step, event)], [])
     assert pairs([step], [])[1]
@@ -156,7 +158,7 @@ def test_lies_and_what_is_left_out_are_told_apart() -> None:
 
 
 def test_whether_an_open_made_its_file_is_judged_where_it_is_known() -> None:
-    step = Step("open", b"/w/a", None, "ok", (("created", True),))
+    step = StoryStep("open", b"/w/a", None, "ok", (("created", True),))
     event = FsEvent(1, 1, 5, 5, Op.OPEN, b"/w/a", access=Access.WRITE, flags=("creat",))
     assert list(lies((step, event), created_known=True))
     assert not list(lies((step, event), created_known=False))

@@ -18,7 +18,7 @@ import pytest
 from tests.conformance.audited import Audited, run
 from tests.conformance.differences import differences
 from tests.conformance.story import compare, compare_doubtful
-from writeaudit.capture.interface import Backend, Limits
+from writeaudit.capture.interface import Backend, CaptureLimits
 from writeaudit.events import NAMESPACE_OPS, Op
 
 pytestmark = pytest.mark.skipif(
@@ -45,7 +45,7 @@ def verdict(audited: Audited, backend: Backend) -> str:
     complaints = compare(audited.story, audited.events, backend.name)
     told = {name for step in audited.story for name in step.but} & said_to_be_missing(audited, backend)
     known = differences(backend.name)
-    # What the recording owns up to having missed is on the disk all the same.
+    # What the recording says that it missed is on the disk nevertheless.
     missed = [
         repr(step.path[len(audited.ground) + 1 :])
         for step in audited.story
@@ -54,7 +54,7 @@ def verdict(audited: Audited, backend: Backend) -> str:
     complaints += [f"disk: {line}" for line in audited.disk_complaints() if not line.endswith(tuple(missed))]
     completeness = audited.completeness
     if not completeness.complete:
-        # A step may be one of a kind of which the recording owns up to having missed something.
+        # A step may be one of a kind of which the recording says that it missed something.
         kinds = {entry.said for name, entry in known.items() if name in told}
         spots = {spot.kind for spot in completeness.blind_spots if spot.incomplete}
         late = completeness.unresolved and _looked_at_late(audited) and "soon-gone" in known
@@ -68,7 +68,7 @@ def _looked_at_late(audited: Audited) -> bool:
 
 
 def said_to_be_missing(audited: Audited, backend: Backend) -> set[str]:
-    """Return the known differences that the recording itself owns up to: it is then incomplete."""
+    """Return the known differences that the recording itself reports: it is then incomplete."""
     spots = {spot.kind for spot in audited.completeness.blind_spots if spot.incomplete}
     known = {entry.name for entry in differences(backend.name).values() if entry.said in spots}
     assert not known or not audited.completeness.complete
@@ -204,7 +204,7 @@ def test_a_daemon_that_outlives_the_command(backend: Backend, tmp_path: Path) ->
 def test_a_daemon_that_outlives_the_audit(backend: Backend, tmp_path: Path) -> None:
     ground = tmp_path / "ground"
     ground.mkdir()
-    limits = Limits(linger_s=0.2)
+    limits = CaptureLimits(linger_s=0.2)
     audited = run(python("daemon 1.5"), ground, backend.name, tmp_path / "run.wa", limits=limits)
     assert len(audited.completeness.survivors) == 1
     assert not audited.completeness.complete

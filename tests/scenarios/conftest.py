@@ -96,9 +96,9 @@ def auditor(cli: Cli, backend: str, tmp_path: Path) -> Audit:
     """Return an `Audit` for one backend; its files go to a new directory below ``tmp_path``."""
 
     def run(command: Sequence[str | Path], *options: str | Path, cwd: Path | None = None) -> Audited:
-        outputs = tmp_path / "audit"
+        # As another user everything is written as that user, who cannot reach pytest's own directories.
+        outputs = (cwd if cwd is not None and "--user" in options else tmp_path) / "audit"
         outputs.mkdir(exist_ok=True)
-        # The command may run as another user: what belongs to that user goes there.
         outputs.chmod(0o777)
         number = len(list(outputs.glob("*.json")))
         report, recording = outputs / f"{number}.json", outputs / f"{number}.wa"

@@ -22,7 +22,7 @@ from tests.scenarios.conftest import (
 pytestmark = pytest.mark.requires_root
 
 
-def _installed(version: str, place: Path) -> str:
+def installed_uv(version: str, place: Path) -> str:
     """Install a release of uv with pip into a directory of its own; return its path."""
     words = [
         sys.executable,
@@ -45,7 +45,7 @@ def _installed(version: str, place: Path) -> str:
 def old(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, Warm]:
     """An old uv: its version, its path, and a project and cache of its own."""
     place = tmp_path_factory.mktemp("old-uv")
-    uv = _installed(request.param, place / "uv")
+    uv = installed_uv(request.param, place / "uv")
     return request.param, uv, warm_up(uv, place)
 
 

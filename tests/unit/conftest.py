@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.made_up_disk import TREE, Disk, names_of
-from writeaudit.resolve.names import Names
+from tests.support.made_up_disk import TREE, Disk, names_of
+from writeaudit.resolve.names.lookup import Names
 from writeaudit.resolve.resolver import Resolver
 
 

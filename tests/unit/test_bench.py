@@ -11,7 +11,7 @@ import pytest
 
 from bench import __main__ as command
 from bench.material import SHORT, environment, file_system, project
-from bench.measure import CannotRun, Sample, Session, Spread, Variant, alternate, run
+from bench.measure import CannotRun, Sample, Session, Spread, Variant, alternate, run, single_run
 from bench.page import Machine, page
 from bench.rows import ROWS, Line
 from bench.sessions import SESSIONS
@@ -42,6 +42,13 @@ def test_ratios_are_those_of_one_round_and_then_their_median() -> None:
     assert ratio == Spread(2.0, 1.0, 4.0)
 
 
+def test_both_forms_of_what_hyperfine_reports() -> None:
+    first = {"results": [{"command": "x", "user": 0.25, "system": 0.5, "times": [1.5], "exit_codes": [3]}]}
+    times = {"time_wall_clock": 1.5, "time_user": 0.25, "time_system": 0.5}
+    run = {name: {"value": value, "unit": "second"} for name, value in times.items()} | {"exit_code": 3}
+    assert single_run(first) == single_run({"results": [{"measurements": [run]}]}) == (3, Sample(1.5, 0.75))
+
+
 @pytest.mark.parametrize(("ebpf", "verdict"), [(0.03, "met"), (0.031, "**missed**")])
 def test_a_goal_is_met_up_to_its_limit(ebpf: float, verdict: str) -> None:
     times, seconds = _lines("startup", _session("startup", python=[0.01], ebpf=[ebpf]))
@@ -51,6 +58,7 @@ def test_a_goal_is_met_up_to_its_limit(ebpf: float, verdict: str) -> None:
 
 def test_start_up_is_taken_off_what_an_audit_adds() -> None:
     session = _session("sync", untraced=[1.0], ebpf=[1.5], ebpf_x=[0.0], bare_strace=[11.0], strace=[11.0])
+    session.samples["plain strace"] = [Sample(6.0, 6.0)]
     session.samples["ebpf start-up"] = session.samples["strace start-up"] = [Sample(0.4, 0.4)]
     session.add("command wall_s", 1.02)
     own, added, backend, *_ = _lines("strace", session)
@@ -72,9 +80,10 @@ def test_a_rival_that_cannot_run_is_said_with_its_reason() -> None:
 
 def test_a_loss_of_one_event_in_one_round_of_many_shows() -> None:
     session = Session("flood", facts={"files": [4.0], "lost": [0.0, 0.0, 1.0], "peak_mb": [60.0] * 3})
-    session.facts |= {"untraced wall_s": [1.0] * 3, "audited wall_s": [1.2] * 3}
-    lost, wall, memory = _lines("flood", session)
+    session.facts |= {"untraced wall_s": [1.0] * 3, "audited wall_s": [1.2] * 3, "to verdict_s": [9.0] * 3}
+    lost, wall, verdict, memory = _lines("flood", session)
     assert (lost.verdict, wall.verdict, memory.verdict) == ("**missed**", "met", "met")
+    assert verdict.verdict == "**missed**"
 
 
 def test_the_page_counts_and_names_no_place() -> None:

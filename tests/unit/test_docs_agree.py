@@ -10,8 +10,12 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.scenarios import situations
 from writeaudit import __version__, doctor, errors
+from writeaudit.analysis import fail_on
+from writeaudit.commands import settings
 from writeaudit.commands.group import cli
+from writeaudit.rules import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,7 +36,7 @@ COMMANDS = dict(_commands())
 
 
 def test_the_promised_commands_are_there() -> None:
-    assert set(COMMANDS) >= {"run", "report", "check", "explain", "doctor"}
+    assert set(COMMANDS) >= {"run", "report", "check", "explain", "list", "prune", "doctor", "completion"}
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
@@ -43,6 +47,42 @@ def test_every_command_and_option_has_help(name: str) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{'/'.join(parameter.opts)} has no help text"
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_no_help_is_cut_off(name: str, width: int) -> None:
+    command = COMMANDS[name] if name else cli
+    context = click.Context(command, info_name=f"writeaudit {name}", terminal_width=width)
+    _usage, _, rest = command.get_help(context).partition("\n")
+    assert "..." not in re.sub(r"(ARGS|COMMAND)\]?\.\.\.", "", rest)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in rest
+
+
+def test_every_value_of_fail_on_is_documented() -> None:
+    page = DOCS[ROOT / "docs/cli.md"]
+    for value in fail_on.choices():
+        if value not in {rule.id for rule in RULES}:
+            assert f"`{value}`" in page, value
+    shown = COMMANDS["run"].get_help(click.Context(COMMANDS["run"], terminal_width=200))
+    for alias, rules in fail_on.ALIASES.items():
+        assert alias in shown
+        (row,) = re.findall(rf"^\| `{alias}` \|.*$", page, re.MULTILINE)
+        assert re.findall(r"WA\d+", row) == [*rules], alias
+
+
+def test_every_setting_is_documented() -> None:
+    page = DOCS[ROOT / "docs/configuration.md"]
+    there = {
+        option.name
+        for command in COMMANDS.values()
+        for option in command.params
+        if isinstance(option, click.Option)
+    }
+    for name in {*settings.SETTINGS} & there:
+        assert f"`{settings.variable(name)}`" in page, name
+    for key in settings.PROJECT_KEYS:
+        assert f"| `{key}` |" in page, key
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -112,3 +152,7 @@ def test_demo_is_pinned_and_brings_no_lock() -> None:
     assert len(project["dependencies"]) >= 20
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", line) for line in project["dependencies"])
     assert [path.name for path in demo.iterdir() if path.name != "pyproject.toml"] == []
+
+
+def test_the_page_of_situations_is_made_of_the_scenario_tests() -> None:
+    assert situations.PAGE.read_text(encoding="utf-8") == situations.page()

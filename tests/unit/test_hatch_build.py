@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import hatch_build
-from writeaudit.capture import compiler
+from writeaudit.capture.kernel import compiler
 
 
 def test_up_to_date(tmp_path: Path) -> None:

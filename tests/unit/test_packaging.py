@@ -17,7 +17,7 @@ from elftools.elf.elffile import ELFFile
 
 import hatch_build
 from writeaudit import __version__
-from writeaudit.capture.compiler import OBJECTS, target_arch
+from writeaudit.capture.kernel.compiler import OBJECTS, target_arch
 
 ROOT = hatch_build.ROOT
 KNOWN_PROCESSOR = target_arch() is not None

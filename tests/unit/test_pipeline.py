@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.support.databases import open_database
 from writeaudit import pipeline
 from writeaudit.analysis.fail_on import parse_fail_on
 from writeaudit.audit import BlindSpot
 from writeaudit.capture import select
-from writeaudit.capture.circumstances import placing_variables
 from writeaudit.capture.interface import (
+    CaptureLimits,
+    CaptureOutcome,
     Command,
-    Limits,
-    Outcome,
     ProcessExec,
     ProcessExit,
     ProcessStart,
     Record,
     Sink,
 )
+from writeaudit.capture.run_info import placing_variables
 from writeaudit.errors import BackendUnavailable, CaptureError, OutputError, RecordingError, WriteauditError
 from writeaudit.events import OK, Access, Certainty, FsEvent, Op, Operand, RawEvent, WriteTotal
 from writeaudit.judgement import Policy, Verdict, Zone, ZoneAccess
-from writeaudit.recording import Recording, RecordingWriter
+from writeaudit.recording import MOST_PATH, Recording, RecordingWriter
 from writeaudit.resolve.resolver import Resolver
 
 START = 5_000_000
@@ -43,20 +43,20 @@ class FakeBackend:
     def __init__(
         self,
         batches: Sequence[Sequence[Record]],
-        outcome: Outcome | None = None,
+        outcome: CaptureOutcome | None = None,
         error: BaseException | None = None,
         last: BaseException | None = None,
     ) -> None:
         self.batches = batches
         self.last = last
         self.heard: Callable[[int], object] = lambda _number: None
-        self.outcome = outcome or Outcome(0, None, START, START + 2_000_000_000)
+        self.outcome = outcome or CaptureOutcome(0, None, START, START + 2_000_000_000)
         self.error = error
 
     def check(self) -> None:
         """It always works."""
 
-    def capture(self, _command: Command, sink: Sink, _limits: Limits) -> Outcome:
+    def capture(self, _command: Command, sink: Sink, _limits: CaptureLimits) -> CaptureOutcome:
         """See `Backend`."""
         if self.error is not None:
             raise self.error
@@ -170,11 +170,11 @@ def test_kept_events_do_not_hide_that_the_recording_lost_some(
     name = os.fsencode(tmp_path / "open" / "a")
     fake = FakeBackend([[_write(number, name) for number in range(3)]])
     recorded = _record(monkeypatch, tmp_path / "r.wa", policy, fake)
-    with sqlite3.connect(tmp_path / "r.wa") as database:
-        database.execute("DELETE FROM event WHERE seq = 2")
+    with open_database(tmp_path / "r.wa") as database:
+        database.execute("DELETE FROM chunk")
     with (
         Recording(str(tmp_path / "r.wa")) as recording,
-        pytest.raises(RecordingError, match="it holds 2 of 3 events"),
+        pytest.raises(RecordingError, match="it holds 0 of 3 events"),
     ):
         pipeline.examine(recording, fail_on=parse_fail_on(()), events=recorded.events)
 
@@ -190,10 +190,24 @@ def test_a_long_run_is_judged_from_the_recording(
     assert len(_examined(tmp_path / "r.wa")[1]) == 4
 
 
+def test_path_longer_than_a_recording_holds_is_cut_and_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
+) -> None:
+    long = os.fsencode(tmp_path) + b"/n" * MOST_PATH
+    recorded = _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend([[_write(1, long)]]))
+    with Recording(str(tmp_path / "r.wa")) as recording:
+        audit = recording.audit()
+        events = list(audit.events)
+    assert events == recorded.events
+    assert [(event.path, event.certainty) for event in events] == [(long[:MOST_PATH], Certainty.LEXICAL)]
+    assert audit.completeness.truncated == 1
+    assert not audit.completeness.complete
+
+
 def test_gaps_make_it_incomplete(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
 ) -> None:
-    outcome = Outcome(
+    outcome = CaptureOutcome(
         0,
         None,
         START,
@@ -312,7 +326,7 @@ def test_capture_that_fails_after_the_command_began_leaves_its_recording(
 def test_failure_that_capture_tells_of_makes_the_recording_unfinished(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
 ) -> None:
-    outcome = Outcome(0, None, START, START, lost_events=7, failure=ValueError("what is this"))
+    outcome = CaptureOutcome(0, None, START, START, lost_events=7, failure=ValueError("what is this"))
     recorded = _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend([[_write(1, b"/x")]], outcome))
     assert recorded.error is not None
     assert "ValueError: what is this" in recorded.error.message

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from writeaudit.commands.group import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
-SHELL_SCRIPTS = ("scripts/setup", "scripts/demo", ".ci/run")
+SHELL_SCRIPTS = ("scripts/setup", "scripts/demo", "scripts/hand-over", "scripts/pythons", ".ci/run")
 
 
 def _run(*args: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -73,3 +75,15 @@ def test_demo_fails_if_the_fallback_was_not_found(rules: list[str], status: int,
     done = _run(sys.executable, ROOT / "scripts/demo_outcome.py", report)
     assert done.returncode == status
     assert ("so it is" in done.stderr) == (status == 0)
+
+
+def test_manual_page_is_whole(tmp_path: Path) -> None:
+    page = tmp_path / "man/writeaudit.1"
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = _run(sys.executable, ROOT / "scripts/man_page.py", page, env=env)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text().replace("\\-", "-")
+    for name in COMMANDS:
+        assert f".SS writeaudit {name} " in text
+    for words in ("--fail-on", "env var: WRITEAUDIT_BACKEND", ".SH EXIT STATUS", "run -- uv sync --frozen"):
+        assert words in text

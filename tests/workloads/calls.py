@@ -21,7 +21,8 @@ CWD = -100
 
 NUMBERS = {
     "read": 0, "write": 1, "open": 2, "close": 3, "mmap": 9, "mprotect": 10, "munmap": 11, "ioctl": 16,
-    "pwrite64": 18, "writev": 20, "mremap": 25, "dup": 32, "sendfile": 40, "socket": 41, "bind": 49,
+    "pwrite64": 18, "writev": 20, "access": 21, "faccessat": 269, "faccessat2": 439,
+    "mremap": 25, "dup": 32, "sendfile": 40, "socket": 41, "bind": 49,
     "truncate": 76, "ftruncate": 77, "chdir": 80, "fchdir": 81, "rename": 82, "mkdir": 83, "rmdir": 84,
     "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "chmod": 90, "fchmod": 91, "chown": 92,
     "fchown": 93, "lchown": 94, "utime": 132, "mknod": 133, "pivot_root": 155, "chroot": 161,

@@ -41,6 +41,15 @@ def modes(dirfd: int) -> None:
     quiet("close", fd)
 
 
+def questions(dirfd: int) -> None:
+    """Only the question whether a file may be written is an event."""
+    quiet("access", b"d/f", 4)
+    do(says("access", b"d/f", mode=6), "access", b"l", 6)
+    do(says("access", b"d/f", mode=2), "faccessat", dirfd, b"f", 2)
+    do(says("access", b"no", mode=2, result="ENOENT"), "access", b"no", 2)
+    attempt(says("access", b"d/f", mode=2), "faccessat2", dirfd, b"f", 2, 0)
+
+
 def owners(dirfd: int) -> None:
     do(says("chown", b"d/f"), "chown", b"l", 1, 1)
     do(says("chown", b"l"), "lchown", b"l", 2, 2)
@@ -111,6 +120,7 @@ def attributes() -> None:
 def main() -> None:
     dirfd = prepared()
     modes(dirfd)
+    questions(dirfd)
     owners(dirfd)
     times(dirfd)
     attributes()

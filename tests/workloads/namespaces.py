@@ -130,7 +130,7 @@ def jailed() -> None:
 
 
 def jailed_by_name() -> None:
-    """chroot(2) by absolute names, one in another, and in vain."""
+    """chroot(2) by absolute names, one in another, and one that fails."""
     do(says("chroot", b"jail"), "chroot", here(b"jail"))
     do(says("chroot", b"jail/missing", result="ENOENT"), "chroot", b"/missing")
     do(says("chroot", b"jail/plain", result="ENOTDIR"), "chroot", b"/plain")

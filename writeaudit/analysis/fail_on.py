@@ -1,9 +1,9 @@
 """``--fail-on``: which findings turn success into status 100.
 
-A value is a level (``error``, ``warning``, ``note``, ``none``), a rule id, or a name for
-several rules. The lowest level given holds, ``error`` if none is given; rules are added to it.
-``none`` takes the level away and leaves the rules. The rules on completeness (WA9xx) have a
-status of their own, 101, so a level never counts them; their ids do.
+A value is a level (``error``, ``warning``, ``note``, ``none``), a rule id, a group of rules
+(``WA1xx``), or a name for several rules. The lowest level given holds, ``error`` if
+none is given; rules are added to it. ``none`` takes the level away and leaves the rules. The
+rules on completeness (WA9xx) have a status of their own, 101, so a level never counts them; their ids do.
 """
 
 from __future__ import annotations
@@ -13,19 +13,14 @@ from typing import NamedTuple
 
 from writeaudit.errors import UsageError
 from writeaudit.judgement import Finding, Severity
-from writeaudit.rules import RULES
+from writeaudit.rules import RULES, RuleGroup, group_aliases, number_groups, rules_named, rules_of
 from writeaudit.text import nearest
 
-ALIASES = {
-    "link-fallback": ("WA101", "WA102", "WA103", "WA104"),
-    "violations": ("WA201", "WA202", "WA204", "WA301"),
-    "attempts": ("WA203", "WA205"),
-    "incomplete": ("WA901", "WA902", "WA903", "WA904"),
-}
+ALIASES = group_aliases()
 """Names for several rules."""
 
 _NEVER = frozenset({"none", "never"})
-_COMPLETENESS = "WA9"
+_COMPLETENESS = rules_of(RuleGroup.COMPLETENESS)
 
 
 class FailOn(NamedTuple):
@@ -40,7 +35,7 @@ class FailOn(NamedTuple):
         """Whether this finding alone fails the run."""
         if finding.rule in self.rules:
             return True
-        if self.level is None or finding.rule.startswith(_COMPLETENESS):
+        if self.level is None or finding.rule in _COMPLETENESS:
             return False
         return finding.severity.rank >= self.level.rank
 
@@ -48,7 +43,7 @@ class FailOn(NamedTuple):
 def choices() -> tuple[str, ...]:
     """Return every value that `parse_fail_on` knows."""
     levels = (*(severity.value for severity in Severity), "none")
-    return (*levels, *ALIASES, *(rule.id for rule in RULES))
+    return (*levels, *ALIASES, *number_groups(), *(rule.id for rule in RULES))
 
 
 def parse_fail_on(values: Iterable[str]) -> FailOn:
@@ -59,15 +54,12 @@ def parse_fail_on(values: Iterable[str]) -> FailOn:
     levels: list[Severity] = []
     rules: set[str] = set()
     never = False
-    known = {rule.id for rule in RULES}
     for value in (part.strip() for each in values for part in each.split(",")):
         lower = value.lower()
         if lower in _NEVER:
             never = True
-        elif lower in ALIASES:
-            rules.update(ALIASES[lower])
-        elif value.upper() in known:
-            rules.add(value.upper())
+        elif named := rules_named(value):
+            rules.update(named)
         elif lower in set(Severity):
             levels.append(Severity(lower))
         else:

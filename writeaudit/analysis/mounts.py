@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 from writeaudit.audit import Mount
-from writeaudit.text import show
+from writeaudit.text import escape_path, format_device
 
 
 class MountTable:
@@ -34,29 +33,24 @@ class MountTable:
             path = path.rpartition(b"/")[0]
 
 
-def device(dev: int) -> str:
-    """Return ``major:minor``, as mountinfo writes it."""
-    return f"{os.major(dev)}:{os.minor(dev)}"
-
-
 def describe(mount: Mount | None, dev: int | None = None) -> str:
     """Return ``/dev/shm (tmpfs, device 0:25)``, or what is known where the mount is not."""
     if mount is not None:
-        return f"{show(mount.mountpoint)} ({mount.fstype}, device {device(mount.dev)})"
+        return f"{escape_path(mount.mountpoint)} ({mount.fstype}, device {format_device(mount.dev)})"
     if dev is not None:
-        return f"an unknown mount of device {device(dev)}"
+        return f"an unknown mount of device {format_device(dev)}"
     return "an unknown mount"
 
 
 def details(mount: Mount | None, dev: int | None = None) -> Mapping[str, object]:
     """Return the JSON form of a mount; keys are left out where nothing is known."""
     if mount is None:
-        return {} if dev is None else {"dev": device(dev)}
+        return {} if dev is None else {"dev": format_device(dev)}
     return {
         "id": mount.id,
-        "mountpoint": show(mount.mountpoint),
+        "mountpoint": escape_path(mount.mountpoint),
         "fstype": mount.fstype,
-        "dev": device(mount.dev),
-        "source": show(mount.source),
-        "root": show(mount.root),
+        "dev": format_device(mount.dev),
+        "source": escape_path(mount.source),
+        "root": escape_path(mount.root),
     }

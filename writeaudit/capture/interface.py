@@ -15,23 +15,11 @@ from writeaudit.audit import BlindSpot, Mount
 from writeaudit.events import RawEvent, WriteTotal
 
 
-class Credentials(NamedTuple):
-    """The user as whom the command runs (`--user`, or the one who called sudo)."""
-
-    name: str
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-    home: str
-
-
 class Command(NamedTuple):
-    """What to run. Working directory, terminal and open files are writeaudit's own."""
+    """What to run. User, working directory, terminal and open files are writeaudit's own."""
 
     argv: tuple[bytes, ...]
     env: Mapping[bytes, bytes]
-    credentials: Credentials | None = None
-    """None: as writeaudit itself."""
     named: frozenset[str] = frozenset()
     """Variables that the policy of the run asks for: kept in the recording, so that it can be read again."""
 
@@ -81,7 +69,7 @@ Sink = Callable[[Sequence[Record]], None]
 now and then while nothing happens: what was taken before need not wait for what comes next."""
 
 
-class Limits(NamedTuple):
+class CaptureLimits(NamedTuple):
     """How much to hold and how long to wait."""
 
     buffer_bytes: int = 16 << 20
@@ -91,7 +79,7 @@ class Limits(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CaptureOutcome:
     """How the command ended, and what capture knows about its own gaps."""
 
     exit_status: int | None
@@ -121,7 +109,7 @@ class Backend(Protocol):
     def check(self) -> None:
         """Raise `BackendUnavailable` (reason, remedy) if it cannot run here; costs little."""
 
-    def capture(self, command: Command, sink: Sink, limits: Limits) -> Outcome:
+    def capture(self, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
         """Run ``command`` under observation.
 
         Raises `BackendUnavailable` as long as the command has not begun (the caller then

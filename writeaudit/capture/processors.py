@@ -50,7 +50,7 @@ class Processors:
             self._fd = -1
 
 
-class Patience:
+class DrainPolicy:
     """Says when work that waits is due: in a pause of the command, or else when it can wait no longer."""
 
     def __init__(self, spare: Callable[[], bool], much: int, limit_s: float = 0.1) -> None:

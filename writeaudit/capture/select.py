@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from writeaudit.audit import BackendInfo
-from writeaudit.capture.interface import Backend, Outcome
+from writeaudit.capture.interface import Backend, CaptureOutcome
 from writeaudit.errors import BackendUnavailable, UsageError
 
 AUTO = "auto"
 
 _BACKENDS = {
-    "ebpf": ("writeaudit.capture.ebpf", "EbpfBackend"),
-    "bcc": ("writeaudit.capture.bcc", "BccBackend"),
-    "strace": ("writeaudit.capture.strace", "StraceBackend"),
+    "ebpf": ("writeaudit.capture.kernel.ebpf", "EbpfBackend"),
+    "bcc": ("writeaudit.capture.kernel.bcc.backend", "BccBackend"),
+    "strace": ("writeaudit.capture.strace.backend", "StraceBackend"),
 }
 """In order of preference; imported only when asked for, since each takes its time."""
 _TAKE_PROBES = ("ebpf", "bcc")
@@ -52,13 +52,13 @@ def backends() -> tuple[Backend, ...]:
 class Captured(NamedTuple):
     """What a capture came to, and by which backend."""
 
-    outcome: Outcome
+    outcome: CaptureOutcome
     backend: BackendInfo
 
 
 def capture_with(
     wanted: str,
-    attempt: Callable[[Backend], Outcome],
+    attempt: Callable[[Backend], CaptureOutcome],
     chosen: Callable[[BackendInfo], None] = lambda _info: None,
     probes: str | None = None,
 ) -> Captured:

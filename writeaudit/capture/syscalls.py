@@ -1,15 +1,17 @@
 """Which system calls are recorded, and where their paths and arguments lie.
 
-One table for each way into the kernel on x86-64: 64-bit calls, 32-bit calls (``int 0x80``
-and the like) and x32. The kernel side looks a call up by number and does what the entry
-says (probes/events.h, struct wa_spec); so a new call is a line in here.
+One table for each way into the kernel: on x86-64 64-bit calls, 32-bit calls (``int 0x80``
+and the like) and x32, on aarch64 64-bit calls. The kernel side looks a call up by number and
+does what the entry says (probes/events.h, struct wa_spec); so a new call is a line in here.
 
-Numbers: the kernel's arch/x86/entry/syscalls tables, which never change.
+Numbers: the kernel's arch/x86/entry/syscalls tables and include/uapi/asm-generic/unistd.h,
+which never change.
 """
 
 from __future__ import annotations
 
 import enum
+import os
 import struct
 from typing import NamedTuple
 
@@ -65,6 +67,14 @@ class WireOp(enum.IntEnum):
     CLOSE = 45
     CHDIR = 46
     OPEN_TREE = 47
+    ACCESS = 48
+    RESTRICT = 49
+    UNKNOWN = 50
+    MADVISE = 51
+    OUTSIDE = 52
+    PTRACE = 53
+    CONNECT = 54
+    ACCT = 55
 
 
 class Arg(enum.IntEnum):
@@ -88,7 +98,7 @@ IN_KERNEL = 0x80
 ABI_64, ABI_32, ABI_X32, ABI_URING, SPECS = 0, 512, 1024, 1100, 2048
 
 _SPEC = struct.Struct("=12B4x")
-"""struct wa_spec; `tests/unit/test_wire_layout.py` compares it with the C side."""
+"""struct wa_spec; `tests/unit/capture/kernel/test_wire_layout.py` compares it with the C side."""
 
 
 class Where(NamedTuple):
@@ -103,7 +113,7 @@ class Where(NamedTuple):
 _NOWHERE = Where(Arg.NONE)
 
 
-class Call(NamedTuple):
+class SyscallSpec(NamedTuple):
     """What to record of a system call."""
 
     op: WireOp
@@ -147,95 +157,110 @@ def _text(argument: int) -> Where:
     return Where(Arg.TEXT, 0, argument)
 
 
-_CALLS: dict[str, Call] = {
+_CALLS: dict[str, SyscallSpec] = {
     # Open: the file itself if it worked, the name if not. args: flags, mode.
-    "open": Call(WireOp.OPEN, Where(Arg.OPEN_CWD, 0, 0), args=(1, 2)),
-    "openat": Call(WireOp.OPEN, Where(Arg.OPEN_AT, 0, 1), args=(2, 3)),
-    "openat2": Call(WireOp.OPENAT2, Where(Arg.OPEN_AT, 0, 1)),
-    "creat": Call(WireOp.CREAT, Where(Arg.OPEN_CWD, 0, 0), args=(NO_ARG, 1)),
-    "open_by_handle_at": Call(WireOp.HANDLE, Where(Arg.OPEN_CWD, 0, 6), args=(2,)),
+    "open": SyscallSpec(WireOp.OPEN, Where(Arg.OPEN_CWD, 0, 0), args=(1, 2)),
+    "openat": SyscallSpec(WireOp.OPEN, Where(Arg.OPEN_AT, 0, 1), args=(2, 3)),
+    "openat2": SyscallSpec(WireOp.OPENAT2, Where(Arg.OPEN_AT, 0, 1)),
+    "creat": SyscallSpec(WireOp.CREAT, Where(Arg.OPEN_CWD, 0, 0), args=(NO_ARG, 1)),
+    "open_by_handle_at": SyscallSpec(WireOp.HANDLE, Where(Arg.OPEN_CWD, 0, 6), args=(2,)),
     # Names. args: flags, mode, device.
-    "mkdir": Call(WireOp.MKDIR, _cwd(0), args=(NO_ARG, 1)),
-    "mkdirat": Call(WireOp.MKDIR, _at(0, 1), args=(NO_ARG, 2)),
-    "mknod": Call(WireOp.MKNOD, _cwd(0), args=(NO_ARG, 1, 2)),
-    "mknodat": Call(WireOp.MKNOD, _at(0, 1), args=(NO_ARG, 2, 3)),
-    "bind": Call(WireOp.BIND, Where(Arg.SOCKADDR, 0, 1)),
-    "socketcall": Call(WireOp.SOCKETCALL, Where(Arg.SOCKADDR, 0, 1)),
-    "symlink": Call(WireOp.SYMLINK, _cwd(1), _text(0)),
-    "symlinkat": Call(WireOp.SYMLINK, _at(1, 2), _text(0)),
-    "link": Call(WireOp.LINK, _cwd(1), _cwd(0)),
-    "linkat": Call(WireOp.LINK, _at(2, 3), _at(0, 1), args=(4,)),
-    "rename": Call(WireOp.RENAME, _cwd(1), _cwd(0)),
-    "renameat": Call(WireOp.RENAME, _at(2, 3), _at(0, 1)),
-    "renameat2": Call(WireOp.RENAME, _at(2, 3), _at(0, 1), args=(4,)),
-    "unlink": Call(WireOp.UNLINK, _cwd(0)),
-    "unlinkat": Call(WireOp.UNLINK, _at(0, 1), args=(2,)),
-    "rmdir": Call(WireOp.RMDIR, _cwd(0)),
+    "mkdir": SyscallSpec(WireOp.MKDIR, _cwd(0), args=(NO_ARG, 1)),
+    "mkdirat": SyscallSpec(WireOp.MKDIR, _at(0, 1), args=(NO_ARG, 2)),
+    "mknod": SyscallSpec(WireOp.MKNOD, _cwd(0), args=(NO_ARG, 1, 2)),
+    "mknodat": SyscallSpec(WireOp.MKNOD, _at(0, 1), args=(NO_ARG, 2, 3)),
+    "bind": SyscallSpec(WireOp.BIND, Where(Arg.SOCKADDR, 0, 1)),
+    "socketcall": SyscallSpec(WireOp.SOCKETCALL, Where(Arg.SOCKADDR, 0, 1)),
+    "symlink": SyscallSpec(WireOp.SYMLINK, _cwd(1), _text(0)),
+    "symlinkat": SyscallSpec(WireOp.SYMLINK, _at(1, 2), _text(0)),
+    "link": SyscallSpec(WireOp.LINK, _cwd(1), _cwd(0)),
+    "linkat": SyscallSpec(WireOp.LINK, _at(2, 3), _at(0, 1), args=(4,)),
+    "rename": SyscallSpec(WireOp.RENAME, _cwd(1), _cwd(0)),
+    "renameat": SyscallSpec(WireOp.RENAME, _at(2, 3), _at(0, 1)),
+    "renameat2": SyscallSpec(WireOp.RENAME, _at(2, 3), _at(0, 1), args=(4,)),
+    "unlink": SyscallSpec(WireOp.UNLINK, _cwd(0)),
+    "unlinkat": SyscallSpec(WireOp.UNLINK, _at(0, 1), args=(2,)),
+    "rmdir": SyscallSpec(WireOp.RMDIR, _cwd(0)),
     # Data.
-    "write": Call(WireOp.WRITE, _fd(0)),
-    "pwrite64": Call(WireOp.WRITE, _fd(0)),
-    "writev": Call(WireOp.WRITE, _fd(0)),
-    "pwritev": Call(WireOp.WRITE, _fd(0)),
-    "pwritev2": Call(WireOp.WRITE, _fd(0)),
-    "copy_file_range": Call(WireOp.COPY, _fd(2), _fd(0)),
-    "sendfile": Call(WireOp.COPY, _fd(0), _fd(1)),
-    "sendfile64": Call(WireOp.COPY, _fd(0), _fd(1)),
-    "splice": Call(WireOp.COPY, _fd(2), _fd(0)),
-    "ioctl": Call(WireOp.IOCTL, _fd(0), args=(1, 2, 4)),
-    "mmap": Call(WireOp.MMAP, _fd(4), args=(1, 2, 3)),
-    "old_mmap": Call(WireOp.OLD_MMAP, _fd(4), args=(1, 2, 3)),
-    "mprotect": Call(WireOp.MPROTECT, _NOWHERE, args=(0, 1, 2)),
-    "pkey_mprotect": Call(WireOp.MPROTECT, _NOWHERE, args=(0, 1, 2)),
-    "mremap": Call(WireOp.MREMAP, _NOWHERE, args=(0, 1, 2)),
-    "truncate": Call(WireOp.TRUNCATE, _cwd(0), args=(1,)),
-    "truncate64": Call(WireOp.TRUNCATE, _cwd(0), args=(1,)),
-    "ftruncate": Call(WireOp.TRUNCATE, _fd(0), args=(1,)),
-    "ftruncate64": Call(WireOp.TRUNCATE, _fd(0), args=(1,)),
-    "fallocate": Call(WireOp.FALLOCATE, _fd(0), args=(1, 2, 3)),
-    "io_submit": Call(WireOp.AIO_WRITE, _fd(5), args=(4,)),
-    "io_uring_setup": Call(WireOp.URING, _NOWHERE),
+    "write": SyscallSpec(WireOp.WRITE, _fd(0)),
+    "pwrite64": SyscallSpec(WireOp.WRITE, _fd(0)),
+    "writev": SyscallSpec(WireOp.WRITE, _fd(0)),
+    "pwritev": SyscallSpec(WireOp.WRITE, _fd(0)),
+    "pwritev2": SyscallSpec(WireOp.WRITE, _fd(0)),
+    "copy_file_range": SyscallSpec(WireOp.COPY, _fd(2), _fd(0)),
+    "sendfile": SyscallSpec(WireOp.COPY, _fd(0), _fd(1)),
+    "sendfile64": SyscallSpec(WireOp.COPY, _fd(0), _fd(1)),
+    "splice": SyscallSpec(WireOp.COPY, _fd(2), _fd(0)),
+    "ioctl": SyscallSpec(WireOp.IOCTL, _fd(0), args=(1, 2, 4)),
+    "mmap": SyscallSpec(WireOp.MMAP, _fd(4), args=(1, 2, 3)),
+    "old_mmap": SyscallSpec(WireOp.OLD_MMAP, _fd(4), args=(1, 2, 3)),
+    "mprotect": SyscallSpec(WireOp.MPROTECT, _NOWHERE, args=(0, 1, 2)),
+    "pkey_mprotect": SyscallSpec(WireOp.MPROTECT, _NOWHERE, args=(0, 1, 2)),
+    "mremap": SyscallSpec(WireOp.MREMAP, _NOWHERE, args=(0, 1, 2)),
+    "truncate": SyscallSpec(WireOp.TRUNCATE, _cwd(0), args=(1,)),
+    "truncate64": SyscallSpec(WireOp.TRUNCATE, _cwd(0), args=(1,)),
+    "ftruncate": SyscallSpec(WireOp.TRUNCATE, _fd(0), args=(1,)),
+    "ftruncate64": SyscallSpec(WireOp.TRUNCATE, _fd(0), args=(1,)),
+    "fallocate": SyscallSpec(WireOp.FALLOCATE, _fd(0), args=(1, 2, 3)),
+    "io_submit": SyscallSpec(WireOp.AIO_WRITE, _fd(5), args=(4,)),
+    "io_uring_setup": SyscallSpec(WireOp.URING, _NOWHERE),
     # Metadata. args: flags (AT_*), mode.
-    "chmod": Call(WireOp.CHMOD, _cwd(0), args=(NO_ARG, 1)),
-    "fchmod": Call(WireOp.CHMOD, _fd(0), args=(NO_ARG, 1)),
-    "fchmodat": Call(WireOp.CHMOD, _at(0, 1), args=(NO_ARG, 2)),
-    "fchmodat2": Call(WireOp.CHMOD, _at(0, 1), args=(3, 2)),
-    "chown": Call(WireOp.CHOWN, _cwd(0), args=(NO_ARG, 1, 2)),
-    "lchown": Call(WireOp.CHOWN, _cwd(0), args=(NO_ARG, 1, 2)),
-    "fchown": Call(WireOp.CHOWN, _fd(0), args=(NO_ARG, 1, 2)),
-    "fchownat": Call(WireOp.CHOWN, _at(0, 1), args=(4, 2, 3)),
-    "utime": Call(WireOp.UTIME, _cwd(0)),
-    "utimes": Call(WireOp.UTIME, _cwd(0)),
-    "futimesat": Call(WireOp.UTIME, _at(0, 1)),
-    "utimensat": Call(WireOp.UTIME, _at(0, 1), args=(3,)),
-    "setxattr": Call(WireOp.SETXATTR, _cwd(0), _text(1)),
-    "lsetxattr": Call(WireOp.SETXATTR, _cwd(0), _text(1)),
-    "fsetxattr": Call(WireOp.SETXATTR, _fd(0), _text(1)),
-    "setxattrat": Call(WireOp.SETXATTR, _at(0, 1), _text(3), args=(2,)),
-    "removexattr": Call(WireOp.REMOVEXATTR, _cwd(0), _text(1)),
-    "lremovexattr": Call(WireOp.REMOVEXATTR, _cwd(0), _text(1)),
-    "fremovexattr": Call(WireOp.REMOVEXATTR, _fd(0), _text(1)),
-    "removexattrat": Call(WireOp.REMOVEXATTR, _at(0, 1), _text(3), args=(2,)),
-    "file_setattr": Call(WireOp.SETFLAGS, _at(0, 1), args=(4,)),
+    "chmod": SyscallSpec(WireOp.CHMOD, _cwd(0), args=(NO_ARG, 1)),
+    "fchmod": SyscallSpec(WireOp.CHMOD, _fd(0), args=(NO_ARG, 1)),
+    "fchmodat": SyscallSpec(WireOp.CHMOD, _at(0, 1), args=(NO_ARG, 2)),
+    "fchmodat2": SyscallSpec(WireOp.CHMOD, _at(0, 1), args=(3, 2)),
+    "chown": SyscallSpec(WireOp.CHOWN, _cwd(0), args=(NO_ARG, 1, 2)),
+    "lchown": SyscallSpec(WireOp.CHOWN, _cwd(0), args=(NO_ARG, 1, 2)),
+    "fchown": SyscallSpec(WireOp.CHOWN, _fd(0), args=(NO_ARG, 1, 2)),
+    "fchownat": SyscallSpec(WireOp.CHOWN, _at(0, 1), args=(4, 2, 3)),
+    "utime": SyscallSpec(WireOp.UTIME, _cwd(0)),
+    "utimes": SyscallSpec(WireOp.UTIME, _cwd(0)),
+    "futimesat": SyscallSpec(WireOp.UTIME, _at(0, 1)),
+    "utimensat": SyscallSpec(WireOp.UTIME, _at(0, 1), args=(3,)),
+    "setxattr": SyscallSpec(WireOp.SETXATTR, _cwd(0), _text(1)),
+    "lsetxattr": SyscallSpec(WireOp.SETXATTR, _cwd(0), _text(1)),
+    "fsetxattr": SyscallSpec(WireOp.SETXATTR, _fd(0), _text(1)),
+    "setxattrat": SyscallSpec(WireOp.SETXATTR, _at(0, 1), _text(3), args=(2,)),
+    "removexattr": SyscallSpec(WireOp.REMOVEXATTR, _cwd(0), _text(1)),
+    "lremovexattr": SyscallSpec(WireOp.REMOVEXATTR, _cwd(0), _text(1)),
+    "fremovexattr": SyscallSpec(WireOp.REMOVEXATTR, _fd(0), _text(1)),
+    "removexattrat": SyscallSpec(WireOp.REMOVEXATTR, _at(0, 1), _text(3), args=(2,)),
+    "file_setattr": SyscallSpec(WireOp.SETFLAGS, _at(0, 1), args=(4,)),
+    # Asks, and changes nothing. args: flags, what for.
+    "access": SyscallSpec(WireOp.ACCESS, _cwd(0), args=(NO_ARG, 1)),
+    "faccessat": SyscallSpec(WireOp.ACCESS, _at(0, 1), args=(NO_ARG, 2)),
+    "faccessat2": SyscallSpec(WireOp.ACCESS, _at(0, 1), args=(3, 2)),
+    # What has others do something, or hands them something to do it with. args: the process.
+    "madvise": SyscallSpec(WireOp.MADVISE, _NOWHERE, args=(0, 1, 2)),
+    "process_madvise": SyscallSpec(WireOp.OUTSIDE, _NOWHERE, args=(NO_ARG, 3)),
+    "ptrace": SyscallSpec(WireOp.PTRACE, _NOWHERE, args=(1,)),
+    "process_vm_writev": SyscallSpec(WireOp.OUTSIDE, _NOWHERE, args=(0,)),
+    "pidfd_getfd": SyscallSpec(WireOp.OUTSIDE, _NOWHERE),
+    "userfaultfd": SyscallSpec(WireOp.OUTSIDE, _NOWHERE),
+    "connect": SyscallSpec(WireOp.CONNECT, Where(Arg.SOCKADDR, 0, 1)),
+    "acct": SyscallSpec(WireOp.ACCT, _cwd(0)),
+    # What restricts the process and its children from here on.
+    "landlock_restrict_self": SyscallSpec(WireOp.RESTRICT, _fd(0)),
     # What moves the meaning of later paths.
-    "mount": Call(WireOp.MOUNT, _cwd(1), _cwd(0), args=(3,), rare=True),
-    "move_mount": Call(WireOp.MOVE_MOUNT, _at(2, 3), _at(0, 1), args=(4,), rare=True),
-    "mount_setattr": Call(WireOp.MOUNT_SETATTR, _at(0, 1), args=(2,), rare=True),
-    "umount": Call(WireOp.UMOUNT, _cwd(0), rare=True),
-    "umount2": Call(WireOp.UMOUNT, _cwd(0), args=(1,), rare=True),
-    "chroot": Call(WireOp.CHROOT, _cwd(0), rare=True),
-    "pivot_root": Call(WireOp.PIVOT_ROOT, _cwd(0), _cwd(1), rare=True),
-    "unshare": Call(WireOp.UNSHARE, _NOWHERE, args=(0,), rare=True),
-    "setns": Call(WireOp.UNSHARE, _NOWHERE, args=(1,), rare=True),
-    "open_tree": Call(WireOp.OPEN_TREE, _NOWHERE),
-    "open_tree_attr": Call(WireOp.OPEN_TREE, _NOWHERE),
-    "fsmount": Call(WireOp.OPEN_TREE, _NOWHERE),
+    "mount": SyscallSpec(WireOp.MOUNT, _cwd(1), _cwd(0), args=(3,), rare=True),
+    "move_mount": SyscallSpec(WireOp.MOVE_MOUNT, _at(2, 3), _at(0, 1), args=(4,), rare=True),
+    "mount_setattr": SyscallSpec(WireOp.MOUNT_SETATTR, _at(0, 1), args=(2,), rare=True),
+    "umount": SyscallSpec(WireOp.UMOUNT, _cwd(0), rare=True),
+    "umount2": SyscallSpec(WireOp.UMOUNT, _cwd(0), args=(1,), rare=True),
+    "chroot": SyscallSpec(WireOp.CHROOT, _cwd(0), rare=True),
+    "pivot_root": SyscallSpec(WireOp.PIVOT_ROOT, _cwd(0), _cwd(1), rare=True),
+    "unshare": SyscallSpec(WireOp.UNSHARE, _NOWHERE, args=(0,), rare=True),
+    "setns": SyscallSpec(WireOp.UNSHARE, _NOWHERE, args=(1,), rare=True),
+    "open_tree": SyscallSpec(WireOp.OPEN_TREE, _NOWHERE),
+    "open_tree_attr": SyscallSpec(WireOp.OPEN_TREE, _NOWHERE),
+    "fsmount": SyscallSpec(WireOp.OPEN_TREE, _NOWHERE),
     # What requests to io_uring begin at. The path: which descriptor it is; none if it may be any.
-    "close": Call(WireOp.CLOSE, _fd(0)),
-    "dup2": Call(WireOp.CLOSE, _fd(1)),
-    "dup3": Call(WireOp.CLOSE, _fd(1)),
-    "close_range": Call(WireOp.CLOSE, _NOWHERE),
-    "chdir": Call(WireOp.CHDIR, _NOWHERE),
-    "fchdir": Call(WireOp.CHDIR, _NOWHERE),
+    "close": SyscallSpec(WireOp.CLOSE, _fd(0)),
+    "dup2": SyscallSpec(WireOp.CLOSE, _fd(1)),
+    "dup3": SyscallSpec(WireOp.CLOSE, _fd(1)),
+    "close_range": SyscallSpec(WireOp.CLOSE, _NOWHERE),
+    "chdir": SyscallSpec(WireOp.CHDIR, _NOWHERE),
+    "fchdir": SyscallSpec(WireOp.CHDIR, _NOWHERE),
 }
 
 NOFOLLOW_CALLS = frozenset({"lchown", "lsetxattr", "lremovexattr"})
@@ -243,7 +268,10 @@ NOFOLLOW_CALLS = frozenset({"lchown", "lsetxattr", "lremovexattr"})
 
 # fmt: off
 _NUMBERS_64: dict[str, int] = {
+    "madvise": 28, "connect": 42, "ptrace": 101, "acct": 163, "process_vm_writev": 311, "userfaultfd": 323,
+    "pidfd_getfd": 438, "process_madvise": 440,
     "write": 1, "open": 2, "close": 3, "mmap": 9, "mprotect": 10, "ioctl": 16, "pwrite64": 18, "writev": 20,
+    "access": 21, "faccessat": 269, "faccessat2": 439, "landlock_restrict_self": 446,
     "mremap": 25, "dup2": 33, "sendfile": 40, "bind": 49, "truncate": 76, "ftruncate": 77, "chdir": 80,
     "fchdir": 81, "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87,
     "symlink": 88, "chmod": 90, "fchmod": 91,
@@ -259,8 +287,11 @@ _NUMBERS_64: dict[str, int] = {
     "open_tree_attr": 467, "file_setattr": 469,
 }
 _NUMBERS_32: dict[str, int] = {
+    "madvise": 219, "connect": 362, "ptrace": 26, "acct": 51, "process_vm_writev": 348, "userfaultfd": 374,
+    "pidfd_getfd": 438, "process_madvise": 440,
     "write": 4, "open": 5, "close": 6, "creat": 8, "link": 9, "unlink": 10, "chdir": 12, "mknod": 14,
     "chmod": 15, "lchown": 16,
+    "access": 33, "faccessat": 307, "faccessat2": 439, "landlock_restrict_self": 446,
     "mount": 21, "umount": 22, "utime": 30, "rename": 38, "mkdir": 39, "rmdir": 40, "ioctl": 54,
     "dup2": 63, "fchdir": 133, "dup3": 330,
     "chroot": 61, "symlink": 83, "old_mmap": 90, "truncate": 92, "ftruncate": 93, "fchmod": 94, "fchown": 95,
@@ -278,31 +309,50 @@ _NUMBERS_32: dict[str, int] = {
     "removexattrat": 466, "open_tree_attr": 467, "file_setattr": 469,
 }
 _NUMBERS_X32: dict[str, int] = {
+    "ptrace": 521, "process_vm_writev": 540,
     "ioctl": 514, "writev": 516, "pwritev": 535, "io_submit": 544, "pwritev2": 547,
+}
+_NUMBERS_ARM64: dict[str, int] = {
+    "madvise": 233, "connect": 203, "ptrace": 117, "acct": 89, "process_vm_writev": 271, "userfaultfd": 282,
+    "pidfd_getfd": 438, "process_madvise": 440,
+    "io_submit": 2, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14,
+    "lremovexattr": 15, "fremovexattr": 16, "dup3": 24, "ioctl": 29, "mknodat": 33, "mkdirat": 34,
+    "unlinkat": 35, "symlinkat": 36, "linkat": 37, "renameat": 38, "umount2": 39, "mount": 40,
+    "pivot_root": 41, "truncate": 45, "ftruncate": 46, "fallocate": 47, "faccessat": 48, "chdir": 49,
+    "fchdir": 50, "chroot": 51, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55,
+    "openat": 56, "close": 57, "write": 64, "writev": 66, "pwrite64": 68, "pwritev": 70, "sendfile": 71,
+    "splice": 76, "utimensat": 88, "unshare": 97, "bind": 200, "mremap": 216, "mmap": 222,
+    "mprotect": 226, "open_by_handle_at": 265, "setns": 268, "renameat2": 276, "copy_file_range": 285,
+    "pwritev2": 287, "pkey_mprotect": 288, "io_uring_setup": 425, "open_tree": 428, "move_mount": 429,
+    "fsmount": 432, "close_range": 436, "openat2": 437, "faccessat2": 439, "mount_setattr": 442,
+    "landlock_restrict_self": 446, "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466,
+    "open_tree_attr": 467, "file_setattr": 469,
 }
 _URING_FILE = Where(Arg.FILE, 0, 5)
 _KERNEL_AT, _KERNEL_TEXT = Arg.AT | IN_KERNEL, Arg.TEXT | IN_KERNEL
 # By io_uring's operation codes; how the arguments are laid out: probes/uring.h.
-_URING: dict[int, tuple[str, Call]] = {
-    2: ("writev", Call(WireOp.WRITE, _URING_FILE)),
-    5: ("write_fixed", Call(WireOp.WRITE, _URING_FILE)),
-    17: ("fallocate", Call(WireOp.FALLOCATE, _URING_FILE)),
-    18: ("openat", Call(WireOp.OPEN, Where(_KERNEL_AT, 0, 1), args=(2, 3))),
-    19: ("close", Call(WireOp.CLOSE, _NOWHERE)),
-    23: ("write", Call(WireOp.WRITE, _URING_FILE)),
-    28: ("openat2", Call(WireOp.OPEN, Where(_KERNEL_AT, 0, 1), args=(2, 3, 4))),
-    30: ("splice", Call(WireOp.COPY, _URING_FILE)),
-    35: ("renameat", Call(WireOp.RENAME, Where(_KERNEL_AT, 2, 3), Where(_KERNEL_AT, 0, 1), (4,))),
-    36: ("unlinkat", Call(WireOp.UNLINK, Where(_KERNEL_AT, 0, 1), args=(2,))),
-    37: ("mkdirat", Call(WireOp.MKDIR, Where(_KERNEL_AT, 0, 1), args=(NO_ARG, 2))),
-    38: ("symlinkat", Call(WireOp.SYMLINK, Where(_KERNEL_AT, 1, 2), Where(_KERNEL_TEXT, 0, 0))),
-    39: ("linkat", Call(WireOp.LINK, Where(_KERNEL_AT, 2, 3), Where(_KERNEL_AT, 0, 1), (4,))),
-    41: ("fsetxattr", Call(WireOp.SETXATTR, _URING_FILE, Where(_KERNEL_TEXT, 0, 2))),
-    42: ("setxattr", Call(WireOp.SETXATTR, Where(_KERNEL_AT, 0, 1), Where(_KERNEL_TEXT, 0, 2))),
-    46: ("uring_cmd", Call(WireOp.URING_OTHER, _URING_FILE)),
-    55: ("ftruncate", Call(WireOp.TRUNCATE, _URING_FILE)),
-    56: ("bind", Call(WireOp.URING_OTHER, _NOWHERE)),
-    61: ("writev_fixed", Call(WireOp.WRITE, _URING_FILE)),
+_URING: dict[int, tuple[str, SyscallSpec]] = {
+    2: ("writev", SyscallSpec(WireOp.WRITE, _URING_FILE)),
+    5: ("write_fixed", SyscallSpec(WireOp.WRITE, _URING_FILE)),
+    17: ("fallocate", SyscallSpec(WireOp.FALLOCATE, _URING_FILE)),
+    18: ("openat", SyscallSpec(WireOp.OPEN, Where(_KERNEL_AT, 0, 1), args=(2, 3))),
+    19: ("close", SyscallSpec(WireOp.CLOSE, _NOWHERE)),
+    23: ("write", SyscallSpec(WireOp.WRITE, _URING_FILE)),
+    28: ("openat2", SyscallSpec(WireOp.OPEN, Where(_KERNEL_AT, 0, 1), args=(2, 3, 4))),
+    30: ("splice", SyscallSpec(WireOp.COPY, _URING_FILE)),
+    35: ("renameat", SyscallSpec(WireOp.RENAME, Where(_KERNEL_AT, 2, 3), Where(_KERNEL_AT, 0, 1), (4,))),
+    36: ("unlinkat", SyscallSpec(WireOp.UNLINK, Where(_KERNEL_AT, 0, 1), args=(2,))),
+    37: ("mkdirat", SyscallSpec(WireOp.MKDIR, Where(_KERNEL_AT, 0, 1), args=(NO_ARG, 2))),
+    38: ("symlinkat", SyscallSpec(WireOp.SYMLINK, Where(_KERNEL_AT, 1, 2), Where(_KERNEL_TEXT, 0, 0))),
+    39: ("linkat", SyscallSpec(WireOp.LINK, Where(_KERNEL_AT, 2, 3), Where(_KERNEL_AT, 0, 1), (4,))),
+    41: ("fsetxattr", SyscallSpec(WireOp.SETXATTR, _URING_FILE, Where(_KERNEL_TEXT, 0, 2))),
+    42: ("setxattr", SyscallSpec(WireOp.SETXATTR, Where(_KERNEL_AT, 0, 1), Where(_KERNEL_TEXT, 0, 2))),
+    46: ("uring_cmd", SyscallSpec(WireOp.URING_OTHER, _NOWHERE)),
+    55: ("ftruncate", SyscallSpec(WireOp.TRUNCATE, _URING_FILE)),
+    56: ("bind", SyscallSpec(WireOp.URING_OTHER, _NOWHERE)),
+    25: ("madvise", SyscallSpec(WireOp.URING_OTHER, _NOWHERE)),
+    61: ("writev_fixed", SyscallSpec(WireOp.WRITE, _URING_FILE)),
+    64: ("uring_cmd128", SyscallSpec(WireOp.URING_OTHER, _NOWHERE)),
 }
 # fmt: on
 _SAME_AS = {
@@ -314,11 +364,34 @@ _SAME_AS = {
 """32-bit calls that differ from their namesakes in the width of an argument we do not read."""
 
 
-def table() -> tuple[bytes, dict[int, str]]:
-    """Return the table as the kernel side holds it (struct wa_table), and the name of each row."""
+_NUMBERS: dict[str, tuple[tuple[int, dict[str, int]], ...]] = {
+    "x86_64": ((ABI_64, _NUMBERS_64), (ABI_32, _NUMBERS_32), (ABI_X32 - 512, _NUMBERS_X32)),
+    "aarch64": ((ABI_64, _NUMBERS_ARM64),),
+}
+"""By machine (`uname -m`): where in the table the numbers of each kind of call begin, and these."""
+_KNOWN: dict[str, tuple[int, int, int, int]] = {
+    "x86_64": (472, 472, 548, 65),
+    "aarch64": (472, 0, 0, 65),
+}
+"""See `known_numbers`; as of Linux 7.2. No 32-bit call of aarch64 is known."""
+
+
+def known_numbers(machine: str = "") -> tuple[int, int, int, int]:
+    """Return the first number that nothing is known of: 64-bit calls, 32-bit ones, x32's own, io_uring's.
+
+    A followed process that uses that number or a later one is a blind spot.
+    """
+    return _KNOWN.get(machine or os.uname().machine, _KNOWN["x86_64"])
+
+
+def table(machine: str = "") -> tuple[bytes, dict[int, str]]:
+    """Return the table as the kernel side holds it (struct wa_table), and the name of each row.
+
+    ``machine``: `uname -m` of another processor than this one.
+    """
     rows = bytearray(_SPEC.size * SPECS)
     names: dict[int, str] = {}
-    for start, numbers in ((ABI_64, _NUMBERS_64), (ABI_32, _NUMBERS_32), (ABI_X32 - 512, _NUMBERS_X32)):
+    for start, numbers in _NUMBERS.get(machine or os.uname().machine, _NUMBERS["x86_64"]):
         for name, number in numbers.items():
             row = start + number
             call = _CALLS[_SAME_AS.get(name, name)]

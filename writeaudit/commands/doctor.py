@@ -10,24 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from writeaudit import __version__
-from writeaudit.capture.interface import Backend
 from writeaudit.capture.select import backends
-from writeaudit.doctor import BackendState, Facts, Remedy, gather, remedies
-from writeaudit.errors import BackendUnavailable, WriteauditError
+from writeaudit.commands.base import Command
+from writeaudit.doctor import BackendState, Facts, examine, gather
+from writeaudit.errors import WriteauditError
 
 _SCHEMA_VERSION = "1.0"
-
-
-def examine(backend: Backend, facts: Facts) -> BackendState:
-    """Ask a backend whether it works here; if not, say what would mend it."""
-    try:
-        backend.check()
-    except BackendUnavailable as error:
-        steps = remedies(backend.name, facts)
-        if not steps and error.hint:
-            steps = (Remedy(error.hint),)
-        return BackendState(backend.name, backend.tier, False, error.message, steps)
-    return BackendState(backend.name, backend.tier, True, None)
 
 
 def as_json(facts: Facts, states: list[BackendState]) -> str:
@@ -42,6 +30,7 @@ def as_json(facts: Facts, states: list[BackendState]) -> str:
                 "tier": state.tier,
                 "works": state.works,
                 "reason": state.reason,
+                "detail": state.detail,
                 "remedies": [{"reason": step.reason, "command": step.command} for step in state.remedies],
             }
             for state in states
@@ -58,6 +47,8 @@ def as_json(facts: Facts, states: list[BackendState]) -> str:
             "python": sys.version.split()[0],
             "btf": facts.btf,
             "root": facts.root,
+            "user_namespace": facts.user_namespace,
+            "seccomp": facts.seccomp,
             "capabilities": dict(facts.capabilities),
             "lockdown": facts.lockdown,
             "unprivileged_bpf_disabled": facts.unprivileged_bpf_disabled,
@@ -87,6 +78,8 @@ def _show(console: Console, facts: Facts, states: list[BackendState]) -> None:
         line(f"[bold]{escape(state.name)}[/bold]  {word}{tail}")
         if state.reason:
             line(f"    {escape(state.reason)}")
+        if state.detail:
+            line(f"    [dim]{escape(state.detail)}[/dim]")
         for step in state.remedies:
             if step.reason != state.reason:
                 line(f"    {escape(step.reason)}")
@@ -111,7 +104,7 @@ def _fact_lines(facts: Facts) -> list[tuple[str, str]]:
         ("system", facts.distribution.pretty),
         ("kernel", f"{facts.kernel} {facts.arch}"),
         ("kernel types (BTF)", "present" if facts.btf else "missing"),
-        ("user", "root" if facts.root else "not root"),
+        ("user", _user(facts)),
         ("capabilities", " ".join(held) or "none that matter"),
         ("lockdown", known(facts.lockdown)),
         ("kernel.unprivileged_bpf_disabled", known(facts.unprivileged_bpf_disabled)),
@@ -123,19 +116,32 @@ def _fact_lines(facts: Facts) -> list[tuple[str, str]]:
     ]
 
 
+def _user(facts: Facts) -> str:
+    words = ["root" if facts.root else "not root"]
+    if facts.user_namespace:
+        words.append("in a user namespace")
+    if facts.seccomp:
+        words.append("under a seccomp filter")
+    return ", ".join(words)
+
+
 @click.command(
+    "doctor",
+    cls=Command,
+    short_help="Say what can run here, and what is missing.",
     epilog="""\b
 Examples:
   writeaudit doctor
   writeaudit doctor --json | jq .auto
-"""
+""",
 )
 @click.option("--json", "json_wanted", is_flag=True, help="Print everything as JSON.")
 def command(json_wanted: bool) -> None:
     """Say what can run here, and what is missing.
 
-    Tries every capture backend. For each that does not work it says why, and the exact
-    command that would mend it. Ends with status 0 if at least one works, else with 125.
+    Has every capture backend audit a command that does nothing. For each that does not work it
+    says why, in the kernel's own words where it has any, and what helps. Ends with status 0 if
+    at least one works, else with 125.
     """
     facts = gather()
     states = [examine(backend, facts) for backend in backends()]

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
+from writeaudit.commands.base import Command
+from writeaudit.commands.complete import complete_rule
 from writeaudit.judgement import Severity
 from writeaudit.rules import RULES, page
 
@@ -15,12 +17,14 @@ _STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cya
 
 @click.command(
     "explain",
+    cls=Command,
+    short_help="Explain a rule: its cause, an example, its remedy.",
     epilog="""\b
 Examples:
   writeaudit explain           every rule in one line
   writeaudit explain WA102     cause, example and remedy of one""",
 )
-@click.argument("rule", required=False)
+@click.argument("rule", required=False, shell_complete=complete_rule)
 def command(rule: str | None) -> None:
     """Explain a rule: its cause, an example, its remedy. Without RULE, list all of them."""
     console = Console()

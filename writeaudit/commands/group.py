@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 
 import click
 
 from writeaudit import __version__
+from writeaudit.errors import UsageError
+from writeaudit.text import nearest
 
-COMMANDS = ("run", "report", "check", "explain", "doctor")
+COMMANDS = (
+    "run",
+    "report",
+    "check",
+    "diff",
+    "suggest",
+    "profiles",
+    "explain",
+    "list",
+    "prune",
+    "doctor",
+    "completion",
+)
 """In the order of `--help`; each is the `command` of its module in `writeaudit.commands`."""
 
 
@@ -24,6 +39,20 @@ class _Lazy(click.Group):
         command: click.Command = importlib.import_module(f"writeaudit.commands.{name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand. Raises UsageError for a word that is none: it may be the program to audit."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = nearest(args[0], COMMANDS, cutoff=0.75)
+            words = shlex.join(args)
+            hint = f"to audit it: writeaudit run -- {words}"
+            raise UsageError(
+                f"no such command: {args[0]}",
+                hint=f"did you mean {near}? All commands: writeaudit --help" if near else hint,
+            )
+        return super().resolve_command(ctx, args)
+
 
 @click.group(
     cls=_Lazy,
@@ -34,6 +63,6 @@ Examples:
   writeaudit run --html report.html -- pip install -r requirements.txt
   writeaudit explain WA101""",
 )
-@click.version_option(__version__, prog_name="writeaudit")
+@click.version_option(__version__, "-V", "--version", prog_name="writeaudit")
 def cli() -> None:
     """Run an installer, and learn what it wrote, where, whether it was allowed to, and why it had to copy."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import click
 
+from writeaudit.commands.complete import complete_fail_on, complete_file, complete_profile
 from writeaudit.errors import UsageError
+from writeaudit.report.forms import FORMS
+from writeaudit.rules import group_aliases
 
 if TYPE_CHECKING:
     from writeaudit.pipeline import Examined
@@ -27,10 +31,17 @@ def policy_options(function: _F) -> _F:
     """Add --policy, --profile, --zone and --fail-on."""
     for option in reversed(
         (
-            click.option("--policy", "policy_file", metavar="FILE", help="Judge by this policy (TOML)."),
+            click.option(
+                "--policy",
+                "policy_file",
+                metavar="FILE",
+                shell_complete=complete_file,
+                help="Judge by this policy (TOML).",
+            ),
             click.option(
                 "--profile",
                 metavar="NAME",
+                shell_complete=complete_profile,
                 help="install (default: cache, venv and tmp may be written), frozen (only tmp may), "
                 "or TOOL/MODE such as uv/frozen.",
             ),
@@ -45,9 +56,11 @@ def policy_options(function: _F) -> _F:
                 "--fail-on",
                 "fail_on",
                 multiple=True,
-                metavar="RULE|SEVERITY",
-                help="What makes the exit status 100: error (default), warning, note, none, a rule "
-                "such as WA203, or link-fallback; may be given more than once.",
+                metavar="LEVEL|RULE|NAME",
+                shell_complete=complete_fail_on,
+                help="What makes the exit status 100: a level (error, the default; warning; note; none), a "
+                f"rule such as WA203, a group such as WA1xx, or a name for several: "
+                f"{', '.join(group_aliases())}. May be given more than once, or with commas.",
             ),
         )
     ):
@@ -56,39 +69,73 @@ def policy_options(function: _F) -> _F:
 
 
 def output_options(function: _F) -> _F:
-    """Add --html and --json."""
-    for option in reversed(
-        (
-            click.option(
-                "--html", metavar="FILE", help="Write the HTML report there (- is standard output)."
-            ),
-            click.option(
-                "--json", metavar="FILE", help="Write the JSON report there (- is standard output)."
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+    """Add an option for each form of the report, and --redact; the function is given ``outputs``."""
+
+    @functools.wraps(function)
+    def gather(*args: Any, redact: bool | None, readable: bool, **kwargs: Any) -> Any:
+        files = {form.name: kwargs.pop(form.name) for form in FORMS}
+        return function(*args, outputs=Outputs(files, redact, readable), **kwargs)
+
+    wrapped: Any = click.option(
+        "--redact/--no-redact",
+        default=None,
+        help="Leave out of every report, or of none, home directories, user and host names and "
+        "credentials (usual: of Markdown only).",
+    )(gather)
+    wrapped = click.option(
+        "--readable", is_flag=True, help="Let the umask say who may read the reports (usual: you alone)."
+    )(wrapped)
+    for form in reversed(FORMS):
+        wrapped = click.option(
+            f"--{form.name}",
+            metavar="FILE",
+            shell_complete=complete_file,
+            help=f"Write {form.summary} there.",
+        )(wrapped)
+    return cast(_F, wrapped)
 
 
-def write_reports(
-    examined: Examined, outputs: Mapping[str, str | None], owner: tuple[int, int] | None = None
-) -> dict[str, str]:
+class Outputs(NamedTuple):
+    """The reports that were asked for."""
+
+    files: Mapping[str, str | None]
+    """Where to, by the name of the form (`writeaudit.report.forms`); None: not asked for."""
+    redact: bool | None = None
+    readable: bool = False
+    """Whether the umask says who may read them; their owner alone if not."""
+
+    @property
+    def by_option(self) -> dict[str, str | None]:
+        """The same by option: ``--html``."""
+        return {f"--{name}": path for name, path in self.files.items()}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any report was asked for."""
+        return any(path is not None for path in self.files.values())
+
+
+def check_targets(outputs: Outputs) -> None:
+    """Make sure that the reports can be written, before a whole command has run. Raises `OutputError`."""
+    if outputs.wanted:
+        from writeaudit.report.atomic_write import check_target
+
+        for path in outputs.files.values():
+            if path is not None:
+                check_target(path)
+
+
+def write_reports(examined: Examined, outputs: Outputs) -> dict[str, str]:
     """Write the reports that were asked for; return what was written where. Raises `OutputError`."""
     written: dict[str, str] = {}
-    for name, path in outputs.items():
+    for name, path in outputs.files.items():
         if path is None:
             continue
-        from writeaudit.report.output import write_whole
+        from writeaudit.report.atomic_write import write_whole
+        from writeaudit.report.forms import render_form
 
-        if name == "html":
-            from writeaudit.report import html
-
-            write_whole(path, html.render(examined.report), owner=owner)
-        elif name == "json":
-            from writeaudit.report import jsonreport
-
-            write_whole(path, jsonreport.render(examined.report), owner=owner)
+        pieces = render_form(name, examined.report, path, redact=outputs.redact)
+        write_whole(path, pieces, mode=0o666 if outputs.readable else 0o600)
         if path != "-":
             written[name] = os.path.abspath(path)
     return written
@@ -96,8 +143,10 @@ def write_reports(
 
 def show_summary(examined: Examined, outputs: Mapping[str, str]) -> None:
     """Write the summary to standard error. That nobody reads it to the end changes no exit status."""
+    from writeaudit.commands.ci import announce_to_github
     from writeaudit.report.terminal import write_summary
 
+    announce_to_github(examined.report, os.environ)
     try:
         write_summary(examined.report, sys.stderr, outputs)
         sys.stderr.flush()
@@ -116,9 +165,9 @@ def recording_path(name: str) -> str:
     """Return the path of a recording: ``last`` is the newest one of this user."""
     if name != "last":
         return name
-    from writeaudit.recording import last, runs_directory
+    from writeaudit.recording import last, runs_directories
 
-    return last(runs_directory(os.path.expanduser("~"), os.environ))
+    return last(*runs_directories(os.environ))
 
 
 @contextmanager

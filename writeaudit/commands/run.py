@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from writeaudit.capture.interface import Command, Limits
-from writeaudit.capture.loading import load_ahead
+from writeaudit.capture.interface import CaptureLimits, Command
+from writeaudit.capture.kernel.loading import AHEAD
+from writeaudit.capture.kernel.privileged import client
 from writeaudit.capture.select import AUTO, names
+from writeaudit.commands.base import RunCommand
+from writeaudit.commands.complete import complete_command, complete_file, complete_user
 from writeaudit.commands.options import (
+    Outputs,
     audit_status,
+    check_targets,
     output_options,
     policy_options,
     show_summary,
     write_reports,
 )
 from writeaudit.commands.outputs import check_outputs
-from writeaudit.commands.users import command_environment, command_user
-from writeaudit.errors import CommandNotFound, OutputError, UsageError
+from writeaudit.commands.users import Credentials, become, command_environment, command_user
+from writeaudit.errors import CommandNotFound, UsageError, WriteauditError, complain
 from writeaudit.text import is_number
 
 _LONGEST_LINGER_S = 1_000_000
 """11 days; some system calls take no longer times."""
+_THROUGH_SUDO = (
+    "Started through sudo, which resets the environment (UV_CACHE_DIR, VIRTUAL_ENV, PATH and the like may "
+    "be missing): `writeaudit run --sudo -- COMMAND` keeps it."
+)
+_PR_SET_DUMPABLE = 4
 _DIGITS = 10
 """So many has the greatest size."""
 
@@ -47,6 +60,8 @@ class Seconds(click.FloatRange):
 
 @click.command(
     "run",
+    cls=RunCommand,
+    short_help="Run a command and audit what it does to files.",
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
     epilog="""\b
 Examples:
@@ -63,9 +78,26 @@ Examples:
     help="How to watch: auto takes the first that works here (see writeaudit doctor).",
 )
 @policy_options
-@click.option("-o", "--output", "recording", metavar="RECORDING", help="Keep the recording there.")
+@click.option(
+    "-o",
+    "--output",
+    "recording",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Keep the recording there (default: a new file among those that writeaudit list shows).",
+)
 @output_options
-@click.option("--user", metavar="NAME", help="Run the command as this user (default: who called sudo).")
+@click.option(
+    "--sudo",
+    is_flag=True,
+    help="Capture with root's rights, through sudo; everything else, the command too, runs as you.",
+)
+@click.option(
+    "--user",
+    metavar="NAME",
+    shell_complete=complete_user,
+    help="As root: be this user for the command and all else but capture (default: who called sudo).",
+)
 @click.option(
     "--linger",
     type=Seconds(),
@@ -87,7 +119,7 @@ Examples:
     help="Run the BPF programs from this copy of their sources (ebpf: needs clang; bcc).",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No summary and no progress, only errors.")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, shell_complete=complete_command)
 def command(
     backend: str,
     policy_file: str | None,
@@ -95,14 +127,14 @@ def command(
     zones: tuple[str, ...],
     fail_on: tuple[str, ...],
     recording: str | None,
-    html: str | None,
-    json: str | None,
+    sudo: bool,
     user: str | None,
     linger: float,
     buffer: str,
     probes: str | None,
     quiet: bool,
     command: tuple[str, ...],
+    outputs: Outputs,
 ) -> int:
     """Run COMMAND and audit what it, and all that it starts, does to files.
 
@@ -110,28 +142,33 @@ def command(
     goes to standard error, and the exit status is the command's own unless it succeeded and
     the audit did not come out clean (100: findings, 101: incomplete).
     """
-    limits = Limits(buffer_bytes=parse_size(buffer), linger_s=linger)
+    limits = CaptureLimits(buffer_bytes=parse_size(buffer), linger_s=linger)
+    cwd = _working_directory()
+    who = command_user(user, os.environ)
+    if sudo:
+        _check_sudo(backend, probes, user)
+    _separate(who, backend, probes, limits, sudo=sudo)
     check_outputs(
-        {"--html": html, "--json": json}, recording=recording, recording_is="-o", policy=policy_file
+        outputs.by_option,
+        recording=recording,
+        recording_is="-o",
+        policy=policy_file,
     )
+    check_targets(outputs)
     _check_command(command)
-    if backend in (AUTO, "ebpf") and probes is None:
-        load_ahead(limits.buffer_bytes)  # the kernel is busy with it while the rest is imported
     from writeaudit import pipeline
     from writeaudit.analysis.fail_on import parse_fail_on
     from writeaudit.recording import Recording
 
     failing = parse_fail_on(fail_on)
-    who = command_user(user, os.environ)
     env = command_environment(who, os.environb)
     argv = tuple(os.fsencode(word) for word in command)
     texts = {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()}
     named: set[str] = set()
     policy = pipeline.choose_policy(
-        argv, os.getcwdb(), texts, policy_file=policy_file, profile=profile, zones=zones, named=named
+        argv, cwd, texts, policy_file=policy_file, profile=profile, zones=zones, named=named
     )
-    owner = (who.uid, who.gid) if who is not None else None
-    path = recording or _default_recording(texts, owner)
+    path = recording or _default_recording(texts)
     progress = None
     if not quiet and sys.stderr.isatty():
         from writeaudit.report.progress import Progress
@@ -146,33 +183,97 @@ def command(
         if progress is not None:
             progress.update(events, changes)
 
+    audited = Command(argv, env, frozenset(named))
     recorded = pipeline.record(
-        Command(argv, env, who, frozenset(named)),
+        audited,
         path,
         backend=backend,
         probes=probes,
         policy=pipeline.kept_policy(policy),
-        owner=owner,
+        notes=_notes(who, user),
         limits=limits,
+        directories=[pattern for zone in policy.zones for pattern in zone.patterns],
         progress=advance,
     )
     if progress is not None:
         progress.clear()
-    if recorded.error is not None:
-        raise recorded.error
-    with Recording(path) as opened:
-        examined = pipeline.examine(
-            opened, fail_on=failing, fail_on_words=fail_on or ("error",), events=recorded.events
+    with _saying_where(path):
+        if recorded.error is not None:
+            raise recorded.error
+        with Recording(path, recorded.written) as opened:
+            examined = pipeline.examine(
+                opened, fail_on=failing, fail_on_words=fail_on or ("error",), events=recorded.events
+            )
+            written = write_reports(examined, outputs)
+            if not quiet:
+                show_summary(examined, {"recording": os.path.abspath(path), **written})
+    outcome = recorded.outcome
+    if outcome.signal is not None:
+        return 128 + outcome.signal
+    if outcome.exit_status:
+        return outcome.exit_status
+    return audit_status(examined)
+
+
+@contextmanager
+def _saying_where(path: str) -> Iterator[None]:
+    """Say where the recording is if something goes wrong once the command has run."""
+    try:
+        yield
+    except Exception:
+        complain(WriteauditError(f"the recording is {os.path.abspath(path)}"))
+        raise
+
+
+def _separate(
+    who: Credentials | None, backend: str, probes: str | None, limits: CaptureLimits, *, sudo: bool
+) -> None:
+    """Leave what takes root's rights to a process of its own, where we are not to have them; begin to load.
+
+    `cli` has begun with it already, as far as the command line says what to do at a glance.
+    """
+    loads = backend in (AUTO, "ebpf") and probes is None
+    # The command, which may be of the same user, must not reach into our memory (ptrace(2)).
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if who is not None:
+        client.start_by_fork(limits.buffer_bytes if loads else 0)
+        become(who)
+    elif sudo and os.geteuid() != 0:
+        client.start_through_sudo(limits.buffer_bytes)
+    elif loads and client.running() is None:
+        AHEAD.start(limits.buffer_bytes)  # the kernel is busy with it while the rest is imported
+
+
+def _working_directory() -> bytes:
+    """Return it. Raises UsageError if it is gone: names could be relative to nothing."""
+    try:
+        return os.getcwdb()
+    except OSError as error:
+        raise UsageError(
+            f"the working directory cannot be told: {error.strerror}", hint="it may have been removed: cd /"
+        ) from error
+
+
+def _check_sudo(backend: str, probes: str | None, user: str | None) -> None:
+    """Raise UsageError for options that do not go with --sudo."""
+    if backend not in (AUTO, "ebpf"):
+        raise UsageError(
+            f"--sudo goes with the ebpf backend, not with {backend}",
+            hint="leave out --backend, or run all of writeaudit as root: sudo writeaudit run …",
         )
-        written = write_reports(examined, {"html": html, "json": json}, owner)
-        if not quiet:
-            show_summary(examined, {"recording": os.path.abspath(path), **written})
-        outcome = recorded.outcome
-        if outcome.signal is not None:
-            return 128 + outcome.signal
-        if outcome.exit_status:
-            return outcome.exit_status
-        return audit_status(examined)
+    for option, given in (("--probes", probes), ("--user", user)):
+        if given is not None:
+            raise UsageError(
+                f"{option} does not go with --sudo",
+                hint="run all of writeaudit as root: sudo writeaudit run …",
+            )
+
+
+def _notes(who: Credentials | None, user: str | None) -> tuple[str, ...]:
+    """Return what the reader should know of how root's rights were come by."""
+    if who is not None and user is None:
+        return (_THROUGH_SUDO,)
+    return ()
 
 
 def _check_command(command: tuple[str, ...]) -> None:
@@ -193,28 +294,11 @@ def parse_size(text: str) -> int:
     return size
 
 
-def _default_recording(env: dict[str, str], owner: tuple[int, int] | None) -> str:
+def _default_recording(env: dict[str, str]) -> str:
     """Return a fresh name in the directory of recordings, which is made if need be."""
-    from writeaudit.recording import runs_directory
+    from writeaudit.recording import make_runs_directory
 
-    # Through sudo XDG_STATE_HOME is root's or nobody's: the invoking user's default holds.
-    places = {} if owner is not None else env
-    directory = runs_directory(env.get("HOME", "/"), places)
-    missing: list[str] = []
-    part = directory
-    while part and not os.path.exists(part):
-        missing.append(part)
-        part = os.path.dirname(part)
-    try:
-        os.makedirs(directory, exist_ok=True)
-        if owner is not None:
-            for part in missing:
-                os.chown(part, *owner)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the directory for recordings {directory}: {error.strerror}",
-            hint="name a file for the recording: -o FILE",
-        ) from error
+    directory = make_runs_directory(env)
     # Of one reading of the clock: "last" is the greatest name.
     seconds, fraction = divmod(time.time_ns() // 1_000_000, 1000)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))

@@ -1,4 +1,4 @@
-"""The policy stage: zones, profiles, verdicts, and what became of each file.
+"""The policy stage: zones, profiles, verdicts.
 
 Pure over what it is given, except that `discover` and `load` read configuration files and
 resolve symlinks.
@@ -6,24 +6,28 @@ resolve symlinks.
 
 from __future__ import annotations
 
-from writeaudit.policy.classify import Classifier, Sides
-from writeaudit.policy.files import FileCollector, summarise
-from writeaudit.policy.profiles import discover, known_profiles
-from writeaudit.policy.schema import from_json, load, overlay, to_json
-from writeaudit.policy.zones import ZoneMatcher, with_devices, with_inherited
+from writeaudit.policy.classify import Classifier
+from writeaudit.policy.profiles import discover, known_profiles, survey
+from writeaudit.policy.programs import classifier_for
+from writeaudit.policy.schema import from_json, load, overlay, to_json, with_project
+from writeaudit.policy.temporary import MOVES
+from writeaudit.policy.zones import ZoneMatcher, covers, literal_directory, with_devices, with_inherited
 
 __all__ = [
+    "MOVES",
     "Classifier",
-    "FileCollector",
-    "Sides",
     "ZoneMatcher",
+    "classifier_for",
+    "covers",
     "discover",
     "from_json",
     "known_profiles",
+    "literal_directory",
     "load",
     "overlay",
-    "summarise",
+    "survey",
     "to_json",
     "with_devices",
     "with_inherited",
+    "with_project",
 ]

@@ -11,6 +11,8 @@ from writeaudit.errors import PolicyError
 from writeaudit.policy.zones import check_pattern, escape, literal
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DEEPEST = 20
+"""So many defaults may lie in one another."""
 
 
 class UnsetVariable(PolicyError):
@@ -129,6 +131,11 @@ def _closing(text: str, brace: int) -> int:
     for pos in range(brace, len(text)):
         if text[pos] == "{":
             depth += 1
+            if depth > _DEEPEST:
+                raise PolicyError(
+                    f"{text[:40]!r}…: defaults in defaults, more than {_DEEPEST} deep",
+                    hint="Write ${VAR:-default}, with a plain default.",
+                )
         elif text[pos] == "}":
             depth -= 1
             if depth == 0:

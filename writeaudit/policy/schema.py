@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from writeaudit.errors import PolicyError, UsageError
-from writeaudit.judgement import Policy, Zone, ZoneAccess
+from writeaudit.judgement import Exemption, Policy, Zone, ZoneAccess
 from writeaudit.policy.expand import Surroundings, expand
 from writeaudit.policy.profiles import check_profile, discover
 from writeaudit.policy.profiles.command import recognise
-from writeaudit.policy.zones import with_devices
-from writeaudit.text import nearest, show, unshow
+from writeaudit.policy.zones import ZoneMatcher, literal_directory, with_devices
+from writeaudit.rules import RULES, group_aliases, number_groups, rule, rules_named
+from writeaudit.text import escape_path, nearest, unescape_path
 
-_TOP_KEYS = ("name", "profile", "zones")
-_ZONE_KEYS = ("name", "access", "patterns")
+_TOP_KEYS = ("name", "profile", "extends", "zones", "severity", "exceptions")
+_ZONE_KEYS = ("name", "access", "patterns", "when")
 _PATTERN_KEYS = ("patterns", "paths", "path", "pattern")
 _ACCESS_WORDS = tuple(access.value for access in ZoneAccess)
 _MEANT = {
@@ -29,6 +32,13 @@ _ZONE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _SYNTAX = r"(?s)(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)"
 _ZONE_OPTION_HINT = "Write --zone NAME=PATH:ro, :rw or :none; for example --zone cache=~/.cache/uv:ro"
 _LARGEST = 1 << 20
+_DEEPEST = 8
+"""So many policies may extend one another."""
+_SETTINGS = frozenset({"backend", "buffer", "fail-on", "linger", "profile"})
+"""Keys of a project's table that stand for options of the command line."""
+_EXCEPTION_KEYS = ("reason", "rules", "until")
+_SEVERITIES = ("error", "warning", "note", "off")
+_RULE = re.compile(r"WA[0-9]{3}")
 
 
 def _nearest(word: str, allowed: Iterable[str]) -> str:
@@ -37,16 +47,27 @@ def _nearest(word: str, allowed: Iterable[str]) -> str:
 
 
 class _File:
-    """One policy file while it is read; knows how to complain."""
+    """One policy while it is read; knows how to complain."""
 
-    def __init__(self, path: str, text: str) -> None:
+    def __init__(self, path: str, text: str, prefix: tuple[str, ...] = ()) -> None:
         from writeaudit.policy.toml_lines import Lines  # noqa: PLC0415 - start-up
 
         self.path = path
         self.lines = Lines(text)
+        self._prefix = prefix
+        """The table of the file that holds the policy; empty for all of it."""
+
+    @property
+    def default_name(self) -> str:
+        """What a policy is called that has no name: as its file is."""
+        return os.path.basename(self.path).removesuffix(".toml")
+
+    def line(self, *where: str | int) -> int:
+        """Return the line of something in the policy."""
+        return self.lines.of(*self._prefix, *where)
 
     def fail(self, what: str, *where: str | int, hint: str) -> NoReturn:
-        raise PolicyError(f"{self.path}:{self.lines.of(*where)}: {what}", hint=hint)
+        raise PolicyError(f"{self.path}:{self.line(*where)}: {what}", hint=hint)
 
 
 def load(
@@ -68,39 +89,325 @@ def load(
 
     Raises `PolicyError`; its message begins with file and line.
     """
+    where = Surroundings(env, cwd, os.fsencode(home), named)
     text = _read(path)
-    data = _parse(path, text)
-    file = _File(path, text)
+    rules = _read_rules(_File(path, text), _parse(path, text), where, (os.path.realpath(path),))
+    over = profile if profile is not None else rules.profile
+    if over is None:
+        if not rules.zones:
+            rules.file.fail(
+                "the policy has no zones, so every write would break it",
+                hint='Add a [[zones]] table with name, access and patterns, or profile = "install".',
+            )
+        tool = recognise(command, os.path.abspath(cwd), env).tool
+        base = Policy("", "", (), tool)
+        source = path
+    else:
+        base = discover(command, cwd, env, profile=over)
+        source = f"{path} over {base.source}"
+    return with_devices(
+        Policy(
+            rules.name,
+            source,
+            _laid_over(base.zones, rules.zones),
+            base.tool,
+            remarks=(*base.remarks, *rules.remarks),
+            severities=tuple(rules.severities.items()),
+            exemptions=tuple(rules.exemptions),
+        )
+    )
+
+
+class _Rules(NamedTuple):
+    """What one policy says, with all that it extends."""
+
+    file: _File
+    name: str
+    profile: str | None
+    zones: Sequence[Zone]
+    severities: Mapping[str, str]
+    exemptions: Sequence[Exemption]
+    remarks: Sequence[str]
+
+
+def _read_rules(
+    file: _File, data: Mapping[str, object], where: Surroundings, above: tuple[str, ...]
+) -> _Rules:
+    """Read a policy's table. ``above``: the files that led to it, to find those that extend each other."""
     for key in data:
         if key not in _TOP_KEYS:
             file.fail(
                 f"unknown key {key!r}",
                 key,
-                hint=f"{_nearest(key, _TOP_KEYS)}Allowed at the top are name, profile and zones.",
+                hint=f"{_nearest(key, _TOP_KEYS)}Allowed at the top are {', '.join(_TOP_KEYS[:-1])} and "
+                f"{_TOP_KEYS[-1]}.",
             )
-    name = data.get("name", os.path.basename(path).removesuffix(".toml"))
+    name = data.get("name", file.default_name)
     if not isinstance(name, str) or not name:
         file.fail(f"name is {_kind(name)}", "name", hint='Write a text: name = "ci"')
-    chosen = data.get("profile")
-    if chosen is not None:
+    profile, bases = _extended(file, data, where, above)
+    zones: dict[str, Zone] = {}
+    severities: dict[str, str] = {}
+    exemptions: list[Exemption] = []
+    remarks: list[str] = []
+    for base in bases:
+        profile = profile if profile is not None else base.profile
+        zones.update((zone.name, zone) for zone in base.zones)
+        severities.update(base.severities)
+        exemptions += base.exemptions
+        remarks += base.remarks
+    zones.update((zone.name, zone) for zone in _zones(file, data.get("zones", []), where))
+    severities.update(_severities(file, data.get("severity", {})))
+    found, expired = _exemptions(file, data.get("exceptions", []), where)
+    return _Rules(
+        file, name, profile, list(zones.values()), severities, [*exemptions, *found], [*remarks, *expired]
+    )
+
+
+def _extended(
+    file: _File, data: Mapping[str, object], where: Surroundings, above: tuple[str, ...]
+) -> tuple[str | None, list[_Rules]]:
+    """Return the profile that a policy names, and the policies of the files that it extends."""
+    hint = 'Write extends = "uv/frozen", the path of a policy file, or a list of both.'
+    profile: str | None = None
+    bases: list[_Rules] = []
+    words: list[tuple[object, tuple[str | int, ...]]] = []
+    if "profile" in data:
+        chosen = data["profile"]
         if not isinstance(chosen, str):
             file.fail(f"profile is {_kind(chosen)}", "profile", hint='Write profile = "install" or "frozen".')
+        words.append((chosen, ("profile",)))
+    extends = data.get("extends", [])
+    for number, word in enumerate(extends if isinstance(extends, list) else [extends]):
+        words.append((word, ("extends", number) if isinstance(extends, list) else ("extends",)))
+    for word, at in words:
+        if not isinstance(word, str) or not word:
+            file.fail(f"extends is {_kind(word)}", *at, hint=hint)
+        if at != ("profile",) and word.endswith(".toml"):
+            bases.append(_other_file(file, word, at, where, above))
+            continue
         try:
-            check_profile(chosen)
+            check_profile(word)
         except PolicyError as error:
-            file.fail(error.message, "profile", hint=error.hint or "")
-    zones = _zones(file, data.get("zones", []), Surroundings(env, cwd, os.fsencode(home), named))
-    over = profile if profile is not None else chosen
-    if over is None:
-        if not zones:
+            file.fail(error.message, *at, hint=error.hint or "")
+        if profile is not None and profile != word:
+            file.fail(f"a second profile, {word!r} beside {profile!r}", *at, hint="Name one of them.")
+        profile = word
+    return profile, bases
+
+
+def _other_file(
+    file: _File, word: str, at: tuple[str | int, ...], where: Surroundings, above: tuple[str, ...]
+) -> _Rules:
+    path = os.path.join(os.path.dirname(file.path), word)
+    if os.path.realpath(path) in above:
+        file.fail(f"{word} extends this file", *at, hint="Policies cannot extend each other in a circle.")
+    if len(above) >= _DEEPEST:
+        file.fail("too many policies extend one another", *at, hint="Put them together.")
+    try:
+        text = _read(path)
+    except PolicyError as error:
+        file.fail(error.message, *at, hint="A path in extends is relative to this file.")
+    return _read_rules(_File(path, text), _parse(path, text), where, (*above, os.path.realpath(path)))
+
+
+def _severities(file: _File, table: object) -> dict[str, str]:
+    """Return the severity of each rule that a policy names, groups and aliases taken apart."""
+    hint = 'Write [severity], then WA203 = "error" or WA1xx = "off".'
+    if not isinstance(table, dict):
+        file.fail(f"severity is {_kind(table)}", "severity", hint=hint)
+    found: dict[str, str] = {}
+    # Groups first, whatever their place: a single rule is the exception to its group.
+    for word in sorted(table, key=lambda each: bool(_RULE.fullmatch(each.upper()))):
+        value = table[word]
+        rules = rules_named(word)
+        if not rules:
+            file.fail(f"severity does not know {word!r}", "severity", word, hint=_rule_hint(word))
+        if value not in _SEVERITIES:
             file.fail(
-                "the policy has no zones, so every write would break it",
-                hint='Add a [[zones]] table with name, access and patterns, or profile = "install".',
+                f"the severity of {word} is {_kind(value)}",
+                "severity",
+                word,
+                hint=f"Allowed are {', '.join(_SEVERITIES)}.",
             )
-        tool = recognise(command, os.path.abspath(cwd), env).tool
-        return with_devices(Policy(name, path, tuple(zones), tool))
-    base = discover(command, cwd, env, profile=over)
-    return Policy(name, f"{path} over {base.source}", _laid_over(base.zones, zones), base.tool)
+        found.update(dict.fromkeys(rules, str(value)))
+    return found
+
+
+def _rule_hint(word: str) -> str:
+    aliases = group_aliases()
+    near = _nearest(word, (*aliases, *number_groups(), *(rule.id for rule in RULES)))
+    return f"{near}Allowed are rules (WA201), groups (WA2xx) and {', '.join(aliases)}."
+
+
+def _exemptions(file: _File, tables: object, where: Surroundings) -> tuple[list[Exemption], list[str]]:
+    """Return the exceptions that hold today, and a sentence for each that has expired."""
+    if not isinstance(tables, list):
+        file.fail(f"exceptions is {_kind(tables)}", "exceptions", hint="Write [[exceptions]] tables.")
+    found: list[Exemption] = []
+    expired: list[str] = []
+    for number, table in enumerate(tables):
+        at = ("exceptions", number)
+        shown = f"exception number {number + 1}"
+        if not isinstance(table, dict):
+            file.fail(f"{shown} is {_kind(table)}", *at, hint="Write [[exceptions]] tables.")
+        for word in table:
+            if word not in (*_EXCEPTION_KEYS, *_PATTERN_KEYS):
+                file.fail(
+                    f"unknown key {word!r} in {shown}",
+                    *at,
+                    word,
+                    hint=f"{_nearest(word, (*_EXCEPTION_KEYS, 'paths'))}Allowed are paths, rules, "
+                    "reason and until.",
+                )
+        reason = table.get("reason")
+        if not isinstance(reason, str) or not reason.strip():
+            file.fail(
+                f"{shown} has no reason", *at, hint='Say why: reason = "the build writes its version file"'
+            )
+        patterns = _patterns(file, shown, at, table, where)
+        rules = _excepted_rules(file, shown, at, table)
+        until = _until(file, shown, at, table.get("until"))
+        if until is not None and until < dt.datetime.now(tz=dt.UTC).date():
+            expired.append(
+                f"an exception of {file.path} expired on {until}, and holds no longer: {reason.strip()}"
+            )
+            continue
+        found.append(Exemption(patterns, reason.strip(), rules, "" if until is None else str(until)))
+    return found, expired
+
+
+def _excepted_rules(
+    file: _File, shown: str, at: tuple[str | int, ...], table: Mapping[str, object]
+) -> tuple[str, ...]:
+    given = table.get("rules", [])
+    words = [given] if isinstance(given, str) else given
+    if not isinstance(words, list):
+        file.fail(f"rules of {shown} is {_kind(given)}", *at, "rules", hint='Write rules = ["WA201"].')
+    found: dict[str, None] = {}
+    for word in words:
+        rules = rules_named(word) if isinstance(word, str) else ()
+        if not rules:
+            file.fail(f"{shown} does not know {word!r}", *at, "rules", hint=_rule_hint(str(word)))
+        found.update(dict.fromkeys(rules))
+    return tuple(found)
+
+
+def _until(file: _File, shown: str, at: tuple[str | int, ...], value: object) -> dt.date | None:
+    found: dt.date | None = None
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            found = dt.date.fromisoformat(value)
+    elif isinstance(value, dt.datetime):
+        found = value.date()
+    elif isinstance(value, dt.date):
+        found = value
+    if found is None and value is not None:
+        file.fail(
+            f"until of {shown} is {_kind(value)}",
+            *at,
+            "until",
+            hint="Write until = 2026-12-31: the last day on which it holds.",
+        )
+    return found
+
+
+def with_project(
+    policy: Policy,
+    env: Mapping[str, str],
+    cwd: bytes,
+    home: str | bytes,
+    *,
+    named: set[str] | None = None,
+) -> Policy:
+    """Return `policy` narrowed by what ``[tool.writeaudit]`` of the project around `cwd` says.
+
+    The nearest pyproject.toml that has such a table counts. It comes with the project, so it can
+    forbid and never allow: what would is left out, and said in the policy's remarks. Raises `PolicyError`.
+    """
+    found = _project_table(os.fsdecode(cwd))
+    if found is None:
+        return policy
+    path, text, table = found
+    file = _File(path, text, ("tool", "writeaudit"))
+    table = {key: value for key, value in table.items() if key not in _SETTINGS}
+    rules = _read_rules(file, table, Surroundings(env, cwd, os.fsencode(home), named), ())
+    remarks: list[str] = []
+    if policy.is_open and rules.zones:
+        # Nobody had said anything: to say something is to narrow.
+        narrowed = policy._replace(zones=_laid_over(policy.zones, rules.zones), is_open=False)
+    else:
+        narrowed = _narrowed(policy, rules.zones, path, remarks)
+    if rules.exemptions:
+        remarks.append(f"{path} has exceptions: ignored, for a project can forbid and not allow")
+    severities = dict(policy.severities)
+    ranks = {word: rank for rank, word in enumerate(("off", "note", "warning", "error"))}
+    for rule_id, word in rules.severities.items():
+        usual = severities.get(rule_id, rule(rule_id).severity.value)
+        if ranks[word] < ranks[usual]:
+            remarks.append(f"{path} makes {rule_id} {word}: ignored, for a project can only make it graver")
+        else:
+            severities[rule_id] = word
+    return narrowed._replace(
+        source=f"{policy.source}, {path}",
+        severities=tuple(severities.items()),
+        remarks=(*policy.remarks, *rules.remarks, *remarks),
+    )
+
+
+def _project_table(cwd: str) -> tuple[str, str, dict[str, object]] | None:
+    """Return the nearest pyproject.toml with a table for writeaudit, its text and the table."""
+    directory = os.path.abspath(cwd)
+    while True:
+        path = os.path.join(directory, "pyproject.toml")
+        if os.path.isfile(path):
+            text = ""
+            table: object = None
+            with contextlib.suppress(PolicyError):  # the tool that it is for will say what is wrong
+                text = _read(path)
+                table = _parse(path, text).get("tool")
+            own = table.get("writeaudit") if isinstance(table, dict) else None
+            if isinstance(own, dict):
+                return path, text, own
+        above = os.path.dirname(directory)
+        if above == directory:
+            return None
+        directory = above
+
+
+def _narrowed(policy: Policy, zones: Iterable[Zone], path: str, remarks: list[str]) -> Policy:
+    """Return the policy with those zones of a project that forbid something."""
+    matcher = ZoneMatcher(policy.zones)
+    closed = [
+        literal_directory(pattern)
+        for zone in policy.zones
+        if zone.access is ZoneAccess.NONE
+        for pattern in zone.patterns
+    ]
+    taken = {zone.name for zone in policy.zones}
+    added: list[Zone] = []
+    for zone in zones:
+        if zone.access is ZoneAccess.READ_WRITE:
+            inside = (matcher.find(literal_directory(pattern)) for pattern in zone.patterns)
+            if not all(found is not None and found.access is ZoneAccess.READ_WRITE for found in inside):
+                remarks.append(
+                    f"{path} declares zone {zone.name} rw: ignored, for a project can forbid and not allow"
+                )
+            continue
+        access = zone.access
+        parts = [literal_directory(pattern) for pattern in zone.patterns]
+        if any(_overlap(part, other) for part in parts for other in closed):
+            access = ZoneAccess.NONE  # what may not be read stays so
+        name = zone.name if zone.name not in taken else f"{zone.name}-of-project"
+        taken.add(name)
+        added.append(Zone(name, access, zone.patterns, zone.program))
+    return policy._replace(zones=(*policy.zones, *added))
+
+
+def _overlap(one: bytes, other: bytes) -> bool:
+    """Whether one path is the other or lies around it."""
+    a, b = one.rstrip(b"/") + b"/", other.rstrip(b"/") + b"/"
+    return a.startswith(b) or b.startswith(a)
 
 
 def overlay(
@@ -135,7 +442,7 @@ def overlay(
             )
         zones[name] = Zone(name, access, (*(before.patterns if before else ()), *patterns))
     laid = _laid_over(policy.zones, zones.values())
-    return with_devices(Policy(policy.name, f"{policy.source}, --zone", laid, policy.tool))
+    return with_devices(policy._replace(source=f"{policy.source}, --zone", zones=laid, is_open=False))
 
 
 def to_json(policy: Policy) -> dict[str, object]:
@@ -144,13 +451,26 @@ def to_json(policy: Policy) -> dict[str, object]:
         "name": policy.name,
         "source": policy.source,
         "tool": policy.tool,
+        "open": policy.is_open,
         "zones": [
             {
                 "name": zone.name,
                 "access": zone.access.value,
-                "patterns": [show(pattern) for pattern in zone.patterns],
+                "patterns": [escape_path(pattern) for pattern in zone.patterns],
+                **({"program": zone.program} if zone.program is not None else {}),
             }
             for zone in policy.zones
+        ],
+        "remarks": list(policy.remarks),
+        "severities": dict(policy.severities),
+        "exceptions": [
+            {
+                "paths": [escape_path(pattern) for pattern in each.patterns],
+                "reason": each.reason,
+                "rules": list(each.rules),
+                "until": each.until,
+            }
+            for each in policy.exemptions
         ],
     }
 
@@ -170,11 +490,45 @@ def from_json(data: Mapping[str, object]) -> Policy:
                 "the policy that was kept with the recording is damaged",
                 hint="Judge again by another one: writeaudit check RECORDING --policy FILE",
             )
-        kept = tuple(unshow(str(pattern)) for pattern in patterns)
-        zones.append(Zone(str(entry.get("name")), ZoneAccess(entry["access"]), kept))
+        kept = tuple(unescape_path(str(pattern)) for pattern in patterns)
+        program = entry.get("program")
+        zones.append(
+            Zone(
+                str(entry.get("name")),
+                ZoneAccess(entry["access"]),
+                kept,
+                program if isinstance(program, str) else None,
+            )
+        )
+    exceptions = data.get("exceptions")
+    kept_exceptions = exceptions if isinstance(exceptions, list) else []
     return Policy(
-        str(data.get("name")), str(data.get("source")), tuple(zones), str(data.get("tool", "generic"))
+        str(data.get("name")),
+        str(data.get("source")),
+        tuple(zones),
+        str(data.get("tool", "generic")),
+        data.get("open") is True,
+        _texts(data.get("remarks")),
+        tuple((str(k), str(v)) for k, v in _items(data.get("severities"))),
+        tuple(
+            Exemption(
+                tuple(unescape_path(path) for path in _texts(each.get("paths"))),
+                str(each.get("reason")),
+                _texts(each.get("rules")),
+                str(each.get("until") or ""),
+            )
+            for each in kept_exceptions
+            if isinstance(each, dict)
+        ),
     )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+def _items(value: object) -> Iterable[tuple[object, object]]:
+    return value.items() if isinstance(value, dict) else ()
 
 
 def _laid_over(base: Sequence[Zone], zones: Iterable[Zone]) -> tuple[Zone, ...]:
@@ -251,7 +605,7 @@ def _zones(file: _File, zones: object, where: Surroundings) -> list[Zone]:
                 key,
                 hint="Put all of its patterns into one list, or give it another name.",
             )
-        first_line[zone.name] = file.lines.of("zones", key)
+        first_line[zone.name] = file.line("zones", key)
         found.append(zone)
     return found
 
@@ -266,7 +620,7 @@ def _zone(file: _File, key: str | int, table: Mapping[str, object], where: Surro
                 key,
                 word,
                 hint=f"{_nearest(word, (*_ZONE_KEYS, *_PATTERN_KEYS))}"
-                "Allowed in a zone are name, access and patterns (or path, paths).",
+                "Allowed in a zone are name, access, patterns (or path, paths) and when.",
             )
     name = table.get("name", key if isinstance(key, str) else None)
     if name is None:
@@ -274,7 +628,25 @@ def _zone(file: _File, key: str | int, table: Mapping[str, object], where: Surro
     if not isinstance(name, str) or not name or not name.isprintable():
         file.fail(f"the name of {shown} is {_kind(name)}", "zones", key, "name", hint='Write name = "cache".')
     access = _access(file, shown, key, table)
-    return Zone(name, access, _patterns(file, shown, key, table, where))
+    patterns = _patterns(file, shown, ("zones", key), table, where)
+    return Zone(name, access, patterns, _program(file, shown, key, table))
+
+
+def _program(file: _File, shown: str, key: str | int, table: Mapping[str, object]) -> str | None:
+    """Return the name of the program for which alone a zone holds."""
+    when = table.get("when")
+    if when is None:
+        return None
+    hint = 'Write when = { exe = "uv" }: the name of a program, which may hold wildcards.'
+    if not isinstance(when, dict):
+        file.fail(f"when of {shown} is {_kind(when)}", "zones", key, "when", hint=hint)
+    for word in when:
+        if word != "exe":
+            file.fail(f"unknown condition {word!r} in {shown}", "zones", key, "when", hint=hint)
+    program = when.get("exe")
+    if not isinstance(program, str) or not program:
+        file.fail(f"exe of {shown} is {_kind(program)}", "zones", key, "when", hint=hint)
+    return program
 
 
 def _access(file: _File, shown: str, key: str | int, table: Mapping[str, object]) -> ZoneAccess:
@@ -297,17 +669,20 @@ def _access(file: _File, shown: str, key: str | int, table: Mapping[str, object]
 
 
 def _patterns(
-    file: _File, shown: str, key: str | int, table: Mapping[str, object], where: Surroundings
+    file: _File,
+    shown: str,
+    at: tuple[str | int, ...],
+    table: Mapping[str, object],
+    where: Surroundings,
 ) -> tuple[bytes, ...]:
     given = [word for word in table if word in _PATTERN_KEYS]
     example = 'Add patterns = ["~/.cache/uv"].'
     if not given:
-        file.fail(f"{shown} has no patterns", "zones", key, hint=example)
+        file.fail(f"{shown} has no patterns", *at, hint=example)
     if len(given) > 1:
         file.fail(
             f"{shown} has both {given[0]} and {given[1]}",
-            "zones",
-            key,
+            *at,
             given[1],
             hint="They mean the same: put all of them into patterns.",
         )
@@ -315,10 +690,10 @@ def _patterns(
     value = table[word]
     spellings = [value] if isinstance(value, str) else value
     if not isinstance(spellings, list) or not spellings:
-        file.fail(f"{word} of {shown} is {_kind(value)}", "zones", key, word, hint=example)
+        file.fail(f"{word} of {shown} is {_kind(value)}", *at, word, hint=example)
     patterns: dict[bytes, None] = {}
     for index, spelling in enumerate(spellings):
-        place: tuple[str | int, ...] = ("zones", key, word, index)
+        place: tuple[str | int, ...] = (*at, word, index)
         if not isinstance(spelling, str):
             file.fail(f"a pattern of {shown} is {_kind(spelling)}", *place, hint=example)
         try:

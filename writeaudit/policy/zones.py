@@ -23,14 +23,14 @@ from typing import NamedTuple
 
 from writeaudit.errors import PolicyError
 from writeaudit.judgement import Policy, Zone, ZoneAccess
-from writeaudit.text import show
+from writeaudit.text import escape_path
 
 _SPECIAL = re.compile(rb"[*?\[]")
 _ESCAPED = re.compile(rb"\[([*?\[])\]")
 _CLASS = re.compile(rb"\[!?\]?[^\]]*\]")
 _STRICTNESS = {ZoneAccess.READ_WRITE: 0, ZoneAccess.READ_ONLY: 1, ZoneAccess.NONE: 2}
 
-# Beyond this many directories the memory is let go and built anew: an installer does not
+# Beyond this many directories the memory is let go and built again: an installer does not
 # come near, a hostile program should not fill our memory with made-up names.
 _KEPT_DIRECTORIES = 200_000
 
@@ -59,7 +59,7 @@ def with_devices(policy: Policy) -> Policy:
     """Return `policy` with the built-in zone ``devices``, unless it has one of its own."""
     if any(zone.name == DEVICES_ZONE for zone in policy.zones):
         return policy
-    return Policy(policy.name, policy.source, (*policy.zones, _DEVICES), policy.tool)
+    return policy._replace(zones=(*policy.zones, _DEVICES))
 
 
 INHERITED_ZONE = "inherited"
@@ -81,7 +81,7 @@ def with_inherited(policy: Policy, paths: Sequence[bytes]) -> Policy:
     if not ours:
         return policy
     made = Zone(INHERITED_ZONE, ZoneAccess.READ_WRITE, tuple(escape(path) for path in ours))
-    return Policy(policy.name, policy.source, (*policy.zones, made), policy.tool)
+    return policy._replace(zones=(*policy.zones, made))
 
 
 def escape(path: bytes) -> bytes:
@@ -98,21 +98,32 @@ def literal(component: bytes) -> bytes | None:
     return _ESCAPED.sub(rb"\1", component)
 
 
+def literal_directory(pattern: bytes) -> bytes:
+    """Return the longest path that all that a pattern matches is, or lies in; b"" for the root directory."""
+    path = b""
+    for component in pattern.split(b"/")[1:]:
+        name = literal(component)
+        if not name:
+            break
+        path += b"/" + name
+    return path
+
+
 def check_pattern(pattern: bytes) -> None:
     """Raise `PolicyError` if `pattern`, an absolute one, cannot be understood."""
     if not pattern.startswith(b"/"):
-        raise PolicyError(f"the pattern {show(pattern)} is not absolute")
+        raise PolicyError(f"the pattern {escape_path(pattern)} is not absolute")
     if b"\0" in pattern:
-        raise PolicyError(f"the pattern {show(pattern)} holds a NUL byte, which no path does")
+        raise PolicyError(f"the pattern {escape_path(pattern)} holds a NUL byte, which no path does")
     for component in pattern.split(b"/"):
         if b"**" in component and component != b"**":
             raise PolicyError(
-                f"the pattern {show(pattern)} has ** beside other characters",
+                f"the pattern {escape_path(pattern)} has ** beside other characters",
                 hint="** stands alone between slashes (/a/**/b); * matches within one name.",
             )
         if b"[" in _CLASS.sub(b"", component):
             raise PolicyError(
-                f"the pattern {show(pattern)} opens a bracket that is never closed",
+                f"the pattern {escape_path(pattern)} opens a bracket that is never closed",
                 hint="Write [[] for a bracket that is part of a name.",
             )
 
@@ -139,7 +150,7 @@ class _Node:
     """Literal bytes, strictness, index and zone of the patterns that are complete here."""
 
 
-class _Place(NamedTuple):
+class _MatchState(NamedTuple):
     """What is known about one directory."""
 
     states: tuple[_Node, ...]
@@ -155,7 +166,7 @@ _NO_RANK = Rank(-1, -1, -1, -1)
 class ZoneMatcher:
     """Finds the zone of a path. Patterns are those of `Zone`: absolute and expanded."""
 
-    __slots__ = ("_places", "_root")
+    __slots__ = ("_root", "_states")
 
     def __init__(self, zones: tuple[Zone, ...]) -> None:
         start = _Node()
@@ -164,8 +175,8 @@ class ZoneMatcher:
                 check_pattern(pattern)
                 self._add(start, index, zone, pattern)
         states, rank, best = self._arrive([start], 0, _NO_RANK, None)
-        self._root = _Place(states, 0, rank, best)
-        self._places: dict[bytes, _Place] = {b"": self._root}
+        self._root = _MatchState(states, 0, rank, best)
+        self._states: dict[bytes, _MatchState] = {b"": self._root}
 
     @staticmethod
     def _add(start: _Node, index: int, zone: Zone, pattern: bytes) -> None:
@@ -213,9 +224,9 @@ class ZoneMatcher:
                 alive.append(node)
         return tuple(alive), rank, zone
 
-    def _step(self, place: _Place, name: bytes) -> _Place:
+    def _step(self, state: _MatchState, name: bytes) -> _MatchState:
         nodes: list[_Node] = []
-        for node in place.states:
+        for node in state.states:
             child = node.names.get(name)
             if child is not None:
                 nodes.append(child)
@@ -224,40 +235,40 @@ class ZoneMatcher:
                     nodes.append(target)
             if node.loops:
                 nodes.append(node)
-        depth = place.depth + 1
-        states, rank, zone = self._arrive(nodes, depth, place.rank, place.zone)
-        return _Place(states, depth, rank, zone)
+        depth = state.depth + 1
+        states, rank, zone = self._arrive(nodes, depth, state.rank, state.zone)
+        return _MatchState(states, depth, rank, zone)
 
-    def _place(self, directory: bytes) -> _Place:
+    def _state_of(self, directory: bytes) -> _MatchState:
         """Return what is known about `directory`, spelled without a slash at its end."""
-        known = self._places.get(directory)
+        known = self._states.get(directory)
         if known is not None:
             return known
-        if len(self._places) > _KEPT_DIRECTORIES:
-            self._places = {b"": self._root}
+        if len(self._states) > _KEPT_DIRECTORIES:
+            self._states = {b"": self._root}
         # Not recursive: a path may have thousands of components.
-        place = self._root
+        state = self._root
         pos = 0
         while pos < len(directory):
             end = directory.find(b"/", pos + 1)
             if end < 0:
                 end = len(directory)
-            if not place.states:
+            if not state.states:
                 break
             prefix = directory[:end]
-            at = self._places.get(prefix)
+            at = self._states.get(prefix)
             if at is None:
                 name = directory[pos + 1 : end]
-                at = self._step(place, name) if name not in (b"", b".") else place
-                self._places[prefix] = at
-            place = at
+                at = self._step(state, name) if name not in (b"", b".") else state
+                self._states[prefix] = at
+            state = at
             pos = end
-        self._places[directory] = place
-        return place
+        self._states[directory] = state
+        return state
 
     def settles(self, directory: bytes) -> bool:
         """Whether all that lies below `directory` (absolute) is in one zone, or outside every zone."""
-        return not self._place(directory).states
+        return not self._state_of(directory).states
 
     def find(self, path: bytes) -> Zone | None:
         """Return the zone of an absolute, normalised path; None outside every zone.
@@ -267,8 +278,13 @@ class ZoneMatcher:
         cut = path.rfind(b"/")
         if cut < 0 or path[:1] != b"/":
             return None
-        place = self._places.get(path[:cut]) or self._place(path[:cut])
-        if not place.states:
-            return place.zone
+        state = self._states.get(path[:cut]) or self._state_of(path[:cut])
+        if not state.states:
+            return state.zone
         name = path[cut + 1 :]
-        return self._step(place, name).zone if name else place.zone
+        return self._step(state, name).zone if name else state.zone
+
+
+def covers(patterns: tuple[bytes, ...], path: bytes) -> bool:
+    """Whether one of some patterns covers a path."""
+    return ZoneMatcher((Zone("", ZoneAccess.READ_WRITE, patterns),)).find(path) is not None

@@ -1,22 +1,29 @@
-"""The form of a recording, which its writer and its reader share."""
+"""The form of a recording, which its writer and its reader share. docs/recording.md describes it."""
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: events in chunks of columns. 1 had a row for each event; no release wrote it."""
+OLDEST_VERSION = 2
+"""The oldest that is read."""
 APPLICATION_ID = 0x77726175
 """"wrau": what file(1) and `PRAGMA application_id` tell a recording by."""
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE dir (id INTEGER PRIMARY KEY, path BLOB NOT NULL);
-CREATE TABLE event (
-    seq INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, pid INTEGER NOT NULL, tid INTEGER,
-    op TEXT NOT NULL, dir INTEGER NOT NULL, name BLOB NOT NULL,
-    source_dir INTEGER, source_name BLOB, access TEXT, flags TEXT, created INTEGER,
-    mode INTEGER, result TEXT, bytes INTEGER, calls INTEGER, mount INTEGER, source_mount INTEGER,
-    dev INTEGER, ino INTEGER, source_dev INTEGER, source_ino INTEGER, fmt INTEGER,
-    seen_as BLOB, certainty TEXT
+CREATE TABLE chunk (
+    first INTEGER PRIMARY KEY, rows INTEGER NOT NULL,
+    time_ns BLOB NOT NULL, pid BLOB NOT NULL, tid BLOB, kind BLOB NOT NULL, path BLOB NOT NULL,
+    source BLOB, seen_as BLOB, bytes BLOB, calls BLOB, ino BLOB, source_ino BLOB,
+    kinds BLOB NOT NULL,
+    prefixes BLOB NOT NULL, prefix_ends BLOB NOT NULL,
+    names BLOB NOT NULL, name_ends BLOB NOT NULL, name_prefix BLOB NOT NULL
 );
+CREATE TABLE correction (
+    id INTEGER PRIMARY KEY, chunk INTEGER NOT NULL, what TEXT NOT NULL, seqs BLOB NOT NULL,
+    bytes BLOB, calls BLOB, dev BLOB, ino BLOB, fmt BLOB
+);
+CREATE INDEX correction_chunk ON correction (chunk);
 CREATE TABLE mount (
     id INTEGER PRIMARY KEY, mount_ns INTEGER NOT NULL, dev INTEGER NOT NULL, fstype TEXT NOT NULL,
     source BLOB NOT NULL, root BLOB NOT NULL, mountpoint BLOB NOT NULL, options TEXT NOT NULL,
@@ -26,21 +33,33 @@ CREATE TABLE process (
     id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, ppid INTEGER NOT NULL, exe BLOB NOT NULL,
     argv BLOB NOT NULL, started_ns INTEGER NOT NULL, ended_ns INTEGER, exit_status INTEGER
 );
-CREATE VIEW events AS
-    SELECT seq, time_ns, pid, coalesce(tid, pid) AS tid, op,
-           CAST(d.path || CASE d.path WHEN X'2F' THEN '' ELSE '/' END || name AS TEXT) AS path,
-           CAST(CASE WHEN s.path IS NULL THEN source_name
-                ELSE s.path || CASE s.path WHEN X'2F' THEN '' ELSE '/' END || source_name END AS TEXT)
-                AS source,
-           coalesce(result, 'ok') AS result, access, flags, created, mode, bytes, calls, mount, dev, ino
-    FROM event LEFT JOIN dir d ON d.id = dir LEFT JOIN dir s ON s.id = source_dir;
 """
 
-INSERT_EVENT = "INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 MOST = (1 << 63) - 1
 """The greatest number that a column can hold; what is more is written as this."""
-NO_DIRECTORY = 0
-"""`event.dir` of a path that is not absolute; `name` then holds all of it."""
+
+CHUNK_ROWS = 1 << 16
+"""How many events a chunk has at most."""
+CHUNK_TEXT = 1 << 24
+"""How many bytes of paths make a chunk full, each path counted once."""
+MOST_TEXT = 2 * CHUNK_TEXT
+"""How many a chunk may have: the last events that go into it may be long."""
+MOST_PATH = 1 << 16
+"""How long a path may be, in bytes. Longer ones are cut, and their events counted as truncated."""
+CHUNK_KINDS = 1 << 12
+"""How many kinds make a chunk full."""
+MOST_KINDS_JSON = 1 << 24
+"""How long the JSON of a chunk's kinds may be. Names of extended attributes make them long: 255 bytes."""
+
+MOST_VALUE = 1 << 26
+"""How long any row of a recording may be: no chunk is longer."""
+
+TOTAL, DOUBTFUL, IDENTIFIED, UNIDENTIFIED = "total", "doubtful", "identified", "unidentified"
+"""`correction.what`: what became known of events whose chunk was written already."""
+CORRECTION_BLOBS = ("seqs", "bytes", "calls", "dev", "ino", "fmt")
+"""Columns of `correction`, in their order; which of them a kind of correction has beside ``seqs``:"""
+CORRECTED = {TOTAL: ("bytes", "calls"), DOUBTFUL: (), IDENTIFIED: ("dev", "ino", "fmt"), UNIDENTIFIED: ()}
+"""The columns that say it. What comes later here counts."""
 
 
 def reason(error: Exception) -> str:

@@ -5,43 +5,51 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from writeaudit.audit import Completeness, Mount, Process, RunInfo
-from writeaudit.bounded import Bounded
+from writeaudit.audit import Binary, Completeness, FileState, Mount, Observation, Process, RunInfo, SharedFile
 from writeaudit.errors import OutputError
-from writeaudit.events import OK, Access, Certainty, FsEvent, Op
+from writeaudit.events import FsEvent
+from writeaudit.new_file import NewFile
+from writeaudit.recording.chunk import ChunkBuilder, ChunkRow, to_bytes
+from writeaudit.recording.digest import Digests
+from writeaudit.recording.observations import binaries_to_json, shared_to_json, states_to_json, to_json
 from writeaudit.recording.schema import (
     APPLICATION_ID,
-    INSERT_EVENT,
+    CORRECTED,
+    CORRECTION_BLOBS,
+    DOUBTFUL,
+    IDENTIFIED,
     MOST,
-    NO_DIRECTORY,
     SCHEMA,
     SCHEMA_VERSION,
+    TOTAL,
+    UNIDENTIFIED,
     reason,
 )
-from writeaudit.text import show
+from writeaudit.text import escape_path
 
-_TEXT: dict[str, str] = {member: member.value for kind in (Op, Access, Certainty) for member in kind}
-"""As SQLite takes them: asking a member for its value takes five times as long."""
-
-_DIRS_BYTES = 32 << 20
-"""How much of the numbers of directories is kept."""
+_INSERT_CHUNK = "INSERT INTO chunk VALUES ({})".format(",".join("?" * len(ChunkRow._fields)))  # noqa: S608 - no text of others
+_INSERT_CORRECTION = "INSERT INTO correction VALUES ({})".format(",".join("?" * (3 + len(CORRECTION_BLOBS))))  # noqa: S608
 
 
 class RecordingWriter:
     """Writes one recording. Created at once, readable at any time, finished by `finish`."""
 
-    def __init__(self, path: str, owner: tuple[int, int] | None = None) -> None:
+    def __init__(self, path: str) -> None:
         """Begin a recording at ``path``; an existing recording there is replaced at the end.
 
         Raises OutputError if the file cannot be made, or is something else than a recording.
         """
         self.path = path
-        self._owner = owner
+        self.digests = Digests()
+        """Of all that was written, for whoever judges the run."""
+        self._next_correction = 1
         self._working = path
         if os.path.lexists(path):
             if not _is_recording(path):
@@ -52,82 +60,115 @@ class RecordingWriter:
             self._working = f"{path}.{os.getpid()}.new"
             _remove_with_log(self._working)
         try:
-            # Paths of whatever ran lie in it: nobody else's business.
-            os.close(os.open(self._working, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-            if owner is not None:
-                os.chown(self._working, *owner)
+            _create(self._working)
             self._db = sqlite3.connect(self._working, isolation_level=None, check_same_thread=False)
+            # Locked before it has a log: so the index of the log stays in our own memory. In a file (-shm) it
+            # would be mapped, and whoever shortens that file ends us with SIGBUS.
             # No file-system sync while the command runs: it would wait for the command's own
-            # writes. The write-ahead log is safe against the end of this process all the same.
+            # writes. The write-ahead log is safe against the end of this process nevertheless.
             self._db.executescript(
-                # The first two reach the file itself, so that it can be told even after a crash.
-                f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
-                f"PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0;"
-                f"BEGIN;{SCHEMA}COMMIT; BEGIN"
+                "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+                "PRAGMA wal_autocheckpoint=0; PRAGMA mmap_size=0; BEGIN"
             )
         except (OSError, sqlite3.Error) as error:
             raise OutputError(
                 f"cannot write the recording {path}: {reason(error)}",
                 hint="name a file in a place that can be written: -o FILE",
             ) from error
-        # One that comes again when it was forgotten gets another number: the table grows, not this process.
-        self._dirs: Bounded[bytes, int] = Bounded(_DIRS_BYTES)
-        self._next_dir = 1
+        self._chunk = ChunkBuilder(1)
+        self._firsts: list[int] = []
+        """The first events of the chunks that are written."""
+        self._corrections: dict[str, dict[int, list[tuple[int, ...]]]] = {what: {} for what in CORRECTED}
+        """By what they say and by chunk; in the order in which they must be read."""
 
     def meta(self, key: str, value: object) -> None:
         """Set a JSON value."""
-        self._execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+        text = json.dumps(value)
+        self._execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, text))
+        self.digests.note("meta", key, (text,))
 
     def run(self, run: RunInfo) -> None:
         """Set what is known of the run; called at its beginning and at its end."""
         raw = asdict(run)
-        raw["command"] = [show(word) for word in run.command]
-        raw["cwd"] = show(run.cwd)
-        raw["inherited"] = [show(path) for path in run.inherited]
+        raw["command"] = [escape_path(word) for word in run.command]
+        raw["cwd"] = escape_path(run.cwd)
+        raw["inherited"] = [escape_path(path) for path in run.inherited]
         self.meta("run", raw)
 
     def events(self, events: Sequence[FsEvent]) -> None:
-        """Append events."""
-        rows = [self._row(event) for event in events]
-        try:
-            try:
-                self._db.executemany(INSERT_EVENT, rows)
-            except OverflowError:
-                # The rows before it are in; a program can make up results that no file can hold.
-                again = INSERT_EVENT.replace("INSERT", "INSERT OR REPLACE", 1)
-                self._db.executemany(again, [tuple(map(_fitting, row)) for row in rows])
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
+        """Append events. They are in the file from the next `commit` on, or once a chunk is full."""
+        done = 0
+        while done < len(events):
+            first = events[done].seq
+            if self._chunk.full or self._chunk.first + self._chunk.rows != first:
+                self._write_chunk()
+                self._chunk = ChunkBuilder(first)
+            done += self._chunk.take(events[done:] if done else events)
+        if self._chunk.full:
+            self._write_chunk()
 
     def totals(self, totals: Sequence[tuple[int, int, int]]) -> None:
         """Set bytes and calls of write events: (bytes, calls, seq)."""
-        rows = [(_fitting(size), _fitting(calls), seq) for size, calls, seq in totals]
-        try:
-            self._db.executemany("UPDATE event SET bytes = ?, calls = ? WHERE seq = ?", rows)
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
+        for size, calls, seq in totals:
+            if self._is_open(seq):
+                self._chunk.total(seq, size, calls)
+            else:
+                self._correct(TOTAL, seq, min(size, MOST), min(calls, MOST))
 
     def doubtful(self, seqs: Sequence[int]) -> None:
         """Take back the certainty of events that were written before."""
-        try:
-            self._db.executemany(
-                "UPDATE event SET certainty = 'lexical' WHERE seq = ?", [(seq,) for seq in seqs]
-            )
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
+        for seq in seqs:
+            if self._is_open(seq):
+                self._chunk.doubtful(seq)
+            else:
+                self._correct(DOUBTFUL, seq)
+
+    def identified(self, files: Sequence[tuple[int, int, int, int]]) -> None:
+        """Set which files hard links are that were written before: (seq, device, inode, file type)."""
+        for seq, dev, ino, fmt in files:
+            if self._is_open(seq):
+                self._chunk.identified(seq, dev, ino, fmt)
+            else:
+                self._correct(IDENTIFIED, seq, dev, ino, fmt)
 
     def unidentified(self, seqs: Sequence[int]) -> None:
         """Take back which files events were about that were written before."""
-        try:
-            self._db.executemany(
-                "UPDATE event SET ino = NULL, source_ino = NULL, source_dev = NULL, fmt = NULL WHERE seq = ?",
-                [(seq,) for seq in seqs],
-            )
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
+        for seq in seqs:
+            if self._is_open(seq):
+                self._chunk.unidentified(seq)
+            else:
+                self._correct(UNIDENTIFIED, seq)
+
+    def _is_open(self, seq: int) -> bool:
+        """Whether the chunk of an event is being filled yet."""
+        return self._chunk.rows > 0 and seq >= self._chunk.first
+
+    def _correct(self, what: str, seq: int, *values: int) -> None:
+        """Have a correction written with the next chunk."""
+        chunk = self._firsts[bisect_right(self._firsts, seq) - 1]
+        self._corrections[what].setdefault(chunk, []).append((seq, *values))
+
+    def _write_chunk(self) -> None:
+        """Write what is known of events, all of it."""
+        if self._chunk.rows:
+            row = self._chunk.row()
+            self._firsts.append(row.first)
+            self._execute(_INSERT_CHUNK, row)
+            self.digests.note("chunk", row.first, row)
+            self._chunk = ChunkBuilder(row.first + row.rows)
+        for what, chunks in self._corrections.items():
+            for first, rows in chunks.items():
+                columns = zip(("seqs", *CORRECTED[what]), zip(*rows, strict=True), strict=True)
+                blobs = {name: to_bytes(array("Q" if name == "ino" else "q", c)) for name, c in columns}
+                number, self._next_correction = self._next_correction, self._next_correction + 1
+                values = (first, what, *(blobs.get(name) for name in CORRECTION_BLOBS))
+                self._execute(_INSERT_CORRECTION, (number, *values))
+                self.digests.note_correction(number, first, values)
+            chunks.clear()
 
     def commit(self) -> None:
         """Make all that was written so far readable, whatever happens next."""
+        self._write_chunk()
         self._execute("COMMIT")
         self._execute("BEGIN")
 
@@ -137,11 +178,20 @@ class RecordingWriter:
         completeness: Completeness,
         mounts: Sequence[Mount],
         processes: Sequence[Process],
+        observations: Sequence[Observation] = (),
+        shared: Sequence[SharedFile] = (),
+        binaries: Sequence[Binary] = (),
+        caches: Sequence[FileState] = (),
     ) -> None:
         """Write the rest, and make one file of it."""
         self.run(run)
+        self.meta("observations", to_json(observations))
+        self.meta("shared", shared_to_json(shared))
+        self.meta("binaries", binaries_to_json(binaries))
+        self.meta("caches", states_to_json(caches))
         self.meta("completeness", asdict(completeness))
         self.tables(mounts, processes)
+        self._write_chunk()
         self._execute("COMMIT")
         # Where this fails the write-ahead log stays beside the file, and both can be read.
         self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -156,23 +206,23 @@ class RecordingWriter:
         """Replace the tables of mounts and processes by these."""
         self._execute("DELETE FROM mount")
         self._execute("DELETE FROM process")
-        try:
-            self._db.executemany(
-                "INSERT INTO mount VALUES (?,?,?,?,?,?,?,?,?,?)",
-                [
-                    (m.id, m.mount_ns, m.dev, m.fstype, m.source, m.root, m.mountpoint,
-                     ",".join(m.options), m.parent, m.own)
-                    for m in mounts
-                ],
-            )  # fmt: skip
-            self._db.executemany(
-                "INSERT INTO process (pid, ppid, exe, argv, started_ns, ended_ns, exit_status)"
-                " VALUES (?,?,?,?,?,?,?)",
-                [
-                    (p.pid, p.ppid, p.exe, b"\0".join(p.argv), p.started_ns, p.ended_ns, p.exit_status)
-                    for p in processes
-                ],
+        mount_rows = [
+            (m.id, m.mount_ns, m.dev, m.fstype, m.source, m.root, m.mountpoint,
+             ",".join(m.options), m.parent, int(m.own))
+            for m in mounts
+        ]  # fmt: skip
+        process_rows = [
+            (
+                *(number, p.pid, p.ppid, p.exe, b"\0".join(p.argv)),
+                *(p.started_ns, p.ended_ns, p.exit_status),
             )
+            for number, p in enumerate(processes, 1)
+        ]
+        try:
+            self._db.executemany("INSERT INTO mount VALUES (?,?,?,?,?,?,?,?,?,?)", mount_rows)
+            self._db.executemany("INSERT INTO process VALUES (?,?,?,?,?,?,?,?)", process_rows)
+            self.digests.note_all("mount", mount_rows)
+            self.digests.note_all("process", process_rows)
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
@@ -180,40 +230,6 @@ class RecordingWriter:
         """Remove the recording: nothing ran."""
         self._db.close()
         _remove_with_log(self._working)
-
-    def _row(self, e: FsEvent) -> tuple[Any, ...]:
-        directory, name = self._split(e.path)
-        source_dir: int | None = None
-        source_name: bytes | None = None
-        if e.source is not None:
-            # A symlink's text is no path: it is kept as it is.
-            if e.op is Op.SYMLINK:
-                source_name = e.source
-            else:
-                source_dir, source_name = self._split(e.source)
-        return (
-            e.seq, e.time_ns, e.pid, None if e.tid == e.pid else e.tid, _TEXT[e.op], directory, name,
-            source_dir, source_name,
-            None if e.access is None else _TEXT[e.access],
-            ",".join(e.flags) or None,
-            1 if e.created else None,
-            e.mode, None if e.result == OK else e.result, e.bytes, e.calls, e.mount, e.source_mount,
-            e.dev, _signed(e.ino), e.source_dev, _signed(e.source_ino), e.fmt, e.seen_as,
-            None if e.certainty is Certainty.RESOLVED else _TEXT[e.certainty],
-        )  # fmt: skip
-
-    def _split(self, path: bytes) -> tuple[int, bytes]:
-        directory, _slash, name = path.rpartition(b"/")
-        if not path.startswith(b"/") or path.startswith(b"//"):
-            return NO_DIRECTORY, path
-        directory = directory or b"/"
-        number = self._dirs.get(directory)
-        if number is None:
-            number = self._next_dir
-            self._dirs.keep(directory, number, len(directory))
-            self._next_dir += 1
-            self._execute("INSERT INTO dir VALUES (?, ?)", (number, directory))
-        return number, name
 
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> None:
         try:
@@ -228,14 +244,22 @@ class RecordingWriter:
         )
 
 
-def _signed(ino: int | None) -> int | None:
-    """Return an inode number as SQLite can hold it: those of 64 bits become negative."""
-    return ino if ino is None or ino < 1 << 63 else ino - (1 << 64)
+def _create(path: str) -> None:
+    """Make an empty recording, all at once: whenever we should end, what is there is a recording.
 
-
-def _fitting(value: Any) -> Any:
-    """Return a value, or what is nearest to it of the numbers that SQLite can hold."""
-    return max(~MOST, min(value, MOST)) if isinstance(value, int) else value
+    Raises OSError, sqlite3.Error.
+    """
+    blank = sqlite3.connect(":memory:")
+    # Those two are in its first page, by which it can be told.
+    blank.executescript(
+        f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; {SCHEMA}"
+    )
+    content = blank.serialize()
+    blank.close()
+    # Paths of whatever ran lie in it: nobody else's business.
+    with NewFile(os.path.dirname(path)) as file:
+        file.write(content)
+        file.give_name(path)
 
 
 def _is_recording(path: str) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from writeaudit.judgement import Finding, Severity, Verdict
-from writeaudit.report.view import MountRow, Outcome, Report, Status, ZoneRow, mount_rows, zone_rows
-from writeaudit.report.wording import code_spans, duration, ending, verdict
-from writeaudit.text import plural, show, size
+from writeaudit.report.view import MountRow, Report, ReportOutcome, Status, ZoneRow, mount_rows, zone_rows
+from writeaudit.report.wording import arrivals, code_spans, duration, ending, verdict
+from writeaudit.text import escape_path, escape_text, plural, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _COLOURS = {
-    Outcome.CLEAN: "green",
-    Outcome.FAILED: "yellow",
-    Outcome.FLAGGED: "red",
-    Outcome.VIOLATIONS: "red",
-    Outcome.INCOMPLETE: "yellow",
+    ReportOutcome.CLEAN: "green",
+    ReportOutcome.FAILED: "yellow",
+    ReportOutcome.FLAGGED: "red",
+    ReportOutcome.VIOLATIONS: "red",
+    ReportOutcome.INCOMPLETE: "yellow",
 }
 _MARKS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "blue"}
 _INDENT = 4
@@ -62,7 +62,7 @@ def write_summary(report: Report, stream: TextIO, outputs: Mapping[str, str] | N
 
 def _write_plain(report: Report, stream: TextIO) -> None:
     coloured = stream.isatty() and not os.environ.get("NO_COLOR")
-    colour = "\x1b[32m" if report.outcome is Outcome.CLEAN else "\x1b[33m"
+    colour = "\x1b[32m" if report.outcome is ReportOutcome.CLEAN else "\x1b[33m"
     start, end = (colour, "\x1b[0m") if coloured else ("", "")
     stream.write(f"writeaudit: {start}{verdict(report)}{end} {_run_line(report)}\n")
 
@@ -86,25 +86,38 @@ class _Summary:
         self._wrapped(_run_line(report), style="dim")
         why = report.audit.run.backend.why
         if why and (report.status is Status.INCOMPLETE or not report.audit.run.backend.preferred):
-            self._wrapped(f"Backend {report.audit.run.backend.name}: {show(why.encode())}", style="dim")
+            self._wrapped(
+                f"Backend {report.audit.run.backend.name}: {escape_path(why.encode())}", style="dim"
+            )
+        for note in report.audit.run.notes:
+            self._wrapped(escape_path(note.encode()), style="dim")
         for finding in report.findings[:_FINDINGS]:
             self._finding(finding)
         if len(report.findings) > _FINDINGS:
             self._blank()
             self._wrapped(f"and {plural(len(report.findings) - _FINDINGS, 'more finding')}; see the reports")
-        zones = [row for row in zone_rows(report) if any(row.verdicts[v] for v in _SHOWN)]
+        for remark in report.policy.remarks:
+            self._blank()
+            self._wrapped(
+                f"{escape_path(remark.encode('utf-8', 'surrogateescape'))}.", first="policy: ", indent=0
+            )
+        zones = [row for row in zone_rows(report) if row.refused or any(row.verdicts[v] for v in _SHOWN)]
         if zones:
             self._blank()
             self._console.print(self._zones(zones))
-        mounts = [row for row in mount_rows(report) if row.changes]
-        if len(mounts) > 1:
+        mounts = [row for row in mount_rows(report) if row.changes or row.refused]
+        if len(mounts) > 1 or any(row.refused for row in mounts):
             self._blank()
             self._console.print(self._mounts(mounts))
+        came = arrivals(report)
+        if came:
+            self._blank()
+            self._wrapped("Files: " + "; ".join(came) + ".")
         if outputs:
             self._blank()
             longest = max(map(len, outputs))
             for name, place in outputs.items():
-                self._line([(f"  {name:<{longest}}  ", "dim"), (_printable(place), "")])
+                self._line([(f"  {name:<{longest}}  ", "dim"), (escape_text(place), "")])
 
     def _finding(self, finding: Finding) -> None:
         self._blank()
@@ -113,7 +126,9 @@ class _Summary:
             [(f"{finding.severity} ", f"bold {mark}"), (f"{finding.rule} ", "bold"), (finding.title, "bold")]
         )
         self._wrapped(finding.message, indent=_INDENT)
-        if finding.severity is Severity.NOTE:
+        if len(finding.actors) == 1 and finding.severity is not Severity.NOTE:
+            self._wrapped(f"By {finding.actors[0].named()}.", indent=_INDENT)
+        if finding.severity is Severity.NOTE and not finding.details.get("unjudged"):
             return
         for line in finding.advice:
             self._wrapped(line, indent=_INDENT, first=self._arrow)
@@ -127,7 +142,7 @@ class _Summary:
                 f"{row.extent.files:,}",
                 size(row.extent.bytes),
                 self._bad(row.verdicts[Verdict.VIOLATION], "bold red"),
-                self._bad(row.verdicts[Verdict.ATTEMPT], "yellow"),
+                self._bad(row.refused, "yellow"),
             )
         return table
 
@@ -135,12 +150,12 @@ class _Summary:
         table = self._table("mount", "type")
         for row in rows:
             table.add_row(
-                self._text("unknown" if row.mount is None else show(row.mount.mountpoint)),
+                self._text("unknown" if row.mount is None else escape_path(row.mount.mountpoint)),
                 self._text("" if row.mount is None else row.mount.fstype),
                 f"{row.extent.files:,}",
                 size(row.extent.bytes),
                 self._bad(row.verdicts[Verdict.VIOLATION], "bold red"),
-                self._bad(row.verdicts[Verdict.ATTEMPT], "yellow"),
+                self._bad(row.refused, "yellow"),
             )
         return table
 
@@ -188,10 +203,6 @@ class _Summary:
 _SHOWN = (Verdict.ALLOWED, Verdict.VIOLATION, Verdict.ATTEMPT)
 
 
-def _printable(text: str) -> str:
-    return text if text.isprintable() else show(text.encode("utf-8", "surrogateescape"))
-
-
 def fill(prose: str, width: int) -> Iterator[list[tuple[bool, str]]]:
     """Yield lines of (is code, text) pieces, none longer than ``width`` unless one word is.
 
@@ -227,9 +238,9 @@ def _words(prose: str) -> Iterator[list[tuple[bool, str]]]:
     word: list[tuple[bool, str]] = []
     for is_code, text in code_spans(prose):
         if is_code:
-            word.append((True, f"`{_printable(text)}`"))
+            word.append((True, f"`{escape_text(text)}`"))
             continue
-        head, *others = _printable(text).split(" ")
+        head, *others = escape_text(text).split(" ")
         if head:
             word.append((False, head))
         for other in others:

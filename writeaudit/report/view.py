@@ -13,15 +13,34 @@ from typing import NamedTuple, TypeVar
 
 from writeaudit import __version__
 from writeaudit.audit import Audit, Mount, pick
-from writeaudit.events import FsEvent, Op
-from writeaudit.judgement import FileSummary, Finding, Judged, Net, Policy, Severity, Verdict, Zone
+from writeaudit.events import Effect, FsEvent, Op, effect_of
+from writeaudit.judgement import (
+    Came,
+    CommandOutcome,
+    FileSummary,
+    Finding,
+    Judged,
+    NetEffect,
+    Origin,
+    Policy,
+    Reason,
+    Severity,
+    Verdict,
+    Zone,
+    by_gravity,
+)
+from writeaudit.rules import RuleGroup, rules_of
 
 _T = TypeVar("_T")
+
+_ALIAS_RULES = rules_of(RuleGroup.ALIAS)
 
 OUTSIDE = "outside every zone"
 """How a zone of None is called where people read it."""
 
-CHANGED = frozenset({Net.CREATED, Net.MODIFIED, Net.REPLACED, Net.DELETED, Net.TRANSIENT})
+CHANGED = frozenset(
+    {NetEffect.CREATED, NetEffect.MODIFIED, NetEffect.REPLACED, NetEffect.DELETED, NetEffect.TRANSIENT}
+)
 """What became of files that the run did change."""
 
 
@@ -33,7 +52,7 @@ class Status(enum.StrEnum):
     INCOMPLETE = "incomplete"
 
 
-class Outcome(enum.StrEnum):
+class ReportOutcome(enum.StrEnum):
     """What the reader is told first: the status, and what else keeps a run from being a good one."""
 
     CLEAN = "clean"
@@ -56,6 +75,9 @@ class Totals:
     zones: Counter[tuple[str | None, Verdict]] = field(default_factory=Counter)
     mount_ops: dict[int | None, Counter[str]] = field(default_factory=dict)
     """By mount of the path: how often each op was tried."""
+    refused_zones: Counter[str | None] = field(default_factory=Counter)
+    refused_mounts: Counter[int | None] = field(default_factory=Counter)
+    """Changes that the system refused, whether the policy allows them or not, by zone and by mount."""
     mount_verdicts: Counter[tuple[int | None, Verdict]] = field(default_factory=Counter)
 
 
@@ -71,7 +93,7 @@ class Tally:
     """Adds events up and keeps what was thought of each. Feed it every event, in order of seq."""
 
     def __init__(self) -> None:
-        # A number an event: what to group by, and the judgement, which no renderer need ask for again.
+        # A number for each event: what to group by, and the judgement, which no renderer need ask for again.
         self._numbers: Numbers[tuple[int | None, Op, Judged]] = Numbers()
         self._kinds: array[int] = array("I")
         self._seqs: array[int] = array("Q")
@@ -96,6 +118,10 @@ class Tally:
             totals.zones[judged.zone, judged.verdict] += count
             totals.mount_ops.setdefault(mount, Counter())[str(op)] += count
             totals.mount_verdicts[mount, judged.verdict] += count
+            refused = judged.reason is Reason.REFUSED and op is not Op.ACCESS
+            if refused or judged.verdict is Verdict.ATTEMPT:
+                totals.refused_zones[judged.zone] += count
+                totals.refused_mounts[mount] += count
         return totals
 
     def judgements(self) -> Iterator[Judged]:
@@ -117,8 +143,7 @@ def only_looked(event: FsEvent, judged: Judged) -> bool:
     """Whether an event is an open that could change nothing, and that nothing forbids."""
     return (
         event.op is Op.OPEN
-        and not event.created
-        and (event.access is None or not event.access.writes)
+        and effect_of(event) is Effect.NONE
         and (judged.verdict is Verdict.READ or judged.verdict is Verdict.FAILED)
     )
 
@@ -127,12 +152,26 @@ class Extent(NamedTuple):
     """How much of a zone or mount was changed."""
 
     files: int = 0
-    """Paths that were created, modified, replaced, deleted, or made and removed."""
+    """Files (no directories) that were created, modified, replaced or deleted."""
     bytes: int = 0
+    """Written to these."""
+    temporary_files: int = 0
+    """Files that were made and are gone again."""
+    temporary_bytes: int = 0
 
-    def plus(self, files: int, size: int) -> Extent:
+    def plus(self, other: Extent) -> Extent:
         """Return the extent with so many more files and bytes."""
-        return Extent(self.files + files, self.bytes + size)
+        return Extent(*map(sum, zip(self, other, strict=True)))
+
+
+class Arrivals(NamedTuple):
+    """How many files came in one way from one mount to another; either is None where it is not known."""
+
+    source_mount: int | None
+    mount: int | None
+    files: Mapping[Came, int]
+    bytes: Mapping[Came, int]
+    """Written for them: nothing for links, and nothing for clones."""
 
 
 class Overview(NamedTuple):
@@ -142,6 +181,8 @@ class Overview(NamedTuple):
     mounts: Mapping[int | None, Extent]
     by_verdict: Mapping[Verdict, Sequence[int]]
     """Where in `Report.files` those of each verdict stand, in their order; all verdicts are there."""
+    arrivals: Sequence[Arrivals] = ()
+    """How the files came that are there at the end, the pair of mounts with most files first."""
 
 
 class ZoneRow(NamedTuple):
@@ -150,6 +191,8 @@ class ZoneRow(NamedTuple):
     zone: Zone | None
     extent: Extent
     verdicts: Mapping[Verdict, int]
+    refused: int = 0
+    """Changes that the system refused, allowed or not."""
 
     @property
     def name(self) -> str:
@@ -169,6 +212,8 @@ class MountRow(NamedTuple):
     extent: Extent
     ops: Mapping[str, int]
     verdicts: Mapping[Verdict, int]
+    refused: int = 0
+    """Changes that the system refused, allowed or not."""
 
     @property
     def changes(self) -> int:
@@ -188,6 +233,10 @@ class Report:
     totals: Totals
     tally: Tally
     """Was fed all events of ``audit``."""
+    ended: CommandOutcome = CommandOutcome(failed=False)  # noqa: RUF009 - a tuple, never changed
+    """Whether the command failed, and what explains it."""
+    copied: Mapping[bytes, int | None] = field(default_factory=dict)
+    """Files that were copied by reading and writing for want of a link, with the mount of their sources."""
     fail_on: tuple[str, ...] = ("error",)
     """Rules and severities that make the exit status 100."""
     failing: Sequence[Finding] = ()
@@ -207,7 +256,7 @@ class Report:
     @cached_property
     def overview(self) -> Overview:
         """What the files add up to. Worked out when it is first asked for, in one pass over them."""
-        return _overview(self.files)
+        return _overview(self.files, self.copied)
 
     @property
     def status(self) -> Status:
@@ -221,17 +270,22 @@ class Report:
     @property
     def aliased(self) -> int:
         """How many protected files were changed under names that nothing protects."""
-        return sum(finding.files for finding in self.findings if finding.rule == "WA301")
+        return sum(finding.files for finding in self.findings if finding.rule in _ALIAS_RULES)
 
     @property
-    def outcome(self) -> Outcome:
+    def unjudged(self) -> int:
+        """How many paths a command that no profile knows changed where nobody said whether it may."""
+        return sum(finding.files for finding in self.findings if finding.details.get("unjudged"))
+
+    @property
+    def outcome(self) -> ReportOutcome:
         """The status, told apart further where it is clean."""
         run = self.audit.run
         if self.status is not Status.CLEAN:
-            return Outcome(self.status)
+            return ReportOutcome(self.status)
         if self.failing:
-            return Outcome.FLAGGED
-        return Outcome.FAILED if run.ended and not run.succeeded else Outcome.CLEAN
+            return ReportOutcome.FLAGGED
+        return ReportOutcome.FAILED if run.ended and not run.succeeded else ReportOutcome.CLEAN
 
     @property
     def severities(self) -> Mapping[Severity, int]:
@@ -252,6 +306,8 @@ def build(
     files: Sequence[FileSummary],
     tally: Tally,
     *,
+    outcome: CommandOutcome | None = None,
+    copied: Mapping[bytes, int | None] | None = None,
     fail_on: Sequence[str] = ("error",),
     failing: Sequence[Finding] = (),
 ) -> Report:
@@ -259,8 +315,11 @@ def build(
 
     Findings come out worst first, otherwise in the order of their rules.
     """
-    ordered = sorted(findings, key=lambda finding: (-finding.severity.rank, finding.rule))
-    return Report(audit, policy, ordered, files, tally.totals(), tally, tuple(fail_on), failing)
+    ordered = sorted(findings, key=by_gravity)
+    ended = outcome or CommandOutcome(failed=audit.run.ended and not audit.run.succeeded)
+    return Report(
+        audit, policy, ordered, files, tally.totals(), tally, ended, copied or {}, tuple(fail_on), failing
+    )
 
 
 def zone_rows(report: Report) -> list[ZoneRow]:
@@ -271,7 +330,8 @@ def zone_rows(report: Report) -> list[ZoneRow]:
         name = None if zone is None else zone.name
         verdicts = {verdict: report.totals.zones[name, verdict] for verdict in Verdict}
         if zone is not None or any(verdicts.values()):
-            rows.append(ZoneRow(zone, extents.get(name, Extent()), verdicts))
+            refused = report.totals.refused_zones[name]
+            rows.append(ZoneRow(zone, extents.get(name, Extent()), verdicts, refused))
     return rows
 
 
@@ -285,24 +345,39 @@ def mount_rows(report: Report) -> list[MountRow]:
             extents.get(number, Extent()),
             ops,
             {verdict: report.totals.mount_verdicts[number, verdict] for verdict in Verdict},
+            report.totals.refused_mounts[number],
         )
         for number, ops in report.totals.mount_ops.items()
     ]
     return sorted(rows, key=lambda row: (-row.changes, -sum(row.ops.values())))
 
 
-def _overview(files: Sequence[FileSummary]) -> Overview:
+def _overview(files: Sequence[FileSummary], copied: Mapping[bytes, int | None]) -> Overview:
     by_verdict: dict[Verdict, array[int]] = {verdict: array("I") for verdict in Verdict}
-    sums: dict[tuple[str | None, int | None], list[int]] = {}
-    for number, file in enumerate(files):
-        by_verdict[file.verdict].append(number)
-        if file.net in CHANGED:
-            sum_ = sums.setdefault((file.zone, file.mount), [0, 0])
-            sum_[0] += 1
-            sum_[1] += file.bytes_written
     zones: dict[str | None, Extent] = {}
     mounts: dict[int | None, Extent] = {}
-    for (zone, mount), (count, size) in sums.items():
-        zones[zone] = zones.get(zone, Extent()).plus(count, size)
-        mounts[mount] = mounts.get(mount, Extent()).plus(count, size)
-    return Overview(zones, mounts, by_verdict)
+    sums: dict[tuple[str | None, int | None], list[int]] = {}
+    came: dict[tuple[int | None, int | None], tuple[Counter[Came], Counter[Came]]] = {}
+    for number, file in enumerate(files):
+        by_verdict[file.verdict].append(number)
+        if file.directory or file.net not in CHANGED:
+            continue
+        sum_ = sums.setdefault((file.zone, file.mount), [0, 0, 0, 0])
+        temporary = 2 if file.net is NetEffect.TRANSIENT else 0
+        sum_[temporary] += 1
+        sum_[temporary + 1] += file.bytes_written
+        origin = file.origin
+        if origin is None or temporary or file.net is NetEffect.DELETED:
+            continue
+        if origin.came is Came.WRITTEN and file.path in copied:
+            origin = Origin(Came.COPIED, copied[file.path])
+        pair = origin.mount, file.mount
+        counts, sizes = came.setdefault(pair, (Counter(), Counter()))
+        counts[origin.came] += 1
+        sizes[origin.came] += file.bytes_written
+    for (zone, mount), sum_ in sums.items():
+        zones[zone] = zones.get(zone, Extent()).plus(Extent(*sum_))
+        mounts[mount] = mounts.get(mount, Extent()).plus(Extent(*sum_))
+    arrivals = [Arrivals(*pair, counts, sizes) for pair, (counts, sizes) in came.items()]
+    arrivals.sort(key=lambda each: -sum(each.files.values()))
+    return Overview(zones, mounts, by_verdict, arrivals)

@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable, Sequence
 
 from writeaudit.audit import Completeness, RunInfo
-from writeaudit.judgement import Severity, Verdict
-from writeaudit.report.view import OUTSIDE, Outcome, Report, Status
-from writeaudit.text import plural, show
+from writeaudit.judgement import Came, Severity, Verdict
+from writeaudit.report.view import OUTSIDE, Report, ReportOutcome, Status
+from writeaudit.rules import RuleGroup, rules_of
+from writeaudit.text import escape_path, plural, size
 
-_VIOLATIONS = frozenset({"WA201", "WA202", "WA204"})
+_VIOLATIONS = rules_of(RuleGroup.FORBIDDEN)
+_REFUSED = rules_of(RuleGroup.REFUSED)
 
 
 def verdict(report: Report) -> str:
     """Return the one sentence that answers "was it allowed to?".
 
-    An incomplete audit says so first, and never contains the word "clean" but to deny it.
+    That the command failed comes before all else, with what most likely made it fail. An incomplete
+    audit says so next, and never contains the word "clean" but to deny it.
     """
+    if report.ended.failed and report.outcome is not ReportOutcome.FAILED:
+        rest = _judgement(report)
+        return f"{_failure(report)}; {rest[0].lower()}{rest[1:]}"
+    return _judgement(report)
+
+
+def _failure(report: Report) -> str:
+    cause = report.ended.explanation
+    why = f", most likely because {cause}" if cause else _refused(report)
+    return f"The command failed ({ending(report.audit.run)}){why}"
+
+
+def _judgement(report: Report) -> str:
     match report.outcome:
-        case Outcome.INCOMPLETE:
-            gaps = join(gap_list(report.audit.completeness))
-            seen = _violations(report) or "no violation was seen in what was recorded"
+        case ReportOutcome.INCOMPLETE:
+            gaps = join(list_gaps(report.audit.completeness))
+            seen = _violations(report) or _unknown(report) or "no violation was seen in what was recorded"
             return f"Incomplete: {gaps}, so this run cannot be called clean; {seen}."
-        case Outcome.VIOLATIONS:
+        case ReportOutcome.VIOLATIONS:
             return f"{_violations(report)}{_also(report)}."
-        case Outcome.FLAGGED if not report.severities[Severity.ERROR]:
+        case ReportOutcome.FLAGGED if not report.severities[Severity.ERROR]:
             rules = join(sorted({finding.rule for finding in report.failing}))
             named = ",".join(report.fail_on)
             which = "" if rules == named else f" ({rules})"
             return f"Not clean by --fail-on {named}{which}: {_done(report)}{_also(report, ', but there')}."
-        case Outcome.FAILED:
-            ended = ending(report.audit.run)
-            return f"The command failed ({ended}){_refused(report)}; {_done(report)}{_also(report)}."
-        case Outcome.CLEAN | Outcome.FLAGGED:
+        case ReportOutcome.FAILED:
+            return f"{_failure(report)}; {_done(report)}{_also(report)}."
+        case ReportOutcome.CLEAN | ReportOutcome.FLAGGED:
             return _clean(report)
 
 
@@ -50,10 +66,10 @@ def _violations(report: Report) -> str:
         return f"{alias}, and {plural(total, 'other violation')}" if total else alias
     if not total:
         return ""
-    told = [finding for finding in report.findings if finding.rule in _VIOLATIONS]
-    mild = bool(told) and all(finding.severity is not Severity.ERROR for finding in told)
-    what = plural(total, "mild violation" if mild else "violation")
-    hint = " (no content changed)" if mild else ""
+    reported = [finding for finding in report.findings if finding.rule in _VIOLATIONS]
+    minor = bool(reported) and all(finding.severity is not Severity.ERROR for finding in reported)
+    what = plural(total, "minor violation" if minor else "violation")
+    hint = " (no content changed)" if minor else ""
     if len(by_zone) == 1:
         return f"{what} {_place(by_zone[0][0])}{hint}"
     return f"{what}{hint}: " + join([f"{count:,} {_place(zone)}" for zone, count in by_zone])
@@ -66,16 +82,33 @@ def _place(zone: str | None) -> str:
 def _clean(report: Report) -> str:
     if report.severities[Severity.ERROR]:
         return f"The policy allows {_all(report.changes)}{_also(report, ', but there')}."
+    if report.unjudged:
+        return f"{_unknown(report)}{_also(report)}."
     return f"Clean: {_done(report)}{_also(report)}."
 
 
+def _unknown(report: Report) -> str:
+    """Return what to say of a command that nobody said anything about, or nothing."""
+    if not report.unjudged:
+        return ""
+    words = report.audit.run.command
+    program = escape_path(os.path.basename(words[0])) if words else "this command"
+    return (
+        f"No profile knows {program}, so nothing says where it may write: "
+        f"{plural(report.unjudged, 'path')} changed outside temporary places"
+    )
+
+
 def _done(report: Report) -> str:
+    if report.unjudged:
+        unknown = _unknown(report)
+        return unknown[0].lower() + unknown[1:]
     return f"the policy allows {_all(report.changes)}" if report.changes else "nothing was changed"
 
 
 def _refused(report: Report) -> str:
     """Return what the system refused although the policy allows it, as the next clause; or nothing."""
-    refused = [finding for finding in report.findings if finding.rule == "WA205"]
+    refused = [finding for finding in report.findings if finding.rule in _REFUSED]
     if not refused:
         return ""
     errors = join(sorted({str(finding.details.get("errno")) for finding in refused}))
@@ -105,7 +138,46 @@ def _also(report: Report, link: str = "; there") -> str:
     return f"{link} {'is' if single else 'are'} {join(parts)}"
 
 
-def gap_list(completeness: Completeness) -> list[str]:
+_CAME = {
+    Came.HARD_LINKED: "hard linked",
+    Came.CLONED: "cloned",
+    Came.SYMLINKED: "symlinked",
+    Came.COPIED: "copied",
+    Came.RENAMED: "renamed",
+    Came.WRITTEN: "written",
+}
+_FILLED = frozenset({Came.COPIED, Came.WRITTEN})
+
+
+def arrivals(report: Report, most: int = 4) -> list[str]:
+    """Return how the files came that are there at the end, a sentence for each pair of mounts."""
+    known = {mount.id: mount for mount in report.audit.mounts}
+
+    def place(number: int | None) -> str:
+        mount = None if number is None else known.get(number)
+        return "an unknown mount" if mount is None else f"{escape_path(mount.mountpoint)} ({mount.fstype})"
+
+    told: list[str] = []
+    for each in report.overview.arrivals[:most]:
+        parts = [
+            f"{each.files[came]:,} {word}{f' ({size(each.bytes[came])})' if came in _FILLED else ''}"
+            for came, word in _CAME.items()
+            if each.files.get(came)
+        ]
+        if each.source_mount is None:
+            where = f"on {place(each.mount)}"
+        elif each.source_mount == each.mount:
+            where = f"within {place(each.mount)}"
+        else:
+            where = f"from {place(each.source_mount)} to {place(each.mount)}"
+        told.append(f"{', '.join(parts)} {where}")
+    more = len(report.overview.arrivals) - most
+    if more > 0:
+        told.append(f"and {plural(more, 'other pair')} of mounts")
+    return told
+
+
+def list_gaps(completeness: Completeness) -> list[str]:
     """Return why "clean" cannot be said, one clause a reason; empty if the audit is complete."""
     gaps: list[str] = []
     if not completeness.finished:
@@ -123,7 +195,7 @@ def gap_list(completeness: Completeness) -> list[str]:
         gaps.append(f"{plural(count, 'process', 'processes')} outlived the audit")
     blind = [spot.kind for spot in completeness.blind_spots if spot.incomplete]
     if blind:
-        kinds = join(sorted(show(kind.encode("utf-8", "surrogateescape")) for kind in set(blind)))
+        kinds = join(sorted(escape_path(kind.encode("utf-8", "surrogateescape")) for kind in set(blind)))
         gaps.append(f"something ran that this backend cannot see ({kinds})")
     return gaps
 
@@ -161,7 +233,7 @@ def command_line(argv: Sequence[bytes]) -> str:
 
 
 def _word(arg: bytes) -> str:
-    shown = show(arg)
+    shown = escape_path(arg)
     plain = shown and not any(char in " '\"$`&|;<>()*?[]{}#~!\\" for char in shown)
     return shown if plain else "'" + shown.replace("'", "'\\''") + "'"
 

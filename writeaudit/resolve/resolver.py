@@ -8,56 +8,83 @@ again. Where a later event shows that it looked too late, it says which events a
 from __future__ import annotations
 
 import stat
-from collections import deque
-from collections.abc import Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 
 from writeaudit.audit import BlindSpot, Mount
-from writeaudit.events import NAME_OPS, NAMESPACE_OPS, OK, Certainty, FsEvent, Op, Operand, RawEvent
-from writeaudit.resolve.ahead import Ahead
-from writeaudit.resolve.astray import led_astray, moved_along
-from writeaudit.resolve.basis import Basis
-from writeaudit.resolve.lessons import Lessons
-from writeaudit.resolve.mounts import MountBook, mountinfo_of, namespace_of
-from writeaudit.resolve.namespaces import Namespaces, Recent
-from writeaudit.resolve.nodes import Kind
-from writeaudit.resolve.places import Place, Places
-from writeaudit.resolve.tree import Tree
-from writeaudit.text import show
+from writeaudit.events import (
+    MOVE_OPS,
+    NAME_OPS,
+    NO_DOUBT,
+    OK,
+    Certainty,
+    Doubt,
+    Effect,
+    FsEvent,
+    Op,
+    RawEvent,
+    effect_of,
+)
+from writeaudit.resolve.mounts.namespaces import Namespaces, Recent
+from writeaudit.resolve.mounts.registry import MountRegistry, Privileged, mountinfo_of, namespace_of
+from writeaudit.resolve.names.cache import NameCache
+from writeaudit.resolve.names.effects import EventEffects
+from writeaudit.resolve.names.evidence import Evidence
+from writeaudit.resolve.names.nodes import NameKind
+from writeaudit.resolve.names.pending import PendingEvents
+from writeaudit.resolve.names.rename_hazards import moves_own_base, moves_own_symlink
+from writeaudit.resolve.operands import OperandResolver, ResolvedOperand
+from writeaudit.resolve.shortcuts import THERE, Quick, Shortcuts
+from writeaudit.text import escape_path
 
 _RECENT = 8192
 """How many of the last events can still turn out to be doubtful."""
-
-_THERE = frozenset({"EEXIST", "EISDIR", "ENOTEMPTY"})
-"""Refusals of calls whose name was there."""
-_WORSE = {Certainty.KERNEL: 0, Certainty.RESOLVED: 1, Certainty.LEXICAL: 2}
 
 
 class Resolver:
     """Resolves the events of one run, in their order."""
 
-    def __init__(self, started_ns: int = 0) -> None:
+    def __init__(self, started_ns: int = 0, privileged: Privileged | None = None) -> None:
+        """``privileged`` is asked about processes that we may not look at ourselves."""
         own = namespace_of("self") or 0
-        self.book = MountBook(own, mountinfo_of("self") or b"")
-        self._tree = Tree()
-        self._ahead = Ahead(self.book)
-        self._spaces = Namespaces(self.book, self._tree, self._ahead)
-        self._places = Places(self.book, self._spaces)
-        self._lessons = Lessons(self._tree, self.book, self._spaces, self._ahead)
-        self._started_ns = started_ns
+        self.registry = MountRegistry(own, mountinfo_of("self") or b"")
+        self._cache = NameCache()
+        self._pending = PendingEvents(self.registry)
+        self._namespaces = Namespaces(self.registry, self._cache, self._pending, privileged)
+        self._operands = OperandResolver(self.registry, self._namespaces)
+        self._effects = EventEffects(self._cache, self.registry, self._namespaces, self._pending)
         self._seq = 0
-        self._recent: deque[Recent] = deque(maxlen=_RECENT)
+        self._recent: deque[Recent | Quick] = deque(maxlen=_RECENT)
+        self._shortcuts = Shortcuts(
+            self._cache, self.registry, self._namespaces.own.names, self._pending, self._recent.append
+        )
+        self._cache.before_loss = self._ask_of_links
+        self.start(started_ns)
         self._doubtful: list[int] = []
         self._unidentified: list[int] = []
+        self._identified: list[tuple[int, int, int, int]] = []
         self._blind = 0
         self.unresolved = 0
+        self.doubts: Counter[Doubt] = Counter()
+        """Why, of those events; an event may have several reasons."""
 
     def close(self) -> None:
         """Let go of the namespaces that were held open."""
-        self._spaces.close()
+        self._namespaces.close()
 
     def start(self, started_ns: int) -> None:
         """Set the time that events count from (CLOCK_MONOTONIC, ns)."""
-        self._started_ns = started_ns
+        self._started_ns = self._shortcuts.started_ns = started_ns
+
+    def look_at(self, directories: Iterable[bytes]) -> None:
+        """Ask the disk where directories lead. To be called before the command begins.
+
+        What is known from then cannot be younger than any event, so no event rests on it.
+        """
+        names = self._namespaces.own.names
+        for directory in directories:
+            names.look_down(directory)
 
     def doubtful(self) -> list[int]:
         """Return, once, the events resolved before of which later ones showed that they may be wrong."""
@@ -67,6 +94,14 @@ class Resolver:
     def unidentified(self) -> list[int]:
         """Return, once, the events resolved before whose files are others, as later ones showed."""
         found, self._unidentified = self._unidentified, []
+        return found
+
+    def identified(self) -> list[tuple[int, int, int, int]]:
+        """Return, once, which files events resolved before are about: seq, device, inode, file type.
+
+        Before `unidentified`: what is said there counts.
+        """
+        found, self._identified = self._identified, []
         return found
 
     def blind_spots(self) -> tuple[BlindSpot, ...]:
@@ -86,45 +121,48 @@ class Resolver:
 
     def mount_seen(self, mount: Mount) -> None:
         """The kernel side met a mount."""
-        self.book.note(mount)
+        self.registry.note(mount)
 
     def mounts_changed(self, time_ns: int, pid: int) -> None:
         """Some mount table may differ from here on; `pid` is in the namespace concerned."""
-        for doubt in self._spaces.changed(time_ns, pid, self._seq):
-            for recent in self._recent:
-                basis = recent.basis
-                if not basis.lexical and basis.time_ns <= time_ns and doubt.concerns(recent):
-                    self._doubt(basis)
+        for doubt in self._namespaces.changed(time_ns, pid, self._seq):
+            for recent in self._recalled():
+                evidence = recent.evidence
+                if not evidence.lexical and evidence.time_ns <= time_ns and doubt.concerns(recent):
+                    self._doubt(evidence)
         self._reconsider()
 
     def look_ahead(self, events: Sequence[RawEvent]) -> None:
         """Take the events of the batch that comes next: they may say what became of names that are gone."""
-        self._ahead.take(events, self._seq + 1)
+        self._pending.take_batch(events, self._seq + 1)
 
     # Events.
 
     def resolve(self, raw: RawEvent) -> FsEvent:
         """Return the event with its paths resolved; takes note of what it says of names."""
         self._seq += 1
-        self._tree.begin(self._seq, raw.time_ns, raw.lasted_ns)
+        self._cache.begin(self._seq, raw.time_ns, raw.lasted_ns)
+        event = self._shortcuts.resolve(raw, self._seq)
+        return self._the_long_way(raw) if event is None else event
+
+    def _the_long_way(self, raw: RawEvent) -> FsEvent:
+        """Resolve an event of any form."""
         ok = raw.result == OK
-        if ok and raw.op is Op.OPEN and raw.path.name is None and raw.created is not None:
-            event = self._opened(raw, raw.path)
-            if event is not None:
-                return event
-        basis = self._tree.basis
-        basis.ok = ok
-        source: Place | None = None
+        evidence = self._cache.evidence
+        evidence.ok = ok
+        source: ResolvedOperand | None = None
         if raw.source is not None:
-            source = self._places.place(raw, raw.source, follow=raw.follow_source)
-        target = self._places.place(raw, raw.path, follow=raw.follow)
-        basis.changes = ok and raw.op not in NAMESPACE_OPS and not _only_reads(raw)
-        certainty = self._weigh(raw, target, source, basis)
+            source = self._operands.resolve_operand(raw, raw.source, follow=raw.follow_source)
+        target = self._operands.resolve_operand(raw, raw.path, follow=raw.follow)
+        evidence.changes = ok and effect_of(raw) is not Effect.NONE
+        certainty = self._weigh(raw, target, source, evidence)
         created = bool(raw.created)
         if ok:
-            created = self._learn(raw, target, source, basis)
+            created = self._learn(raw, target, source, evidence)
+            if self._cache.links and evidence.changes and raw.op not in NAME_OPS:
+                self._ask_of_links()
             self._reconsider()
-        if basis.lexical:
+        if evidence.lexical:
             certainty = Certainty.LEXICAL
         dev = target.dev
         if dev is None and target.mount is not None:
@@ -155,166 +193,188 @@ class Resolver:
             certainty,
         )
 
-    def _opened(self, raw: RawEvent, file: Operand) -> FsEvent | None:
-        """Resolve the commonest event of all, an open that the kernel says everything about.
-
-        The same as the long way, which takes three times as long; None where that is needed.
-        """
-        base, mount = file.base, self.book.get(file.mount)
-        if base is None or mount is None or not mount.own or mount.fstype == "btrfs":
-            return None
-        if file.truncated or file.detached:
-            return None
-        if not file.deleted:
-            key = self.book.own_key(base)
-            if raw.created:
-                self._tree.made(key, Kind.OTHER)
-                self._reconsider()
-            self._tree.shown(key, raw.time_ns, directory=file.fmt == stat.S_IFDIR)
-        return FsEvent(
-            self._seq,
-            max(raw.time_ns - self._started_ns, 0),
-            raw.pid,
-            raw.tid,
-            Op.OPEN,
-            base,
-            None,
-            raw.access,
-            (*raw.flags, "deleted") if file.deleted else raw.flags,
-            raw.created is True,
-            raw.mode,
-            OK,
-            None,
-            None,
-            mount.id,
-            None,
-            file.dev,
-            file.ino,
-            None,
-            None,
-            file.fmt,
-            _spelling(raw, base),
-            Certainty.KERNEL,
-        )
-
-    def _weigh(self, raw: RawEvent, target: Place, source: Place | None, basis: Basis) -> Certainty:
-        """Return the worst certainty of an event's sides; remember what may yet prove doubtful."""
-        certainty = target.certainty
-        for place in (target,) if source is None else (target, source):
-            if _WORSE[place.certainty] > _WORSE[certainty]:
-                certainty = place.certainty
-            if place.space is not None:
-                basis.foreign = True
-            if place.spelled is not None:
-                self._recent.append(Recent(basis, place.spelled, place.path, place.space or self._spaces.own))
+    def _weigh(
+        self, raw: RawEvent, target: ResolvedOperand, source: ResolvedOperand | None, evidence: Evidence
+    ) -> Certainty:
+        """Return how certain an event's paths are; remember what may yet prove doubtful."""
+        known, doubt = target.known, NO_DOUBT
+        for resolved in (target,) if source is None else (target, source):
+            doubt |= resolved.doubt
+            if resolved.known is Certainty.RESOLVED:
+                known = Certainty.RESOLVED
+            if resolved.namespace is not None:
+                evidence.foreign = True
+            if resolved.spelled is not None:
+                self._recent.append(
+                    Recent(
+                        evidence, resolved.spelled, resolved.path, resolved.namespace or self._namespaces.own
+                    )
+                )
         if (
-            raw.op in (Op.RENAME, Op.EXCHANGE)
+            raw.op in MOVE_OPS
             and raw.result == OK
             and (
-                moved_along(raw, target, source, basis.since_ns, self._spaces.disk)
-                or led_astray(raw, target, source, basis, self._spaces.disk)
+                moves_own_base(raw, target, source, evidence.since_ns, self._namespaces.disk)
+                or moves_own_symlink(raw, target, source, evidence, self._namespaces.disk)
             )
         ):
-            certainty = Certainty.LEXICAL
-        if raw.result in _THERE and certainty is Certainty.RESOLVED and self._was_absent(raw, target):
+            doubt |= Doubt.MOVED
+        if (
+            raw.result in THERE
+            and not doubt
+            and known is Certainty.RESOLVED
+            and self._was_absent(raw, target)
+        ):
             # Something was learnt wrong.
-            certainty = Certainty.LEXICAL
-            self._tree.forget_all()
-        if certainty is Certainty.LEXICAL:
-            basis.lexical = True
-            if basis.changes:
-                self.unresolved += 1
-                self._blind += basis.foreign
-        return certainty
+            doubt |= Doubt.REFUTED
+            self._cache.forget_all()
+        if not doubt:
+            return known
+        evidence.lexical = True
+        if evidence.changes:
+            self.unresolved += 1
+            self.doubts.update(doubt)
+            self._blind += evidence.foreign
+        return Certainty.LEXICAL
 
-    def _was_absent(self, raw: RawEvent, target: Place) -> bool:
+    def _recalled(self) -> Iterable[Recent]:
+        """Return the last events that can turn out to be doubtful. Seldom asked for, so put together here."""
+        own = self._namespaces.own
+        recalled: list[Recent] = []
+        for recent in self._recent:
+            if isinstance(recent, Recent):
+                recalled.append(recent)
+                continue
+            raw = recent.raw
+            evidence = Evidence(recent.seq, raw.time_ns, recent.since_ns)
+            evidence.ok = evidence.changes = raw.result == OK
+            if evidence.ok:
+                _teach(evidence, raw)
+            sides = ((raw.path, recent.path), (raw.source, recent.source))
+            recalled += [
+                Recent(evidence, operand, path, own)
+                for operand, path in sides
+                if operand is not None and path is not None and b"/" in (operand.name or b"")
+            ]
+        self._recent.clear()
+        self._recent.extend(recalled)
+        return tuple(recalled)
+
+    def _ask_of_links(self) -> None:
+        """Ask the disk which files the hard links are of which that has been put off."""
+        links = dict(self._cache.links)
+        self._cache.links.clear()
+        for key, link in links.items():
+            try:
+                found = self._namespaces.disk.lstat(link.path)
+            except (OSError, ValueError):
+                continue
+            evidence = Evidence(link.seq, self._cache.time_ns, link.since_ns)
+            looked_ns = time.monotonic_ns()
+            self._cache.assume_unchanged(
+                self._cache.node(key), looked_ns, (evidence,), identity=True, after=link.seq
+            )
+            fmt = stat.S_IFMT(found.st_mode)
+            self._identified.append((link.seq, found.st_dev, found.st_ino, fmt))
+
+    def _was_absent(self, raw: RawEvent, target: ResolvedOperand) -> bool:
         """Whether what is known contradicts a call that says that its name was there."""
-        key = target.key(self.book)
+        key = target.key(self.registry)
         name = raw.path.name
         if key is None or name is None or name[-1:] == b"/":  # open(2): EISDIR for the slash alone
             return False
-        return self._tree.was(key) is Kind.ABSENT
+        return self._cache.was(key) is NameKind.ABSENT
 
-    def _doubt(self, basis: Basis) -> None:
+    def _doubt(self, evidence: Evidence) -> None:
         """Call an event doubtful; once, however much speaks against it."""
-        if basis.lexical:
+        if evidence.lexical:
             return
-        self._say_doubtful(basis)
-        if not basis.teaches:
+        self._say_doubtful(evidence)
+        if not evidence.teaches:
             return
         # It taught wrong things, and what it did change went unnoticed.
-        self._unlearn(basis)
-        self._doubt_after(basis.seq)
+        self._unlearn(evidence)
+        self._doubt_after(evidence.seq)
 
     def _doubt_after(self, seq: int) -> None:
         """Call everything doubtful that was resolved after an event by what was known."""
-        for recent in self._recent:
-            other = recent.basis
+        for recent in self._recalled():
+            other = recent.evidence
             if other.seq > seq and not other.lexical:
                 self._say_doubtful(other)
                 if other.teaches:
-                    self._tree.touch_any(other.names, other.since_ns)
+                    self._cache.touch_any(other.names, other.since_ns)
                 if other.moves:
-                    self._spaces.lost(other.names, other.time_ns, self._seq)
+                    self._namespaces.lost(other.names, other.time_ns, self._seq)
 
-    def _say_doubtful(self, basis: Basis) -> None:
-        basis.lexical = True
-        self._doubtful.append(basis.seq)
-        self._unidentified.append(basis.seq)
-        self.unresolved += basis.changes
-        self._blind += basis.changes and basis.foreign
+    def _say_doubtful(self, evidence: Evidence) -> None:
+        evidence.lexical = True
+        self._doubtful.append(evidence.seq)
+        self._unidentified.append(evidence.seq)
+        if evidence.changes:
+            self.unresolved += 1
+            self.doubts[Doubt.REFUTED] += 1
+            self._blind += evidence.foreign
 
-    def _unlearn(self, basis: Basis) -> None:
+    def _unlearn(self, evidence: Evidence) -> None:
         """An event changed some name, and nobody knows which."""
-        self._tree.forget_all()
-        self._tree.touch_any(basis.names, basis.since_ns)
-        if basis.moves:
-            self._spaces.lost(basis.names, basis.time_ns, self._seq)
+        self._cache.forget_all()
+        self._cache.touch_any(evidence.names, evidence.since_ns)
+        if evidence.moves:
+            self._namespaces.lost(evidence.names, evidence.time_ns, self._seq)
 
     def _reconsider(self) -> None:
         """Take back what the disk has said too late, as the event at hand shows."""
         while True:
-            since = self._spaces.wrong_since()
+            since = self._namespaces.wrong_since()
             if since is not None:
                 # Names were taken for others.
-                self._tree.forget_all()
-                self._tree.touch_any((b"",), self._tree.since_ns)
+                self._cache.forget_all()
+                self._cache.touch_any((b"",), self._cache.since_ns)
                 self._doubt_after(since)
-            failed = self._tree.failed()
+            failed = self._cache.failed()
             if since is None and not failed:
                 return
-            for basis in failed:
-                if basis.broken:
-                    self._doubt(basis)
-                elif not basis.lexical:
-                    self._unidentified.append(basis.seq)
+            for evidence in failed:
+                if evidence.broken:
+                    self._doubt(evidence)
+                elif not evidence.lexical:
+                    self._unidentified.append(evidence.seq)
 
-    def _learn(self, raw: RawEvent, target: Place, source: Place | None, basis: Basis) -> bool:
+    def _learn(
+        self, raw: RawEvent, target: ResolvedOperand, source: ResolvedOperand | None, evidence: Evidence
+    ) -> bool:
         """Take note of what an event that succeeded says of names; returns whether it made its file."""
-        basis.teaches = raw.op in NAME_OPS or (
+        evidence.teaches = raw.op in NAME_OPS or (
             raw.op is Op.OPEN and raw.created is not False and "creat" in raw.flags
         )
-        if basis.teaches:
-            basis.operands = (raw.path,)
-            if raw.source is not None and raw.op is not Op.LINK:
-                basis.operands = (raw.path, raw.source)
-        basis.moves = raw.op in (Op.RENAME, Op.EXCHANGE, Op.RMDIR)
-        paths = () if basis.lexical else (target.path,) if source is None else (target.path, source.path)
-        for other in self._ahead.mistaken(self._seq, *paths):
-            self._tree.disbelieve(other)
-        if not basis.lexical:
-            return self._lessons.learn(raw, target, source)
-        if basis.teaches:
-            self._unlearn(basis)
+        if evidence.teaches:
+            _teach(evidence, raw)
+        paths = () if evidence.lexical else (target.path,) if source is None else (target.path, source.path)
+        for other in self._pending.take_mistaken(self._seq, *paths):
+            self._cache.disbelieve(other)
+        if not evidence.lexical:
+            return self._effects.apply(raw, target, source)
+        if evidence.teaches:
+            self._unlearn(evidence)
         return bool(raw.created)
 
 
-def _flags(raw: RawEvent, target: Place) -> tuple[str, ...]:
+def _teach(evidence: Evidence, raw: RawEvent) -> None:
+    """Note which names an event changed."""
+    evidence.teaches = True
+    evidence.operands = (raw.path,)
+    if raw.source is not None and raw.op is not Op.LINK:
+        evidence.operands = (raw.path, raw.source)
+    evidence.moves = raw.op in (Op.RENAME, Op.EXCHANGE, Op.RMDIR)
+
+
+def _flags(raw: RawEvent, target: ResolvedOperand) -> tuple[str, ...]:
     flags = raw.flags
     if target.deleted and "deleted" not in flags:
         flags = (*flags, "deleted")
     if raw.xattr is not None:
-        flags = (*flags, f"xattr={show(raw.xattr)}")
+        flags = (*flags, f"xattr={escape_path(raw.xattr)}")
     return flags
 
 
@@ -326,7 +386,3 @@ def _spelling(raw: RawEvent, path: bytes) -> bytes | None:
     if spelled[:1] != b"/" and path.endswith(b"/" + spelled):
         return None
     return spelled
-
-
-def _only_reads(raw: RawEvent) -> bool:
-    return raw.op is Op.OPEN and (raw.access is None or not raw.access.writes)

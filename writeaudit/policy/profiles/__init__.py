@@ -10,23 +10,81 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from writeaudit.errors import PolicyError
 from writeaudit.judgement import Policy
-from writeaudit.policy.profiles.command import recognise
-from writeaudit.policy.profiles.context import Context, Mode
+from writeaudit.policy.profiles.command import MODULES, TOOLS, recognise
+from writeaudit.policy.profiles.context import Mode, ProfileContext
 from writeaudit.policy.zones import with_devices
 from writeaudit.text import nearest
 
-_TOOLS = ("uv", "pip", "poetry", "pdm", "pipenv", "conda", "npm", "pnpm", "bun", "cargo", "generic")
-"""Each is a module of this package with a function ``gather``, imported when it is needed."""
+_TOOLS = (
+    *[
+        "uv",
+        "pip",
+        "poetry",
+        "pdm",
+        "pipenv",
+        "venv",
+        "virtualenv",
+        "tox",
+        "nox",
+        "hatch",
+        "pipx",
+        "pre-commit",
+        "build",
+        "conda",
+        "mamba",
+        "pixi",
+    ],
+    *[
+        "npm",
+        "pnpm",
+        "yarn",
+        "bun",
+        "cargo",
+        "go",
+        "gem",
+        "bundler",
+        "composer",
+        "git",
+        "make",
+        "cmake",
+        "ninja",
+        "ccache",
+        "sccache",
+    ],
+    *["apt", "dpkg", "debootstrap", "generic"],
+)
+_MODULES = {
+    "pre-commit": "pre_commit",
+    "mamba": "conda",
+    "bundler": "gem",
+    "ninja": "cmake",
+    "sccache": "ccache",
+    "dpkg": "apt",
+    "debootstrap": "apt",
+}
+"""Each tool is a module of this package (of its own name, else that given here) with a function ``gather``,
+imported when it is needed."""
 
-_USUAL = {"uv": "sync", "cargo": "build"}
+_USUAL = {
+    "uv": "sync",
+    "cargo": "build",
+    "go": "build",
+    "git": "status",
+    "make": "all",
+    "pre-commit": "run",
+    "tox": "run",
+}
 """What a tool is asked to do if nobody says; ``install`` for the others."""
 
 
-def _gather(tool: str) -> Callable[[Context], None]:
-    gather: Callable[[Context], None] = importlib.import_module(f"{__name__}.{tool}").gather
+def _gather(tool: str) -> Callable[[ProfileContext], None]:
+    gather: Callable[[ProfileContext], None] = importlib.import_module(
+        f"{__name__}.{_MODULES.get(tool, tool)}"
+    ).gather
     return gather
 
 
@@ -57,10 +115,27 @@ def check_profile(name: str) -> tuple[str | None, Mode]:
     )
 
 
+class Found(NamedTuple):
+    """A profile's policy for a command, and where it looked."""
+
+    policy: Policy
+    variables: frozenset[str]
+    """Names of the variables that were asked for."""
+    files: tuple[str, ...]
+    """Paths of the settings files that were looked for."""
+
+
 def discover(
     command: Sequence[bytes], cwd: bytes, env: Mapping[str, str], *, profile: str | None = None
 ) -> Policy:
-    """Return the policy for `command` when it runs in `cwd` with `env`.
+    """Return the policy for `command` when it runs in `cwd` with `env`; see `survey`."""
+    return survey(command, cwd, env, profile=profile).policy
+
+
+def survey(
+    command: Sequence[bytes], cwd: bytes, env: Mapping[str, str], *, profile: str | None = None
+) -> Found:
+    """Return the policy for `command` when it runs in `cwd` with `env`, and what it was found by.
 
     Reads configuration files and looks at what exists (a .venv, a project's root); changes
     nothing. Raises `PolicyError` for an unknown `profile`.
@@ -70,9 +145,41 @@ def discover(
     if tool not in (None, "generic", run.tool):
         # Somewhere behind the command, a Makefile say, stands the tool: at its most usual work, as it seems.
         run = run._replace(tool=tool, program=tool, args=(_USUAL.get(tool, "install"),))
-    context = Context(run, mode)
+    context = ProfileContext(run, mode)
     context.temporary()
     tool = tool or run.tool
     _gather(tool)(context)
     name = f"{tool}/{mode.value}"
-    return with_devices(Policy(name, f"profile {name}", context.zones(), tool))
+    nobody_said = profile is None and tool == "generic"
+    remarks = tuple(dict.fromkeys(context.ignored))
+    policy = Policy(name, f"profile {name}", context.zones(), tool, nobody_said, remarks=remarks)
+    return Found(with_devices(policy), frozenset(context.asked), tuple(dict.fromkeys(context.read)))
+
+
+class About(NamedTuple):
+    """What a profile is for."""
+
+    name: str
+    programs: tuple[str, ...]
+    summary: str
+    """Half a sentence."""
+
+
+def about(name: str) -> About:
+    """Return what the profile of a tool is for."""
+    programs = tuple(program for program, tool in TOOLS.items() if tool == name)
+    programs += tuple(f"python -m {module}" for module, tool in MODULES.items() if tool == name)
+    module = importlib.import_module(f"{__name__}.{_MODULES.get(name, name)}")
+    first = (module.__doc__ or "").strip().partition("\n")[0]
+    return About(name, programs, first.partition(": ")[2] or first)
+
+
+def usual_command(name: str) -> tuple[bytes, ...]:
+    """Return the command that a profile is shown for if nobody names one."""
+    program = next((program for program, tool in TOOLS.items() if tool == name), name)
+    return os.fsencode(program), os.fsencode(_USUAL.get(name, "install"))
+
+
+def tools() -> tuple[str, ...]:
+    """Return the profiles of tools, without the modes."""
+    return tuple(_TOOLS)

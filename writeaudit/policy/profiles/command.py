@@ -11,6 +11,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*t?")
 _PIP = re.compile(r"pip[0-9.]*")
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "busybox"})
+_INTERPRETERS = frozenset({"node", "nodejs", "ruby", "php"})
 _SHELL_ENDS = frozenset("();|&")
 _REDIRECTIONS = frozenset("<>")
 _SUDO_OPTIONS = (
@@ -26,18 +27,74 @@ TOOLS = {
     "poetry": "poetry",
     "pdm": "pdm",
     "pipenv": "pipenv",
+    "virtualenv": "virtualenv",
+    "tox": "tox",
+    "nox": "nox",
+    "hatch": "hatch",
+    "pipx": "pipx",
+    "pre-commit": "pre-commit",
+    "pyproject-build": "build",
     "conda": "conda",
-    "mamba": "conda",
-    "micromamba": "conda",
+    "mamba": "mamba",
+    "micromamba": "mamba",
+    "pixi": "pixi",
     "npm": "npm",
     "npx": "npm",
     "pnpm": "pnpm",
     "pnpx": "pnpm",
+    "yarn": "yarn",
+    "yarnpkg": "yarn",
     "bun": "bun",
     "bunx": "bun",
     "cargo": "cargo",
+    "go": "go",
+    "gem": "gem",
+    "bundle": "bundler",
+    "bundler": "bundler",
+    "composer": "composer",
+    "git": "git",
+    "make": "make",
+    "gmake": "make",
+    "cmake": "cmake",
+    "ctest": "cmake",
+    "ninja": "ninja",
+    "ninja-build": "ninja",
+    "ccache": "ccache",
+    "sccache": "sccache",
+    "apt": "apt",
+    "apt-get": "apt",
+    "aptitude": "apt",
+    "dpkg": "dpkg",
+    "dpkg-deb": "dpkg",
+    "dpkg-divert": "dpkg",
+    "update-alternatives": "dpkg",
+    "debootstrap": "debootstrap",
+    "mmdebstrap": "debootstrap",
 }
 """Programs by name, and the profile that knows where they write."""
+
+MODULES = {
+    **{
+        name: name
+        for name in [
+            "uv",
+            "pip",
+            "poetry",
+            "pdm",
+            "pipenv",
+            "venv",
+            "virtualenv",
+            "tox",
+            "nox",
+            "hatch",
+            "pipx",
+            "build",
+            "conda",
+        ]
+    },
+    "pre_commit": "pre-commit",
+}
+"""What stands behind ``python -m``, and its profile."""
 
 # Wrappers: their options that take a value, and how many operands stand before the command.
 _WRAPPERS: dict[str, tuple[frozenset[str], int]] = {
@@ -94,6 +151,15 @@ def _unwrap(words: list[str], cwd: bytes, env: dict[str, str], depth: int) -> In
             continue
         if _PYTHON.fullmatch(program):
             return _python(words, cwd, env)
+        if program in _INTERPRETERS:
+            words = [word for word in words[1:] if not word.startswith("-")]
+            stem = (
+                re.sub(r"(?:-cli)?\.(?:js|cjs|mjs|phar|rb)\Z", "", os.path.basename(words[0]))
+                if words
+                else ""
+            )
+            tool = TOOLS.get(stem)
+            return Invocation(tool, words[0], tuple(words[1:]), env, cwd) if tool else None
         tool = TOOLS.get(program) or ("pip" if _PIP.fullmatch(program) else None)
         return Invocation(tool, words[0], tuple(words[1:]), env, cwd) if tool else None
     return None
@@ -144,7 +210,7 @@ def _python(words: list[str], cwd: bytes, env: dict[str, str]) -> Invocation | N
         if word == "-m" or (word.startswith("-m") and len(word) > 2):
             module = word[2:] or (words[pos + 1] if pos + 1 < len(words) else "")
             rest = words[pos + (1 if word[2:] else 2) :]
-            tool = TOOLS.get(module)
+            tool = MODULES.get(module)
             return Invocation(tool, words[0], tuple(rest), env, cwd) if tool else None
         if word == "-c":
             return None

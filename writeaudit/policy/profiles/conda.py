@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-from writeaudit.policy.profiles.context import Context
+from writeaudit.policy.profiles.context import ProfileContext
+from writeaudit.policy.profiles.python_tools import bytecode, pip_cache
 
 
-def gather(context: Context) -> None:
+def gather(context: ProfileContext) -> None:
     """Add the zones of a conda command."""
     root = _root(context)
     packages = context.env.get("CONDA_PKGS_DIRS")
@@ -17,13 +18,20 @@ def gather(context: Context) -> None:
             os.path.join(context.home, ".conda", "pkgs"),
             *([os.path.join(root, "pkgs")] if root else []),
         ]
-    context.zone("cache", *caches, os.path.join(context.xdg("XDG_CACHE_HOME", ".cache"), "conda"))
+    own = context.xdg("XDG_CACHE_HOME", ".cache")
+    context.zone("cache", *caches, os.path.join(own, "conda"), os.path.join(own, "mamba"), pip_cache(context))
     context.zone("venv", *_environments(context, root))
     # Every install notes the environment here.
     context.zone("state", os.path.join(context.home, ".conda", "environments.txt"))
+    words = context.operands(
+        frozenset({"-n", "--name", "-p", "--prefix", "-c", "--channel", "-r", "-f", "--file"})
+    )
+    if words[:1] == ["config"]:
+        context.zone("state", os.path.join(context.home, ".condarc"), os.path.join(context.home, ".mambarc"))
+    bytecode(context)
 
 
-def _root(context: Context) -> str | None:
+def _root(context: ProfileContext) -> str | None:
     if given := context.option("--root-prefix", "-r") or context.env.get("MAMBA_ROOT_PREFIX"):
         return context.path(given, tilde=True)
     program = context.env.get("CONDA_EXE") or context.program(context.run.program)
@@ -33,7 +41,7 @@ def _root(context: Context) -> str | None:
     return prefix if os.path.isdir(os.path.join(prefix, "conda-meta")) else None
 
 
-def _environments(context: Context, root: str | None) -> list[str]:
+def _environments(context: ProfileContext, root: str | None) -> list[str]:
     if prefix := context.option("--prefix", "-p"):
         return [context.path(prefix, tilde=True)]
     places = context.first_env("CONDA_ENVS_DIRS", "CONDA_ENVS_PATH")

@@ -7,11 +7,13 @@ import os
 import pwd
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from writeaudit.judgement import Zone, ZoneAccess
+from writeaudit.places import is_of_the_system, is_too_wide
 from writeaudit.policy.expand import of_path
 from writeaudit.policy.profiles.command import Invocation
+from writeaudit.text import escape_path
 
 if TYPE_CHECKING:
     import configparser
@@ -28,8 +30,42 @@ class Mode(enum.StrEnum):
     """Nothing may change but temporary files."""
 
 
+class FromProject(str):
+    """A text that a file of the project holds, so that whoever wrote the project chose it."""
+
+    __slots__ = ("file",)
+
+    def __new__(cls, value: str, file: str) -> Self:
+        """Mark `value` as coming from `file`."""
+        made = super().__new__(cls, value)
+        made.file = file
+        return made
+
+    file: str
+
+    def of(self, value: str) -> FromProject:
+        """Return what was made of this text, marked like it."""
+        return FromProject(value, self.file)
+
+
+class _Noted(dict[str, str]):
+    """Variables, which note what is asked for."""
+
+    def __init__(self, env: Mapping[str, str], asked: set[str]) -> None:
+        super().__init__(env)
+        self._asked = asked
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        self._asked.add(name)
+        return super().get(name, default)
+
+    def __getitem__(self, name: str) -> str:
+        self._asked.add(name)
+        return super().__getitem__(name)
+
+
 @dataclass(slots=True)
-class Context:
+class ProfileContext:
     """One command line under a profile; gathers its zones. Paths are absolute strings (fsdecode)."""
 
     run: Invocation
@@ -37,10 +73,17 @@ class Context:
     cwd: str = ""
     """Where the tool works: the command's directory, or the one it was told to change to."""
     home: str = ""
+    asked: set[str] = field(default_factory=set)
+    """The variables that were asked for."""
+    read: list[str] = field(default_factory=list)
+    """The settings files that were looked for, whether they are there or not."""
+    ignored: list[str] = field(default_factory=list)
+    """What settings of the project asked for and did not get, in sentences."""
     _zones: dict[str, tuple[ZoneAccess, list[str], list[bytes]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.cwd = os.fsdecode(self.run.cwd)
+        self.run = self.run._replace(env=_Noted(self.run.env, self.asked))
         home = self.run.env.get("HOME")
         if not home:
             try:
@@ -113,9 +156,9 @@ class Context:
 
     def path(self, text: str, *, base: str | None = None, tilde: bool = False) -> str:
         """Return `text` as an absolute path, relative to `base` (else to the tool's directory)."""
-        if tilde and (text == "~" or text.startswith("~/")):
-            text = self.home + text[1:]
-        return os.path.join(base or self.cwd, text)
+        path = self.home + text[1:] if tilde and (text == "~" or text.startswith("~/")) else str(text)
+        path = os.path.join(base or self.cwd, path)
+        return text.of(path) if isinstance(text, FromProject) else path
 
     def xdg(self, variable: str, fallback: str) -> str:
         """Return an XDG base directory; a relative one is to be ignored, says the specification."""
@@ -147,11 +190,49 @@ class Context:
         """Return a TOML file's content; None if it is missing or no TOML (the tool will say so)."""
         import tomllib  # noqa: PLC0415 - start-up: few commands run in a project
 
+        path = os.path.join(*parts)
+        self.read.append(path)
         try:
-            with open(os.path.join(*parts), "rb") as file:
-                return tomllib.load(file)
+            with open(path, "rb") as file:
+                data = tomllib.load(file)
         except (OSError, ValueError, RecursionError):
             return None
+        return _marked(data, path) if self._is_of_project(path) else data
+
+    def _is_of_project(self, path: str) -> bool:
+        """Whether a settings file comes with the project, rather than being the user's or the system's."""
+        directory = os.path.dirname(os.path.abspath(path))
+        if directory == self.home or directory.startswith((self.home.rstrip("/") + "/.", "/etc/")):
+            return False
+        return not directory.startswith(self.xdg("XDG_CONFIG_HOME", ".config"))
+
+    def project_text(self, value: str, path: str) -> str:
+        """Return the value of a setting, marked if its file comes with the project."""
+        return FromProject(value, path) if self._is_of_project(path) else value
+
+    def setting(self, path: str, name: str, separator: str) -> str | None:
+        """Return the value of a line ``name SEPARATOR value`` of a settings file, without quotes.
+
+        Enough of YAML (separator ``:``) and of its like for plain values at the left margin; None if the file
+        or the line is missing.
+        """
+        if not path:
+            return None
+        self.read.append(path)
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read(1 << 20)
+        except (OSError, ValueError):
+            return None
+        for line in text.splitlines():
+            key, found, value = line.partition(separator)
+            if found and key.strip().strip("\"'") == name and not line[:1].isspace():
+                value = value.strip()
+                quoted = value[:1] in ("'", '"') and value.endswith(value[:1])
+                value = value[1:-1] if quoted and len(value) > 1 else value.partition(" #")[0].strip()
+                if value:
+                    return self.project_text(value, path)
+        return None
 
     def ini(self, *paths: str) -> configparser.RawConfigParser:
         """Return what INI files say, later ones over earlier ones; unreadable ones say nothing."""
@@ -159,6 +240,7 @@ class Context:
 
         parser = configparser.RawConfigParser(strict=False, default_section="\0")
         for path in paths:
+            self.read.append(path)
             try:
                 parser.read(path, encoding="utf-8")
             except (configparser.Error, ValueError):
@@ -174,8 +256,35 @@ class Context:
         if access is None:
             access = ZoneAccess.READ_WRITE if self.mode is Mode.INSTALL else ZoneAccess.READ_ONLY
         known = self._zones.setdefault(name, (access, [], []))
-        known[1].extend(paths)
+        known[1].extend(path for path in paths if not self._refused(name, path, access))
         known[2].extend(patterns)
+
+    def _refused(self, name: str, path: str, access: ZoneAccess) -> bool:
+        """Whether a setting of the project asks for what no project may open: then it is noted.
+
+        Whoever writes a project must not decide that the system, the home directory or another
+        zone may be written.
+        """
+        if not isinstance(path, FromProject) or access is not ZoneAccess.READ_WRITE:
+            return False
+        others = tuple(
+            os.fsencode(os.path.realpath(place))
+            for other, (_access, paths, _patterns) in self._zones.items()
+            if other not in (name, "tmp")
+            for place in paths
+        )
+        home = os.fsencode(os.path.realpath(self.home))
+        here = os.fsencode(os.path.realpath(self.cwd))
+        for spelling in (path, os.path.realpath(path)):
+            place = os.fsencode(os.path.normpath(spelling))
+            if is_too_wide(place, home, (here, *others)) or is_of_the_system(place):
+                file, wanted = (escape_path(os.fsencode(each)) for each in (path.file, path))
+                self.ignored.append(
+                    f"{file} asks for {wanted} as zone {name}: ignored, for a project may not open the "
+                    "system, the home directory or another zone"
+                )
+                return True
+        return False
 
     def protected(self, name: str, *paths: str) -> None:
         """Add paths that neither mode may change: writes there count as in a read-only zone."""
@@ -187,6 +296,19 @@ class Context:
         if own := self.env.get("TMPDIR"):
             paths.insert(0, self.path(own))
         self.zone("tmp", *paths, access=ZoneAccess.READ_WRITE)
+
+    def covers(self, path: str) -> bool:
+        """Whether a zone that was added by its path is `path` or lies around it."""
+        return any(
+            path == place or path.startswith(place.rstrip("/") + "/")
+            for _access, paths, _patterns in self._zones.values()
+            for place in paths
+        )
+
+    @property
+    def is_root(self) -> bool:
+        """Whether the command runs as root, as far as the environment tells."""
+        return self.env.get("USER", "root" if os.getuid() == 0 else "") == "root"
 
     def zones(self) -> tuple[Zone, ...]:
         """Return what was gathered, in order."""
@@ -242,6 +364,19 @@ def _listed(directory: str) -> list[str]:
         return os.listdir(directory)
     except OSError:
         return []
+
+
+def _marked(value: Any, file: str) -> Any:
+    """Return the content of a project's file with all its texts marked."""
+    match value:
+        case str():
+            return FromProject(value, file)
+        case dict():
+            return {key: _marked(each, file) for key, each in value.items()}
+        case list():
+            return [_marked(each, file) for each in value]
+        case _:
+            return value
 
 
 def table(data: object, *keys: str) -> dict[str, object] | None:

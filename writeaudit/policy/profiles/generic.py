@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from writeaudit.policy.profiles.context import Context
+from writeaudit.policy.profiles.context import ProfileContext
 
 
-def gather(context: Context) -> None:
+def gather(context: ProfileContext) -> None:
     """Add the zones of a command that no profile knows; every other place is outside every zone."""
     if active := context.env.get("VIRTUAL_ENV"):
         context.zone("venv", context.path(active))

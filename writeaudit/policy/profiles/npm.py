@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import os
 
-from writeaudit.policy.profiles.context import Context
+from writeaudit.policy.profiles.context import ProfileContext
+from writeaudit.policy.profiles.python_tools import BELOW
 
 _CHANGE_WORDS = "install i in add update up upgrade uninstall un remove rm r dedupe audit init pkg version"
 _CHANGES = frozenset(_CHANGE_WORDS.split())
 
 
-def gather(context: Context) -> None:
+def gather(context: ProfileContext) -> None:
     """Add the zones of an npm command."""
     place = setting(context, "cache") or os.path.join(context.home, ".npm")
     context.zone("cache", context.path(place, tilde=True))
+    javascript_caches(context)
     modules(context, ["package.json", "package-lock.json", "npm-shrinkwrap.json"], _CHANGES)
 
 
-def setting(context: Context, name: str) -> str | None:
+def javascript_caches(context: ProfileContext) -> None:
+    """Add the caches of what stands below: corepack, node-gyp, and node's own compile cache."""
+    caches = context.xdg("XDG_CACHE_HOME", ".cache")
+    corepack = context.env.get("COREPACK_HOME")
+    context.zone(
+        BELOW,
+        context.path(corepack) if corepack else os.path.join(caches, "node"),
+        os.path.join(caches, "node-gyp"),
+        os.path.join(context.home, ".node-gyp"),
+    )
+    if compiled := context.env.get("NODE_COMPILE_CACHE"):
+        context.zone(BELOW, context.path(compiled))
+
+
+def setting(context: ProfileContext, name: str) -> str | None:
     """Return an npm setting: the option, npm_config_NAME in any case, the project's and the user's .npmrc."""
     if given := context.option(f"--{name}"):
         return given
@@ -37,11 +53,12 @@ def setting(context: Context, name: str) -> str | None:
         for line in lines:
             key, equals, value = line.partition("=")
             if equals and key.strip() == name:
-                return value.strip().strip("\"'").replace("${HOME}", context.home)
+                found = value.strip().strip("\"'").replace("${HOME}", context.home)
+                return context.project_text(found, path)
     return None
 
 
-def modules(context: Context, manifests: list[str], changes: frozenset[str]) -> None:
+def modules(context: ProfileContext, manifests: list[str], changes: frozenset[str]) -> None:
     """Add node_modules, the project around it, and the manifests if the command is about them."""
     if directory := context.option("--prefix", "-C", "--dir", "--cwd"):
         context.cwd = context.path(directory)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from writeaudit.policy.profiles.context import Context
+from writeaudit.policy.profiles.context import ProfileContext
+from writeaudit.policy.profiles.python_tools import below_python_tools, bytecode
 
 _PURPOSE = frozenset({"install", "uninstall", "lock", "update", "upgrade"})
 _WITH_VALUE = frozenset(
@@ -12,7 +13,7 @@ _WITH_VALUE = frozenset(
 )
 
 
-def gather(context: Context) -> None:
+def gather(context: ProfileContext) -> None:
     """Add the zones of a pipenv command."""
     given = context.env.get("PIPENV_PIPFILE")
     pipfile = (
@@ -21,17 +22,17 @@ def gather(context: Context) -> None:
     root = os.path.dirname(pipfile)
     caches = context.xdg("XDG_CACHE_HOME", ".cache")
     own = context.env.get("PIPENV_CACHE_DIR")
-    pips = context.env.get("PIP_CACHE_DIR")
     context.zone("cache", context.path(own) if own else os.path.join(caches, "pipenv"))
-    context.zone("cache", context.path(pips) if pips else os.path.join(caches, "pip"))
+    below_python_tools(context)
     context.zone("venv", _environments(context, root))
     context.protected("project", root)
     words = context.operands(_WITH_VALUE)[:1]
     if set(words) & _PURPOSE and not context.flag("--deploy", "--ignore-pipfile"):
         context.zone("lockfile", pipfile, pipfile + ".lock")
+    bytecode(context)
 
 
-def _environments(context: Context, root: str) -> str:
+def _environments(context: ProfileContext, root: str) -> str:
     active = context.env.get("VIRTUAL_ENV")
     if active and not context.truthy("PIPENV_IGNORE_VIRTUALENVS"):
         return context.path(active)

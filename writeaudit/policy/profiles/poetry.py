@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from writeaudit.policy.profiles.context import Context, table, text
+from writeaudit.policy.profiles.context import FromProject, ProfileContext, table, text
+from writeaudit.policy.profiles.python_tools import below_python_tools, build_output, bytecode, is_built
 
 _PURPOSE = frozenset({"add", "remove", "lock", "update", "init", "version", "self"})
 _WITH_VALUE = frozenset(
@@ -12,7 +13,7 @@ _WITH_VALUE = frozenset(
 )
 
 
-def gather(context: Context) -> None:
+def gather(context: ProfileContext) -> None:
     """Add the zones of a poetry command."""
     if directory := context.option("--directory", "-C"):
         context.cwd = context.path(directory)
@@ -31,15 +32,30 @@ def gather(context: Context) -> None:
         else os.path.join(context.xdg("XDG_CACHE_HOME", ".cache"), "pypoetry")
     )
     context.zone("cache", cache)
+    below_python_tools(context)
     context.zone("venv", *_environments(context, root, cache, settings))
-    if root is not None:
+    context.zone("state", home)
+    words = context.operands(_WITH_VALUE)
+    if words[:1] in (["new"], ["init"]):
+        context.zone("project", context.path(words[1]) if words[1:] else context.cwd)
+    elif root is not None:
         context.protected("project", root)
+        if words[:1] == ["build"]:
+            place = context.option("-o", "--output")
+            context.zone("output", context.path(place) if place else os.path.join(root, "dist"))
+        if is_built(context, root):
+            build_output(context, root)
         if set(context.operands(_WITH_VALUE)[:1]) & _PURPOSE:
             context.zone("lockfile", os.path.join(root, "poetry.lock"), os.path.join(root, "pyproject.toml"))
+    bytecode(context)
+
+
+def _of(setting: str, value: str) -> str:
+    return setting.of(value) if isinstance(setting, FromProject) else value
 
 
 def _environments(
-    context: Context, root: str | None, cache: str, settings: list[dict[str, object] | None]
+    context: ProfileContext, root: str | None, cache: str, settings: list[dict[str, object] | None]
 ) -> list[str]:
     if active := context.env.get("VIRTUAL_ENV"):
         return [context.path(active)]
@@ -55,5 +71,5 @@ def _environments(
         (v for c in configured if (v := text(c, "path"))), None
     )
     if place:
-        return [context.path(place.replace("{cache-dir}", cache), tilde=True)]
+        return [context.path(_of(place, place.replace("{cache-dir}", cache)), tilde=True)]
     return [os.path.join(cache, "virtualenvs")]

@@ -13,7 +13,8 @@ import os
 from dataclasses import dataclass
 
 from writeaudit.judgement import ZoneAccess
-from writeaudit.policy.profiles.context import Context, table, text
+from writeaudit.policy.profiles.context import ProfileContext, table, text
+from writeaudit.policy.profiles.python_tools import build_output, is_built
 from writeaudit.policy.zones import escape
 
 # Every option of uv that takes a value: without them an operand cannot be told from a value.
@@ -49,7 +50,7 @@ class _Settings:
     no_cache: bool
 
 
-def gather(context: Context) -> None:
+def gather(context: ProfileContext) -> None:
     """Add the zones of a uv command."""
     words = _subcommand(context)
     directory = context.option("--directory") or context.first_env("UV_WORKING_DIR", "UV_WORKING_DIRECTORY")
@@ -66,6 +67,8 @@ def gather(context: Context) -> None:
             context.zone("project", root)
         else:
             context.protected("project", root)
+            if is_built(context, root):
+                build_output(context, root)
             _purpose(context, words[0], root)
     elif words[:1] == ["init"]:
         operands = words[1:]
@@ -75,7 +78,7 @@ def gather(context: Context) -> None:
             context.zone("output", context.path(place))
 
 
-def _subcommand(context: Context) -> list[str]:
+def _subcommand(context: ProfileContext) -> list[str]:
     """Return the operands: the subcommand first; and cut off what belongs to a command that uv runs."""
     args = context.run.args
     if os.path.basename(context.run.program) == "uvx":
@@ -105,7 +108,7 @@ def _subcommand(context: Context) -> list[str]:
 # -- projects and settings -------------------------------------------------------------
 
 
-def _workspace_root(context: Context, start: str) -> str | None:
+def _workspace_root(context: ProfileContext, start: str) -> str | None:
     """Return the root of the workspace or project around `start`; None if there is no project."""
     nearest = context.nearest("pyproject.toml", start=start)
     if nearest is None:
@@ -128,7 +131,7 @@ def _globbed(name: str, globs: object) -> bool:
     )
 
 
-def _settings(context: Context, root: str | None) -> _Settings:
+def _settings(context: ProfileContext, root: str | None) -> _Settings:
     """Return what the configuration files say: the project's, then the user's, then the system's."""
     found: list[dict[str, object] | None] = []
     chosen = context.option("--config-file") or context.env.get("UV_CONFIG_FILE")
@@ -155,7 +158,7 @@ def _settings(context: Context, root: str | None) -> _Settings:
 # -- zones -----------------------------------------------------------------------------
 
 
-def _cache(context: Context, settings: _Settings) -> None:
+def _cache(context: ProfileContext, settings: _Settings) -> None:
     if (
         context.flag("-n", "--no-cache", "--no-cache-dir")
         or context.truthy("UV_NO_CACHE")
@@ -174,7 +177,7 @@ def _cache(context: Context, settings: _Settings) -> None:
     context.zone("cache", context.path(given) if given else f"{context.xdg('XDG_CACHE_HOME', '.cache')}/uv")
 
 
-def _environment(context: Context, words: list[str], root: str | None) -> None:
+def _environment(context: ProfileContext, words: list[str], root: str | None) -> None:
     match words[:1]:
         case ["venv"]:
             context.zone("venv", _made_by_venv(context, words, root))
@@ -195,20 +198,20 @@ def _environment(context: Context, words: list[str], root: str | None) -> None:
         ]:
             if root is not None and not context.flag("--no-project"):
                 context.zone("venv", _project_environment(context, root))
-            elif words[0] == "run":
+            else:
                 context.zone("venv", *_found_environment(context))
         case _:
             pass
 
 
-def _project_environment(context: Context, root: str) -> str:
+def _project_environment(context: ProfileContext, root: str) -> str:
     active = context.env.get("VIRTUAL_ENV")
     if active and context.flag("--active"):
         return context.path(active)
     return context.path(context.env.get("UV_PROJECT_ENVIRONMENT") or ".venv", base=root)
 
 
-def _made_by_venv(context: Context, words: list[str], root: str | None) -> str:
+def _made_by_venv(context: ProfileContext, words: list[str], root: str | None) -> str:
     if len(words) > 1:
         return context.path(words[1])
     in_root = root is not None and os.path.realpath(root) == os.path.realpath(context.cwd)
@@ -217,7 +220,7 @@ def _made_by_venv(context: Context, words: list[str], root: str | None) -> str:
     return context.path(".venv")
 
 
-def _pip_environment(context: Context) -> list[str]:
+def _pip_environment(context: ProfileContext) -> list[str]:
     if place := context.option("--target", "-t") or context.option("--prefix"):
         return [context.path(place)]
     asked = context.option("--python", "-p") or context.env.get("UV_PYTHON")
@@ -230,7 +233,7 @@ def _pip_environment(context: Context) -> list[str]:
     return _found_environment(context)
 
 
-def _found_environment(context: Context) -> list[str]:
+def _found_environment(context: ProfileContext) -> list[str]:
     """Return the environment that uv discovers: the active one, conda's, or the nearest .venv."""
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         active = context.env.get(name)
@@ -240,7 +243,7 @@ def _found_environment(context: Context) -> list[str]:
     return [os.path.join(nearest or context.cwd, ".venv")]
 
 
-def _installations(context: Context, words: list[str]) -> None:
+def _installations(context: ProfileContext, words: list[str]) -> None:
     """Add uv's own Pythons and tools: read-only, unless they are what the command is about."""
     data = os.path.join(context.xdg("XDG_DATA_HOME", ".local/share"), "uv")
     pythons = context.path(context.env.get("UV_PYTHON_INSTALL_DIR") or os.path.join(data, "python"))
@@ -258,24 +261,23 @@ def _installations(context: Context, words: list[str]) -> None:
         context.protected("tool", tools)
 
 
-def _programs(context: Context) -> str:
+def _programs(context: ProfileContext) -> str:
     """Return the directory for executables: beside XDG_DATA_HOME if that is set."""
     if own := context.env.get("XDG_BIN_HOME"):
         return own
     return os.path.normpath(os.path.join(context.xdg("XDG_DATA_HOME", ".local/share"), "..", "bin"))
 
 
-def _purpose(context: Context, word: str, root: str) -> None:
+def _purpose(context: ProfileContext, word: str, root: str) -> None:
     """Add the files of a project that a command is there to change."""
     names = {"lock": ["uv.lock"], "version": ["uv.lock", "pyproject.toml"]}
     names["add"] = names["remove"] = names["version"]
+    if not context.flag("--frozen", "--locked") and not context.truthy("UV_FROZEN"):
+        for other in ("sync", "run", "tree", "export"):
+            names[other] = ["uv.lock"]
     if word in names:
         own = context.nearest("pyproject.toml") or root
         places = {os.path.join(place, name) for place in (root, own) for name in names[word]}
-        # uv writes a temporary file beside the real one, and renames it.
-        beside = [
-            pattern + b"/.tmp??????" for place in sorted({root, own}) for pattern in context.patterns(place)
-        ]
-        context.zone("lockfile", *sorted(places), patterns=beside)
+        context.zone("lockfile", *sorted(places))
     if word == "build":
         context.zone("output", os.path.join(root, "dist"))

@@ -1,0 +1,40 @@
+"""What differs from run to run is folded, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from writeaudit.report.folding import fold_name, fold_path
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (".tmpAb3xQ9", ".tmpZz81Kd"),
+        ("pip-unpack-x1y2z3a4", "pip-unpack-b9c8d7e6"),
+        ("tmp8k2_x9qa", "tmpq7r_m1zz"),
+        ("sdists-v10", "sdists-v9"),
+        ("3f2a9c0d1e4b5a69", "00ff11ee22dd33cc"),
+        ("uv-3f2a9c0d1e4b5a69.lock", "uv-00ff11ee22dd33cc.lock"),
+        (".lock.12345", ".lock.999"),
+        ("_tmp_4711_0a1b2c3d", "_tmp_12_99887766"),
+    ],
+)
+def test_names_that_are_drawn_by_lot(one: str, other: str) -> None:
+    assert fold_name(one) == fold_name(other)
+    assert "*" in fold_name(one)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "python3.11", "site-packages", "linux_x86_64", "CamelCase", "RECORD", "utf8", "sha256", "base64.py",
+        "six-1.16.0.dist-info", "libfoo.so.6", "x86_64-linux-gnu", "requests", "__init__.cpython-311.pyc",
+    ],
+)  # fmt: skip
+def test_names_that_mean_something_stay(name: str) -> None:
+    assert fold_name(name) == name
+
+
+def test_paths_are_folded_part_by_part() -> None:
+    assert fold_path("/a/.tmpAb3xQ9/b") == "/a/.tmp*/b"

@@ -1,0 +1,163 @@
+"""WA305 and WA306: what was overwritten in place, and what is unsafe in programs and libraries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from writeaudit.analysis.collector import RunContext
+from writeaudit.analysis.files.activity import PathActivity, evidence, examples, in_words, naming, operations
+from writeaudit.audit import Binary
+from writeaudit.events import DATA_OPS, OK, Effect, FsEvent, Op, effect_of
+from writeaudit.judgement import Finding, Judged, Severity
+from writeaudit.rules import rule
+from writeaudit.text import escape_path, plural
+
+_BUILD_DIRECTORY = re.compile(
+    r"^(?:/tmp|/var/tmp|/build|/builddir|/home/[^/]+|/root)(?:/|$)|/pip-(?:install|build)-"
+)
+_MACHINES = {
+    "x86_64": {"x86_64", "386"},
+    "aarch64": {"aarch64", "arm"},
+    "i686": {"386"},
+    "ppc64le": {"ppc64"},
+    "s390x": {"s390"},
+    "riscv64": {"riscv"},
+}
+"""What runs on a machine, by what uname(2) calls it."""
+
+
+class BinaryCollector:
+    """Follows the files that are programs or libraries at the end."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._binaries = {binary.path: binary for binary in context.binaries}
+        self._written: dict[bytes, PathActivity] = {}
+        self._made: set[bytes] = set()
+        self._overwritten: dict[bytes, PathActivity] = {}
+
+    @property
+    def ops(self) -> frozenset[Op]:
+        """Those that make and fill files; none where nothing was found."""
+        return DATA_OPS | {Op.OPEN, Op.RENAME, Op.CHMOD} if self._binaries else frozenset()
+
+    def feed(self, event: FsEvent, _judged: Judged, /) -> None:
+        """Take the next event."""
+        path = event.path
+        if event.result != OK or path not in self._binaries or effect_of(event) is not Effect.CHANGED:
+            return
+        _add(self._written, event)
+        if event.created or event.op is Op.RENAME:
+            self._made.add(path)
+            self._overwritten.pop(path, None)
+        elif path not in self._made and event.op is not Op.CHMOD:
+            _add(self._overwritten, event)
+
+    def findings(self) -> list[Finding]:
+        """Return one finding for what was overwritten, and one for each thing that is unsafe."""
+        found = []
+        activities = [each for path, each in self._overwritten.items() if self._binaries[path].existed]
+        if activities:
+            was = "was" if len(activities) == 1 else "were"
+            found.append(
+                _finding(
+                    "WA305",
+                    rule("WA305").title,
+                    activities,
+                    f"{plural(len(activities), 'program or library', 'programs and libraries')} {was} "
+                    f"overwritten "
+                    f"in place: {naming(activities)} ({in_words(operations(activities))}).",
+                    "Whoever runs the file at that time gets half of each, or crashes; and a file that "
+                    "another name or a container's layer shares changes there as well.",
+                    "Write a new file and rename it over the old one.",
+                )
+            )
+        groups: dict[str, tuple[str, str, list[bytes]]] = {}
+        for binary in self._binaries.values():
+            for key, what, detail in self._unsafe(binary):
+                groups.setdefault(key, (what, detail, []))[2].append(binary.path)
+        for key, (what, detail, paths) in groups.items():
+            found.append(self._unsafe_finding(key, what, detail, paths))
+        return found
+
+    def _unsafe(self, binary: Binary) -> Iterator[tuple[str, str, str]]:
+        if binary.kind != "elf":
+            return
+        if binary.damaged:
+            yield "damaged", "cannot be parsed", binary.damaged
+            return
+        for name, value in (("RPATH", binary.rpath), ("RUNPATH", binary.runpath)):
+            for entry in [] if value is None else value.split(":"):
+                shown = escape_path(entry.encode("utf-8", "surrogateescape"))
+                if not entry:
+                    yield "empty-path", f"with an empty {name} entry", "the working directory is searched"
+                elif not entry.startswith(("/", "$ORIGIN", "${ORIGIN}", "$LIB", "$PLATFORM")):
+                    yield (
+                        "relative-path",
+                        f"with a relative {name}",
+                        f"{shown}: relative to the working directory",
+                    )
+                elif entry in binary.writable_paths:
+                    yield "writable-path", f"with a {name} that every user may write to", shown
+                elif _BUILD_DIRECTORY.search(entry):
+                    yield "build-path", f"with a {name} into a build or home directory", shown
+        if binary.executable_stack:
+            yield "execstack", "with an executable stack", "PT_GNU_STACK has the flag X"
+        if binary.text_relocations:
+            yield "textrel", "with text relocations", "its code must be writable while it is loaded"
+        runs = _MACHINES.get(self._context.run.arch)
+        if runs is not None and binary.machine and binary.machine not in runs:
+            yield (
+                "machine",
+                "for another machine",
+                f"{binary.machine}, where the machine is {self._context.run.arch}",
+            )
+
+    def _unsafe_finding(self, key: str, what: str, detail: str, paths: list[bytes]) -> Finding:
+        activities = [self._written.get(path) or PathActivity(path) for path in paths]
+        return _finding(
+            "WA306",
+            f"{rule('WA306').title}: {what}",
+            activities,
+            f"{plural(len(paths), 'ELF file')} {what}: {naming(activities)} ({detail}).",
+            "The dynamic loader looks for libraries where RPATH and RUNPATH say, so who can write there "
+            "runs code "
+            "in every program that uses the file; executable stacks and text relocations make attacks "
+            "easier.",
+            "Build it without, or change it: `patchelf --set-rpath`, `patchelf --clear-execstack`.",
+            severity=Severity.NOTE if key in {"damaged", "machine"} else None,
+            kind=key,
+        )
+
+
+def _add(activities: dict[bytes, PathActivity], event: FsEvent) -> None:
+    if event.path not in activities:
+        activities[event.path] = PathActivity(event.path)
+    activities[event.path].add(event)
+
+
+def _finding(
+    rule_id: str,
+    title: str,
+    activities: list[PathActivity],
+    message: str,
+    cause: str,
+    advice: str,
+    *,
+    severity: Severity | None = None,
+    kind: str | None = None,
+) -> Finding:
+    registered = rule(rule_id)
+    return Finding(
+        rule=rule_id,
+        title=title,
+        severity=severity or registered.severity,
+        message=message,
+        count=max(sum(activity.events for activity in activities), len(activities)),
+        files=len(activities),
+        evidence=tuple(seq for seq in evidence(activities) if seq),
+        cause=cause,
+        advice=(advice,),
+        details={"examples": examples(activities)} | ({} if kind is None else {"kind": kind}),
+    )

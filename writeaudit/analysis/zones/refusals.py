@@ -1,0 +1,137 @@
+"""Why the system refused a write: what writeaudit saw on the disk at the time, put into words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from writeaudit.analysis.collector import RunContext
+from writeaudit.analysis.files.activity import PathActivity
+from writeaudit.analysis.mounts import describe
+from writeaudit.audit import FileState, Mount, Observation
+from writeaudit.events import Op
+from writeaudit.text import escape_path, size
+
+
+def explain(context: RunContext, errno: str, activities: Sequence[PathActivity]) -> str:
+    """Return what is known of why these places were refused, as a clause; empty if nothing is."""
+    mounts = list(
+        dict.fromkeys(context.mount_table.find(activity.mount, activity.path) for activity in activities)
+    )
+    known = [mount for mount in mounts if mount is not None]
+    seen = [found for activity in activities if (found := context.observed(activity.seq)) is not None]
+    match errno:
+        case "EROFS":
+            return _read_only(known)
+        case "ENOSPC" | "EDQUOT":
+            return _full(errno, known, seen)
+        case "EBUSY":
+            return _busy(context, activities)
+        case "EACCES" | "EPERM":
+            return _permission(context, errno, activities)
+        case _:
+            return ""
+
+
+def moved_by(context: RunContext, activities: Iterable[PathActivity], zone: str | None) -> str | None:
+    """Return the variable of the run's environment that says where these places lie; TMPDIR for zone tmp."""
+    paths = [activity.path for activity in activities]
+    best, found = b"", None
+    for name, value in context.run.env.items():
+        directory = os.fsencode(value).rstrip(b"/")
+        if name in _NOT_A_PLACE or not directory.startswith(b"/") or len(directory) <= len(best):
+            continue
+        if all(path == directory or path.startswith(directory + b"/") for path in paths):
+            best, found = directory, name
+    if found is None and zone == "tmp":
+        return "TMPDIR"
+    return found
+
+
+_NOT_A_PLACE = frozenset({"PWD", "OLDPWD", "HOME", "PATH"})
+
+
+def as_json(context: RunContext, activities: Sequence[PathActivity]) -> list[dict[str, object]]:
+    """Return what was seen of the disk, for a finding's details."""
+    seen = [found for activity in activities if (found := context.observed(activity.seq)) is not None]
+    return [
+        {
+            "seq": each.seq,
+            "file": _file(each.file),
+            "directory": _file(each.directory),
+            "file_system": None if each.system is None else each.system._asdict(),
+        }
+        for each in seen[:10]
+    ]
+
+
+def _file(state: FileState | None) -> dict[str, object] | None:
+    if state is None:
+        return None
+    return {
+        "path": escape_path(state.path),
+        "owner": state.owner,
+        "group": state.group,
+        "uid": state.uid,
+        "gid": state.gid,
+        "mode": state.mode,
+        "acl": list(state.acl),
+        "flags": list(state.flags),
+        "nlink": state.nlink,
+    }
+
+
+def _read_only(mounts: Sequence[Mount]) -> str:
+    named = sorted(describe(mount) for mount in mounts if "ro" in mount.options)
+    if not named:
+        return ""
+    return f", as {', '.join(named)} {'is' if len(named) == 1 else 'are'} mounted read-only"
+
+
+def _full(errno: str, mounts: Sequence[Mount], seen: Sequence[Observation]) -> str:
+    if not mounts:
+        return ""
+    mount = mounts[0]
+    system = next((each.system for each in seen if each.system is not None), None)
+    room = ""
+    if system is not None:
+        free = f", {size(system.free)} free" if system.size else ""
+        room = f", {size(system.size)} in all{free}" if system.size else ""
+        if system.files and not system.files_free:
+            room += ", and no room for another file (inode)"
+    where = f"{escape_path(mount.mountpoint)} ({mount.fstype}{room})"
+    return f", as {where} is full" if errno == "ENOSPC" else f", as the quota on {where} is used up"
+
+
+def _busy(context: RunContext, activities: Sequence[PathActivity]) -> str:
+    tops = {activity.path: activity for activity in activities}
+    on_top = [mount for mount in context.mounts if mount.mountpoint in tops]
+    if not on_top:
+        return ""
+    return f", as {describe(on_top[0])} is mounted there"
+
+
+def _permission(context: RunContext, errno: str, activities: Sequence[PathActivity]) -> str:
+    user = f"{context.run.user} (uid {context.run.uid})"
+    for activity in activities:
+        seen = context.observed(activity.seq)
+        if seen is None:
+            continue
+        # To make, move or remove a name is a change of its directory.
+        of_name = seen.file is None or bool(_ABOUT_NAMES & activity.ops.keys())
+        deciding = seen.directory if of_name else seen.file
+        if deciding is None:
+            continue
+        flags = f", flags {', '.join(deciding.flags)}" if deciding.flags else ""
+        acl = f", access list {', '.join(deciding.acl)}" if deciding.acl else ""
+        what = "directory " if deciding.is_directory else ""
+        if errno == "EPERM" and seen.file is not None and of_name and deciding.mode & 0o1000:
+            acl += f", sticky, and {escape_path(seen.file.path)} to {seen.file.owner}"
+        return (
+            f", as the {what}{escape_path(deciding.path)} belongs to {deciding.owner}:{deciding.group}, mode "
+            f"{deciding.mode:04o}{acl}{flags}, and {user} asked"
+        )
+    return ""
+
+
+_ABOUT_NAMES = frozenset({Op.MKDIR, Op.MKNOD, Op.BIND, Op.SYMLINK, Op.LINK, Op.RENAME, Op.UNLINK, Op.RMDIR})

@@ -1,0 +1,63 @@
+"""What a command that no profile knows changed outside every zone: listed by place, accusing nobody."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from writeaudit.analysis.collector import RunContext
+from writeaudit.analysis.files.activity import (
+    PathActivity,
+    by_directory,
+    common_directory,
+    evidence,
+    examples,
+    in_words,
+    naming,
+    operations,
+)
+from writeaudit.analysis.zones.advice import ZoneAdviser
+from writeaudit.judgement import Finding, Severity
+from writeaudit.text import escape_path, plural, size
+
+_MOST_PLACES = 8
+
+
+def unjudged_finding(
+    activities: Sequence[PathActivity], context: RunContext, adviser: ZoneAdviser
+) -> Finding:
+    """Return the one finding for all that changed where nobody said whether it may (at least one place)."""
+    home = context.run.env.get("HOME")
+    groups = by_directory(activities, os.fsencode(home) if home else None, _MOST_PLACES)
+    listed = "; ".join(_told(group) for group in groups)
+    words = context.run.command
+    program = escape_path(os.path.basename(words[0])) if words else "this command"
+    return Finding(
+        rule="WA202",
+        title="written outside temporary places by a command that no profile knows",
+        severity=Severity.NOTE,
+        message=f"{plural(len(activities), 'path')} changed: {listed}.",
+        count=sum(activity.events for activity in activities),
+        bytes=sum(activity.bytes for activity in activities),
+        files=len(activities),
+        evidence=evidence(activities),
+        cause=f"No profile knows {program}, and no zone, profile or policy was given. So nobody said where "
+        "it may write, and what it changed is listed without blame.",
+        advice=adviser.unjudged(activities),
+        details={
+            "zone": None,
+            "unjudged": True,
+            "ops": operations(activities),
+            "examples": examples(list(activities)),
+            "places": [
+                {"path": escape_path(common_directory(group)), "files": len(group)} for group in groups
+            ],
+        },
+    )
+
+
+def _told(group: Sequence[PathActivity]) -> str:
+    directory = common_directory(group)
+    where = f"in {escape_path(directory)}" if directory != b"/" else "elsewhere"
+    written = sum(activity.bytes for activity in group)
+    return f"{len(group):,} {where} ({naming(group)}: {in_words(operations(group))}; {size(written)} written)"

@@ -1,0 +1,1 @@
+"""Capture by the kernel side (probes/), through libbpf or bcc."""

@@ -1,0 +1,1 @@
+"""The second loader: the same C source, compiled on the spot by the distribution's bcc."""

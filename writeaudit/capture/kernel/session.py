@@ -1,0 +1,267 @@
+"""Capture with the kernel side, whoever loaded it: what the ebpf and bcc backends share.
+
+The child is held at its start line until the programs are attached; then it announces
+itself to them with a random cookie and execs the command. From that exec on everything
+in its process tree is recorded, the first system call included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import struct
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from writeaudit.audit import BlindSpot
+from writeaudit.capture import core_dumps, outside
+from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Command, Record, Sink
+from writeaudit.capture.kernel.decode.decoder import Decoder
+from writeaudit.capture.kernel.ring import records
+from writeaudit.capture.kernel.side import KernelSide
+from writeaudit.capture.kernel.wire import Kind
+from writeaudit.capture.kernel.worker import Worker
+from writeaudit.capture.launch.launcher import Child, Exit, spawn, supervise
+from writeaudit.capture.processors import DrainPolicy, Processors
+from writeaudit.errors import CaptureError
+from writeaudit.events import WriteTotal
+
+_ANNOUNCE = 0x77615F31
+_EMITTED, _LOST, _FAULT, _UNTRACKED, _NO_ROOM, _GONE = 0, 8, 16, 17, 18, 19
+
+_TICK_S = 0.01
+"""How often it is looked at whether the buffer should be emptied."""
+_SWITCH_S = 0.0002
+"""How long the thread that empties the buffer may have to wait for the one that decodes
+(sys.setswitchinterval)."""
+_BATCH = 512
+"""How many records are resolved with knowledge of one another, and written down at once."""
+
+
+_LACKING = {
+    1: BlindSpot(
+        "proc_unknown",
+        "this kernel does not show whether /proc is the usual one: names below /proc/PID are uncertain",
+    ),
+    2: BlindSpot("argv_unknown", "this kernel does not show the arguments of programs", incomplete=False),
+    4: BlindSpot(
+        "io_uring_cmd", "this kernel keeps io_uring requests in a way that the kernel side does not know"
+    ),
+}
+"""WA_LACKS_* of probes/events.h: said only where it mattered."""
+
+
+def capture(side: KernelSide, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+    """Run a command under an attached kernel side, which is taken out again in any case."""
+    session = _Session(side, sink)
+    try:
+        return session.run(command, limits)
+    finally:
+        session.close()
+
+
+class _Session:
+    def __init__(self, side: KernelSide, sink: Sink) -> None:
+        self._side = side
+        self._sink = sink
+        self._decoder = Decoder(
+            os.stat("/proc/self/ns/mnt").st_ino,
+            sees_uring=side.sees_uring,
+            dumps_are_files=core_dumps.are_files(),
+        )
+        self._switch_s = sys.getswitchinterval()
+        self._processors = Processors()
+        self._drain_policy = DrainPolicy(self._processors.spare, side.ring_bytes // 4)
+        self._worker = Worker(self._work, self._processors.spare)
+        self._dropped = 0
+        self._undecoded = 0
+        self._failure: Exception | None = None
+        """What of ours failed: what came after it is only counted."""
+        self._mounts_move = False
+        """Whether audited processes change mounts or have made a namespace for them."""
+        self._alive: set[int] = set()
+        self._command = 0
+        self._ended_ns: int | None = None
+        """When the command's first process ended, as the kernel saw it: we come to hear of it later."""
+
+    def close(self) -> None:
+        sys.setswitchinterval(self._switch_s)
+        self._worker.close()
+        self._processors.close()
+        self._side.close()
+
+    def run(self, command: Command, limits: CaptureLimits) -> CaptureOutcome:
+        cookie = int.from_bytes(os.urandom(8), "little") | 1
+        libc = ctypes.CDLL(None, use_errno=True)
+        announcement = (ctypes.c_int(_ANNOUNCE), *(ctypes.c_ulong(value) for value in (cookie, 0, 0, 0)))
+        child = spawn(command, announce=lambda: libc.prctl(*announcement))
+        try:
+            # While the child comes up: mapped before, the buffer would be a burden to the fork.
+            self._side.begin(cookie)
+        except BaseException:
+            child.abandon()
+            raise
+        try:
+            started_ns = child.release()
+        except BaseException:
+            self._side.detach()
+            raise
+        try:
+            ended = self._watch(child)
+            ended_ns = time.monotonic_ns()
+            # Whoever presses Ctrl-C now does not want to wait: those left over are named.
+            with self._keeping_on(), contextlib.suppress(KeyboardInterrupt):
+                self._worker.hurry()
+                self._linger(limits.linger_s)
+            self._side.detach()
+            with self._keeping_on():
+                self._drain()
+                self._worker.wait()
+                left: list[Record] = []
+                self._decoder.finish(left)
+                self._sink(left)
+                self._final_totals()
+            return self._outcome(ended, started_ns, self._ended_ns or ended_ns)
+        except BaseException:
+            self._sink(())  # it has begun, if nothing was heard of it yet
+            raise
+
+    def _watch(self, child: Child) -> Exit:
+        """Wait until the command has ended, whatever part of writeaudit fails meanwhile."""
+        self._alive.add(child.pid)
+        self._command = child.pid
+        sys.setswitchinterval(_SWITCH_S)
+        with self._keeping_on():
+            if self._side.state().expects:
+                raise CaptureError("the command started without being noticed by the kernel side")
+        with self._keeping_on():
+            self._worker.start()
+
+        def drain() -> None:
+            with self._keeping_on():
+                self._drain()
+
+        def tick() -> None:
+            with self._keeping_on():
+                self._tick()
+
+        return supervise(child, {self._side.wake_fd: drain}, tick_s=_TICK_S, on_tick=tick)
+
+    @contextlib.contextmanager
+    def _keeping_on(self) -> Iterator[None]:
+        """Note what fails, for the outcome: the command goes on, and is waited for."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - the outcome tells it
+            self._failure = self._failure or error
+
+    def _tick(self) -> None:
+        """Empty the kernel's buffer if that is in nobody's way, or if it cannot wait."""
+        state = self._side.state()
+        self._note_mounts(state.mount_generation)
+        if state.waiting and (self._mounts_move or self._drain_policy.due(state.waiting)):
+            self._drain()
+
+    def _drain(self) -> None:
+        """Empty the kernel's buffer."""
+        if not self._mounts_move:
+            self._note_mounts(self._side.state().mount_generation)
+        while chunk := self._side.take():
+            try:
+                self._worker.push(chunk)
+            except OSError:
+                # No room to keep it, in memory or on the disk: lost, and counted as such.
+                self._dropped += sum(1 for _ in records(chunk))
+        self._drain_policy.begin()
+
+    def _note_mounts(self, generation: int) -> None:
+        """If audited processes change mounts: what /proc tells of these is gone with the processes."""
+        if generation and not self._mounts_move:
+            self._mounts_move = True
+            self._worker.hurry()
+
+    def _work(self, chunk: bytes) -> None:
+        """Decode one chunk and hand it on; in the background."""
+        decode = self._decoder.decode
+        batch: list[Record] = []
+        for payload in records(chunk):
+            kind = payload[16]
+            if kind == Kind.FORK:
+                self._alive.add(struct.unpack_from("=I", payload, 24)[0])
+            elif kind == Kind.EXIT:
+                pid = struct.unpack_from("=I", payload, 8)[0]
+                self._alive.discard(pid)
+                if pid == self._command:
+                    self._ended_ns = struct.unpack_from("=Q", payload)[0]
+            if self._failure is not None:
+                self._undecoded += 1
+                continue
+            try:
+                decode(payload, batch)
+                if len(batch) >= _BATCH:
+                    full, batch = batch, []
+                    self._sink(full)
+                    self._worker.give_way()
+            except Exception as error:  # noqa: BLE001 - the outcome tells it
+                self._failure = error
+        if batch or (not chunk and self._command):
+            with self._keeping_on():
+                self._sink(batch)
+
+    def _linger(self, limit_s: float) -> None:
+        """Wait for what the command left behind; daemons may outlive any patience."""
+        deadline = time.monotonic() + limit_s
+        while True:
+            self._drain()
+            # Once all is decoded nobody is missing from `_alive`: a fork is told before an exit.
+            if (self._worker.wait(_TICK_S) and not self._alive) or time.monotonic() >= deadline:
+                return
+            if self._alive:
+                time.sleep(_TICK_S / 2)
+
+    def _final_totals(self) -> None:
+        totals = [WriteTotal(key, total, calls) for key, total, calls in self._side.open_files()]
+        if totals:
+            self._sink(totals)
+
+    def _outcome(self, ended: Exit, started_ns: int, ended_ns: int) -> CaptureOutcome:
+        counters = self._side.counters()
+        received = self._decoder.received
+        emitted = {kind.name.lower(): counters[_EMITTED + kind] for kind in Kind}
+        lost = {kind.name.lower(): counters[_LOST + kind] for kind in Kind}
+        # Besides the buffer that was full: what the host had no room for, and what the kernel
+        # never ran because the program was at work on that processor already.
+        lost["dropped"] = self._dropped + self._undecoded
+        lost["missed"] = self._side.misses()
+        lost["untracked"] = counters[_UNTRACKED]
+        return CaptureOutcome(
+            exit_status=ended.status,
+            signal=ended.signal,
+            started_ns=started_ns,
+            ended_ns=ended_ns,
+            lost_events=sum(lost.values()),
+            blind_spots=self._blind_spots(counters),
+            survivors=tuple(sorted(self._alive)),
+            emitted=emitted,
+            received=dict(received),
+            lost=lost,
+            failure=self._failure,
+        )
+
+    def _blind_spots(self, counters: Sequence[int]) -> tuple[BlindSpot, ...]:
+        spots = list(self._decoder.blind_spots())
+        lacks = self._side.state().lacks
+        spots += [spot for bit, spot in _LACKING.items() if lacks & bit]
+        if counters[_GONE]:
+            spots.append(BlindSpot(outside.CLOSED.kind, outside.CLOSED.message, counters[_GONE]))
+        if counters[_FAULT]:
+            spots.append(
+                BlindSpot(
+                    "unreadable",
+                    "memory that an event needed could not be read in the kernel",
+                    counters[_FAULT],
+                )
+            )
+        return tuple(spots)

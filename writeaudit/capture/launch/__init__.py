@@ -1,0 +1,1 @@
+"""Launching the command: its start line, its signals, job control."""

@@ -1,0 +1,1 @@
+"""Capture by strace: needs no privilege."""

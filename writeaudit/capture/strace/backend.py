@@ -1,0 +1,276 @@
+"""The strace backend: needs no privilege, only the distribution's strace.
+
+The command is our own child, as under every other backend; strace, in a session of its own,
+attaches to it at the start line (`strace_tracer`). So terminal, process group, signals and
+exit status are those of a command that nobody watches. strace writes into a pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from writeaudit.capture import core_dumps
+from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Command, Sink
+from writeaudit.capture.launch import launcher
+from writeaudit.capture.processors import lower_priority
+from writeaudit.capture.requirements import check_proc
+from writeaudit.capture.strace import seccomp_filter
+from writeaudit.capture.strace.drain import stand_by
+from writeaudit.capture.strace.host import ProcHost, own_mount_ns
+from writeaudit.capture.strace.parser import TRACED, TraceParser
+from writeaudit.capture.strace.probe import (
+    INSTALL,
+    Version,
+    keeps_privileges,
+    kernel_filters,
+    probe_ptrace,
+    version_of,
+)
+from writeaudit.capture.strace.tracer import StartLine
+from writeaudit.errors import BackendUnavailable, CaptureError
+
+_OLDEST = (5, 0)
+_SECCOMP = (5, 3)
+_TRANSLATES_PIDS = (5, 15)
+_DELETED_OUTSIDE = (5, 19)
+
+_STRING_LIMIT = 1024
+"""Bytes of a string that strace prints. Paths are exempt and always whole; this is for the
+arguments of programs. Longer ones are read from /proc."""
+
+_PIPE_BYTES = 1 << 20
+_READ_BYTES = 1 << 18
+_TICK_S = 0.005
+"""How often the pipe is emptied: seldom enough not to wake up for each line."""
+
+_READS_A_TICK = 8
+
+_SIGNALS = "!SIGCHLD,SIGURG,SIGWINCH,SIGCONT"
+"""strace tells of a death only if it tells of the signal. These four never kill."""
+
+
+@dataclass(slots=True)
+class _Output:
+    """Our end of the pipe, and what reads it."""
+
+    fd: int
+    parser: TraceParser
+    sink: Sink
+    ended: bool = False
+
+    def pump(self) -> None:
+        """Read what is there."""
+        for _ in range(_READS_A_TICK):
+            try:
+                chunk = os.read(self.fd, _READ_BYTES)
+            except BlockingIOError:
+                self.sink(())
+                return
+            if not chunk:
+                self.ended = True
+                return
+            records = self.parser.feed(chunk)
+            if records:
+                self.sink(records)
+
+    def wait(self, seconds: float) -> None:
+        """Read until every traced process has ended, for at most ``seconds``."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        while not self.ended:
+            left = deadline - time.monotonic()
+            if left <= 0 and not poll.poll(0):
+                return
+            poll.poll(max(0.0, left) * 1000)
+            self.pump()
+            if left <= 0:
+                return
+
+
+class StraceBackend:
+    """Captures with strace. See `writeaudit.capture.interface.Backend`."""
+
+    name = "strace"
+    tier = "ptrace"
+    engine = "strace"
+
+    def __init__(self, program: str | None = None) -> None:
+        """Use the strace called ``program`` instead of the one on PATH."""
+        self._program = program
+        self._checked: tuple[str, Version] | None = None
+
+    def check(self) -> None:
+        """Raise `BackendUnavailable` if strace cannot trace here. Runs ``strace -V``, nothing else."""
+        self._found()
+
+    def _found(self) -> tuple[str, Version]:
+        if self._checked is not None:
+            return self._checked
+        program = shutil.which(self._program or "strace")
+        if program is None:
+            raise BackendUnavailable("strace is not installed", hint=INSTALL, missing="strace")
+        version = version_of(program)
+        if version < _OLDEST:
+            raise BackendUnavailable(
+                f"strace {version.major}.{version.minor} is too old (5.0 or later is needed)", hint=INSTALL
+            )
+        check_proc()
+        probe_ptrace()
+        self._checked = (program, version)
+        return self._checked
+
+    def capture(self, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+        """Run ``command`` under strace. See `writeaudit.capture.interface.Backend.capture`.
+
+        Processes that outlive the command by more than ``limits.linger_s`` go on being
+        traced (a process that strace left could make no more system calls); their trace
+        is thrown away.
+        """
+        strace, version = self._found()
+        code = seccomp_filter.program() if version >= _SECCOMP and kernel_filters() else None
+        read_end, write_end = _pipe(limits)
+        drain = stand_by(read_end)
+        line = StartLine.draw(code)
+        output: _Output | None = None
+        try:
+            child = launcher.spawn(command, prepare=line.allow, enter=line.cross)
+            options = _options(version, write_end, filtered=code is not None)
+            try:
+                line.attach(os.fsencode(strace), options, child.pid, write_end)
+            except BaseException:
+                child.abandon()
+                raise
+            os.close(write_end)
+            write_end = -1
+            released_ns = _release(child, line)
+            parser = TraceParser(
+                child.pid,
+                cwd=os.getcwdb(),
+                parent=os.getpid(),
+                clock_offset_ns=_clock_offset(),
+                host=ProcHost(),
+                own_mount_ns=own_mount_ns(),
+                deleted_inside=version < _DELETED_OUTSIDE,
+                keeps_privileges=keeps_privileges(filtered=code is not None),
+                dumps_are_files=core_dumps.are_files(),
+            )
+            output = _Output(read_end, parser, sink)
+            with _low_priority():
+                how = launcher.supervise(child, {}, tick_s=_TICK_S, on_tick=output.pump)
+            ended_ns = time.monotonic_ns()
+            # Whoever presses Ctrl-C now does not want to wait: those left over are named.
+            with contextlib.suppress(KeyboardInterrupt):
+                output.wait(limits.linger_s)
+            survivors = () if output.ended else tuple(pid for pid in parser.alive if _exists(pid))
+            last = parser.finish(ended=output.ended)
+            if last:
+                sink(last)
+        finally:
+            if write_end >= 0:
+                os.close(write_end)
+            if output is not None and output.ended:
+                drain.dismiss()
+            else:
+                drain.take_over()
+            os.close(read_end)
+            line.close()
+        if parser.started_ns is None:
+            raise CaptureError(
+                "strace did not show how the command began",
+                hint="see what `strace -f true` says; or try another backend",
+            )
+        return CaptureOutcome(
+            exit_status=how.status,
+            signal=how.signal,
+            started_ns=max(released_ns, parser.started_ns),
+            ended_ns=ended_ns,
+            lost_events=sum(parser.lost.values()),
+            blind_spots=parser.blind_spots,
+            survivors=survivors,
+            received={"line": parser.lines},
+            lost=parser.lost,
+        )
+
+
+@contextlib.contextmanager
+def _low_priority() -> Iterator[None]:
+    """Let strace and the command go first: what they leave in the pipe is read in their pauses.
+
+    Only who may raise a priority gets the usual one back; for judging the other will do.
+    """
+    usual = lower_priority()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, usual)
+
+
+def _release(child: launcher.Child, line: StartLine) -> int:
+    """Let the child go. Raises `BackendUnavailable` if strace could not attach to it."""
+    try:
+        return child.release()
+    except CaptureError as error:
+        reason = line.messages() or error.message
+        raise BackendUnavailable(f"strace cannot trace the command: {reason}", hint=INSTALL) from error
+
+
+def _pipe(limits: CaptureLimits) -> tuple[int, int]:
+    read_end, write_end = os.pipe()
+    # Refused beyond /proc/sys/fs/pipe-user-pages-soft; a smaller one only makes strace wait for us.
+    with contextlib.suppress(PermissionError):
+        fcntl.fcntl(read_end, fcntl.F_SETPIPE_SZ, max(65536, min(limits.buffer_bytes, _PIPE_BYTES)))
+    os.set_blocking(read_end, False)
+    return read_end, write_end
+
+
+def _options(version: Version, output: int, *, filtered: bool) -> list[bytes]:
+    """Return strace's options for a release of it."""
+    options = [
+        "-f",
+        "-I4",
+        "-q",
+        "-y",
+        "-ttt",
+        "-T",
+        "-x",
+        f"-s{_STRING_LIMIT}",
+        f"-esignal={_SIGNALS}",
+        # A name that this strace does not know yet is not an error.
+        "-etrace=" + ",".join(f"?{name}" for name in TRACED),
+        f"-o/proc/self/fd/{output}",
+    ]
+    if filtered:
+        options.append("--seccomp-bpf")
+    if version >= _TRANSLATES_PIDS:
+        options.append("--decode-pids=pidns")
+    return [os.fsencode(option) for option in options]
+
+
+def _clock_offset() -> int:
+    """Return what makes a wall-clock time of now CLOCK_MONOTONIC, in nanoseconds."""
+    best: tuple[int, int] | None = None
+    for _ in range(5):
+        before = time.monotonic_ns()
+        wall = time.time_ns()
+        after = time.monotonic_ns()
+        sample = (after - before, (before + after) // 2 - wall)
+        best = sample if best is None else min(best, sample)
+    assert best is not None
+    return best[1]
+
+
+def _exists(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False

@@ -1,0 +1,1 @@
+"""The writable set of a run: what it wrote, as a policy that would have allowed it."""

@@ -1,0 +1,60 @@
+"""pre-commit: hooks and their environments below PRE_COMMIT_HOME; `run` lets hooks change the files."""
+
+from __future__ import annotations
+
+import os
+
+from writeaudit.policy.profiles.context import ProfileContext
+from writeaudit.policy.profiles.git import git_directories
+from writeaudit.policy.profiles.python_tools import BELOW, below_python_tools, bytecode
+
+_WITH_VALUE = frozenset(
+    [
+        "-c",
+        "--config",
+        "--color",
+        "-t",
+        "--hook-type",
+        "--hook-stage",
+        "--files",
+        "--repo",
+        "--rev",
+        "-j",
+        "--jobs",
+    ]
+)
+
+
+def gather(context: ProfileContext) -> None:
+    """Add the zones of a pre-commit command."""
+    given = context.env.get("PRE_COMMIT_HOME")
+    default = os.path.join(context.xdg("XDG_CACHE_HOME", ".cache"), "pre-commit")
+    context.zone("cache", context.path(given, tilde=True) if given else default)
+    below_python_tools(context)
+    caches = context.xdg("XDG_CACHE_HOME", ".cache")
+    # Hooks of other languages bring installers of their own.
+    context.zone(
+        BELOW,
+        os.path.join(context.home, ".npm"),
+        os.path.join(caches, "go-build"),
+        os.path.join(context.home, "go", "pkg"),
+        os.path.join(caches, "mypy"),
+        os.path.join(caches, "ruff"),
+        os.path.join(caches, "black"),
+    )
+    root = context.nearest(".git", ".pre-commit-config.yaml") or context.cwd
+    words = context.operands(_WITH_VALUE)
+    git = git_directories(root)
+    if words[:1] in (["install"], ["uninstall"], ["init-templatedir"]):
+        hooks = words[1:] if words[0] == "init-templatedir" else []
+        context.zone("repository", *git, *(context.path(place) for place in hooks))
+        context.protected("project", root)
+    elif words[:1] in (["run"], []):
+        context.zone("repository", *git)
+        context.zone("project", root)
+    else:
+        context.protected("project", root)
+        context.zone("repository", *git)
+        if words[:1] in (["autoupdate"], ["migrate-config"]):
+            context.zone("lockfile", os.path.join(root, ".pre-commit-config.yaml"))
+    bytecode(context)

@@ -1,0 +1,48 @@
+"""yarn, 1 and berry (2 and later): node_modules or Plug'n'Play files in the project, a cache outside."""
+
+from __future__ import annotations
+
+import os
+
+from writeaudit.policy.profiles.context import ProfileContext
+from writeaudit.policy.profiles.npm import javascript_caches, modules
+
+_CHANGE_WORDS = "install add remove upgrade up set dedupe import init link unlink unplug rebuild dlx version"
+_CHANGES = frozenset(_CHANGE_WORDS.split())
+_PLUG_AND_PLAY = (
+    ".pnp.cjs", ".pnp.js", ".pnp.loader.mjs", ".pnp.data.json", ".yarn/unplugged", ".yarn/install-state.gz",
+    ".yarn/build-state.yml", ".yarn/__virtual__", ".yarn/$$virtual", ".yarn/cache",
+)  # fmt: skip
+
+
+def gather(context: ProfileContext) -> None:
+    """Add the zones of a yarn command."""
+    if directory := context.option("--cwd"):
+        context.cwd = context.path(directory)
+    root = context.nearest("yarn.lock", ".yarnrc.yml") or context.nearest("package.json") or context.cwd
+    settings = os.path.join(root, ".yarnrc.yml")
+    # yarn 1 gives root another home: its constant, not a setting.
+    homes = [context.home, *(["/usr/local/share"] if context.is_root else [])]
+    caches = [os.path.join(home, ".cache", "yarn") for home in homes]
+    if place := context.env.get("XDG_CACHE_HOME"):
+        caches = [os.path.join(place, "yarn")]
+    one = context.option("--cache-folder") or context.env.get("YARN_CACHE_FOLDER")
+    one = one or context.setting(os.path.join(root, ".yarnrc"), "cache-folder", " ")
+    one = one or context.setting(os.path.join(context.home, ".yarnrc"), "cache-folder", " ")
+    one = one or context.setting(settings, "cacheFolder", ":")
+    everything = context.env.get("YARN_GLOBAL_FOLDER") or context.setting(settings, "globalFolder", ":")
+    berry = (
+        context.path(everything, base=root, tilde=True) if everything else os.path.join(context.home, ".yarn")
+    )
+    context.zone("cache", *([context.path(one, base=root, tilde=True)] if one else caches), berry)
+    javascript_caches(context)
+    context.zone(
+        "state",
+        *(os.path.join(home, ".yarnrc") for home in homes),
+        *(os.path.join(home, ".config", "yarn") for home in homes),
+        *(os.path.join(home, ".local", "share", "yarn") for home in homes),
+    )
+    modules(context, ["package.json", "yarn.lock", ".yarnrc.yml", ".gitattributes", ".gitignore"], _CHANGES)
+    context.zone("node_modules", *(os.path.join(root, name) for name in _PLUG_AND_PLAY))
+    if context.run.args[:1] == ("set",):
+        context.zone("lockfile", os.path.join(root, ".yarn", "releases"))

@@ -1,0 +1,103 @@
+"""Observations as a recording keeps them: JSON, with paths as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from writeaudit.audit import Binary, FileState, FileSystemState, Mount, Observation, SharedFile
+from writeaudit.text import escape_path, unescape_path
+
+
+def to_json(observations: Iterable[Observation]) -> list[dict[str, Any]]:
+    """Return observations as JSON values."""
+    return [
+        {
+            "seq": each.seq,
+            "file": _file(each.file),
+            "directory": _file(each.directory),
+            "source": _file(each.source),
+            "system": None if each.system is None else list(each.system),
+            "mount": _mount(each.mount),
+            "source_mount": _mount(each.source_mount),
+        }
+        for each in observations
+    ]
+
+
+def from_json(raw: Sequence[dict[str, Any]] | None) -> tuple[Observation, ...]:
+    """Return what `to_json` was given. Raises KeyError, TypeError or ValueError for anything else."""
+    return tuple(
+        Observation(
+            each["seq"],
+            _state(each["file"]),
+            _state(each["directory"]),
+            _state(each["source"]),
+            None if each["system"] is None else FileSystemState(*each["system"]),
+            _mounted(each.get("mount")),
+            _mounted(each.get("source_mount")),
+        )
+        for each in raw or ()
+    )
+
+
+def shared_to_json(files: Iterable[SharedFile]) -> list[dict[str, Any]]:
+    """Return files with several names as JSON values."""
+    return [{**each._asdict(), "names": [escape_path(name) for name in each.names]} for each in files]
+
+
+def shared_from_json(raw: Sequence[dict[str, Any]] | None) -> tuple[SharedFile, ...]:
+    """Return what `shared_to_json` was given. Raises KeyError, TypeError or ValueError for anything else."""
+    return tuple(
+        SharedFile(**{**each, "names": tuple(unescape_path(name) for name in each["names"])})
+        for each in raw or ()
+    )
+
+
+def binaries_to_json(binaries: Iterable[Binary]) -> list[dict[str, Any]]:
+    """Return programs and libraries as JSON values."""
+    return [{**each._asdict(), "path": escape_path(each.path)} for each in binaries]
+
+
+def binaries_from_json(raw: Sequence[dict[str, Any]] | None) -> tuple[Binary, ...]:
+    """Return what `binaries_to_json` was given. Raises KeyError, TypeError or ValueError."""
+    found = []
+    for each in raw or ():
+        lists = {name: tuple(each[name]) for name in ("needed", "writable_paths")}
+        found.append(Binary(**{**each, "path": unescape_path(each["path"]), **lists}))
+    return tuple(found)
+
+
+def states_to_json(states: Iterable[FileState]) -> list[dict[str, Any]]:
+    """Return states of files as JSON values."""
+    return [raw for each in states if (raw := _file(each)) is not None]
+
+
+def states_from_json(raw: Sequence[dict[str, Any]] | None) -> tuple[FileState, ...]:
+    """Return what `states_to_json` was given. Raises KeyError, TypeError or ValueError for anything else."""
+    return tuple(state for each in raw or () if (state := _state(each)) is not None)
+
+
+def _mount(mount: Mount | None) -> dict[str, Any] | None:
+    if mount is None:
+        return None
+    paths = {name: escape_path(getattr(mount, name)) for name in ("source", "root", "mountpoint")}
+    return {**mount._asdict(), **paths}
+
+
+def _mounted(raw: dict[str, Any] | None) -> Mount | None:
+    if raw is None:
+        return None
+    paths = {name: unescape_path(raw[name]) for name in ("source", "root", "mountpoint")}
+    return Mount(**{**raw, **paths, "options": tuple(raw["options"])})
+
+
+def _file(state: FileState | None) -> dict[str, Any] | None:
+    return None if state is None else {**state._asdict(), "path": escape_path(state.path)}
+
+
+def _state(raw: dict[str, Any] | None) -> FileState | None:
+    if raw is None:
+        return None
+    lists = {"acl": tuple(raw["acl"]), "flags": tuple(raw["flags"])}
+    return FileState(**{**raw, "path": unescape_path(raw["path"]), **lists})

@@ -1,0 +1,106 @@
+"""The forms of a report: what each is called on the command line, what renders it, and how it is packed.
+
+Adding a form takes a module with ``render(report)`` and a line here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from writeaudit.errors import OutputError
+from writeaudit.report.view import Report
+
+
+class Form(NamedTuple):
+    """One form of the report."""
+
+    name: str
+    """Of its option, without the dashes."""
+    module: str
+    summary: str
+    """What the option's help says it writes."""
+    redacted: bool = False
+    """Whether what identifies people and machines is left out unless --no-redact says otherwise."""
+
+
+FORMS = (
+    Form("html", "writeaudit.report.html.writer", "the HTML report"),
+    Form("json", "writeaudit.report.json.writer", "the JSON report (FILE.gz and FILE.zst are compressed)"),
+    Form("markdown", "writeaudit.report.markdown", "Markdown for an issue or a pull request", redacted=True),
+    Form("sarif", "writeaudit.report.sarif", "SARIF 2.1.0 for code scanning"),
+    Form("junit", "writeaudit.report.junit", "JUnit XML for CI services"),
+    Form("sqlite", "writeaudit.report.sqlite", "a SQLite database, to be asked in SQL"),
+)
+"""In the order of the help."""
+
+_BY_NAME = {form.name: form for form in FORMS}
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+def render_form(
+    name: str, report: Report, path: str, *, redact: bool | None = None
+) -> Iterable[str] | Iterable[bytes]:
+    """Return the pieces of one form, compressed if the name of the file asks for it.
+
+    ``redact``: None for what is usual of the form. Raises `OutputError` where a compressor is missing.
+    """
+    form = _BY_NAME[name]
+    if form.redacted if redact is None else redact:
+        from writeaudit.report.redact import redact_report  # noqa: PLC0415 - start-up
+
+        report = redact_report(report)
+    chunks: Iterable[str] | Iterable[bytes] = importlib.import_module(form.module).render(report)
+    if path.endswith(".gz"):
+        return _gzip(chunks)
+    if path.endswith(".zst"):
+        return _zstd(chunks)
+    return chunks
+
+
+def check_compressors(paths: Iterable[str]) -> None:
+    """Raise `OutputError` if one of these files asks for a compressor that is not here."""
+    if any(path.endswith(".zst") for path in paths):
+        _zstd_compressor()
+
+
+def _gzip(chunks: Iterable[str] | Iterable[bytes]) -> Iterator[bytes]:
+    # Not the module gzip: that writes the time of day into the file, and equal reports are to be equal.
+    packer = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+    for chunk in chunks:
+        yield packer.compress(chunk.encode("utf-8") if isinstance(chunk, str) else chunk)
+    yield packer.flush()
+
+
+def _zstd(chunks: Iterable[str] | Iterable[bytes]) -> Iterator[bytes]:
+    packer = _zstd_compressor()
+    for chunk in chunks:
+        yield packer.compress(chunk.encode("utf-8") if isinstance(chunk, str) else chunk)
+    yield packer.flush()
+
+
+class _Compressor:
+    def __init__(self, made: object) -> None:
+        self._made = made
+
+    def compress(self, data: bytes) -> bytes:
+        return bytes(self._made.compress(data))  # type: ignore[attr-defined]  # either library's
+
+    def flush(self) -> bytes:
+        return bytes(self._made.flush())  # type: ignore[attr-defined]
+
+
+def _zstd_compressor() -> _Compressor:
+    for module, attribute in (("compression.zstd", "ZstdCompressor"), ("zstandard", "ZstdCompressor")):
+        try:
+            found = importlib.import_module(module)
+        except ImportError:
+            continue
+        made = getattr(found, attribute)()
+        return _Compressor(made if module == "compression.zstd" else made.compressobj())
+    raise OutputError(
+        "cannot write .zst: this Python has no zstd (3.14 has it)",
+        hint="install the package zstandard beside writeaudit, or name the file .gz",
+    )

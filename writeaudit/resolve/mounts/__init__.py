@@ -1,0 +1,1 @@
+"""Mount tables and mount namespaces over the time of a run."""
