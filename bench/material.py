@@ -48,7 +48,7 @@ SHORT = Scale(2, 1, 100, 500, 20_000, 500, 200, 2_000)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BenchDirectory:
     """The directories of one bench run."""
 
     disk: Path
@@ -76,7 +76,7 @@ class Place:
 
 
 @contextmanager
-def place(base: Path, scale: Scale) -> Iterator[Place]:
+def place(base: Path, scale: Scale) -> Iterator[BenchDirectory]:
     """Make the directories, and remove them at the end."""
     # As an installer leaves it: a checkout may never have been allowed to keep its byte code.
     compileall.compile_dir(ROOT / "writeaudit", quiet=1)
@@ -86,7 +86,7 @@ def place(base: Path, scale: Scale) -> Iterator[Place]:
     disk = Path(tempfile.mkdtemp(prefix="bench-", dir=base))
     memory = Path(tempfile.mkdtemp(prefix="writeaudit-bench-", dir=_MEMORY))
     try:
-        yield Place(disk, memory, scale)
+        yield BenchDirectory(disk, memory, scale)
     finally:
         shutil.rmtree(disk, ignore_errors=True)
         shutil.rmtree(memory, ignore_errors=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 AUDITED = frozenset({0, 100, 101})
 """Exit statuses of an audit whose command succeeded."""
@@ -164,14 +165,24 @@ def hyperfine(variant: Variant, env: Mapping[str, str], cwd: Path) -> Sample:
         )
         if done.returncode != 0:
             raise CannotRun(f"{variant.name}: {_complaint(done.stderr)}")
-        result = json.load(report)["results"][0]
-    status = (result.get("exit_codes") or [0])[0]
+        status, sample = single_run(json.load(report))
     if status not in variant.accept:
         again = subprocess.run(
             variant.argv, env=dict(env), cwd=cwd, capture_output=True, text=True, check=False
         )
         raise CannotRun(f"{variant.name}: exit status {status}: {_complaint(again.stderr)}")
-    return Sample(result["mean"], result["user"] + result["system"])
+    return sample
+
+
+def single_run(report: Mapping[str, Any]) -> tuple[int, Sample]:
+    """Return the exit status and the times of the one run in hyperfine's JSON, of release 1 or 2."""
+    result = report["results"][0]
+    if "measurements" in result:
+        (run,) = result["measurements"]
+        wall, user, system = (run[f"time_{name}"]["value"] for name in ("wall_clock", "user", "system"))
+        return run.get("exit_code") or 0, Sample(wall, user + system)
+    (wall,) = result["times"]
+    return (result.get("exit_codes") or [0])[0] or 0, Sample(wall, result["user"] + result["system"])
 
 
 @dataclass(frozen=True, slots=True)

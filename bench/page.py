@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.material import Place, file_system
+from bench.material import BenchDirectory, file_system
 from bench.measure import Session, Spread
 from bench.rows import Line
 from writeaudit import __version__
@@ -43,7 +43,7 @@ class Machine:
     facts: Mapping[str, str]
 
     @classmethod
-    def describe(cls, place: Place, env: Mapping[str, str]) -> Machine:
+    def describe(cls, place: BenchDirectory, env: Mapping[str, str]) -> Machine:
         """Look at this machine."""
         facts = {
             "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -112,6 +112,10 @@ def _added(session: Session, row: str, what: str, rival: str, goal: str, limit: 
     )  # fmt: skip
 
 
+def _ratio(rival: float, audited: float) -> float:
+    return audited / rival
+
+
 def _share(command: float, untraced: float, rival: float) -> float:
     return (command - untraced) / max(rival - untraced, 1e-3)
 
@@ -126,6 +130,14 @@ def _strace(sessions: Sessions) -> Iterator[Line]:
             "at most 1.05 times", 1.05,
             partial(session.paired, _audited_ratio, "bare strace", "strace", "strace start-up"), " times",
         )  # fmt: skip
+        if where == "tmpfs":
+            share = 0.4 if mode == "hardlink" else 0.3
+            yield _line(
+                "strace",
+                f"{what}: `writeaudit run -q`, start-up included, against `strace -f --seccomp-bpf`",
+                f"at most {share:.1f} times", share,
+                partial(session.paired, _ratio, "plain strace", "ebpf"), " times",
+            )  # fmt: skip
 
 
 def _beside(rival: str) -> Callable[[Sessions], Iterator[Line]]:
@@ -156,6 +168,10 @@ def _flood(sessions: Sessions) -> Iterator[Line]:
         lambda: Spread.of(ratios),
         " times",
     )
+    yield _line(
+        "flood", f"{what}: from the end of the command to the verdict", "8 s", 8.0,
+        lambda: session.fact("to verdict_s"), " s",
+    )  # fmt: skip
     yield _line(
         "flood", f"{what}: memory of writeaudit", "under 200 MB", 200, lambda: session.fact("peak_mb"), " MB"
     )

@@ -11,18 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import rivals
-from bench.material import ROOT, Place, Project, environment, fresh, project, run_under
+from bench.material import ROOT, BenchDirectory, Project, environment, fresh, project, run_under
 from bench.measure import AUDITED, CannotRun, Session, Variant, alternate, run, tell
-from writeaudit.capture.strace_parser import TRACED
+from writeaudit.capture.strace.parser import TRACED
 from writeaudit.recording import Recording
 
-Measure = Callable[[Place, frozenset[str]], Session]
+Measure = Callable[[BenchDirectory, frozenset[str]], Session]
 """Takes the rows that were asked for: some parts are measured for one of them only."""
 
 _PROCESSES = 4
 
 
-def startup(place: Place, _rows: frozenset[str]) -> Session:
+def startup(place: BenchDirectory, _rows: frozenset[str]) -> Session:
     """The empty run, against the interpreter alone."""
     session = Session("startup")
     variants = [
@@ -36,7 +36,7 @@ def startup(place: Place, _rows: frozenset[str]) -> Session:
 def sync(where: str, link_mode: str) -> Measure:
     """A warm `uv sync`, untraced, under writeaudit and under its rivals."""
 
-    def measure(place: Place, rows: frozenset[str]) -> Session:
+    def measure(place: BenchDirectory, rows: frozenset[str]) -> Session:
         env = environment()
         made = project(place.directory(where), link_mode, env, place.scale.sync_files)
         session = Session(f"sync-{where}-{link_mode}", facts={"files": [made.files]})
@@ -46,7 +46,7 @@ def sync(where: str, link_mode: str) -> Measure:
     return measure
 
 
-def _sync_variants(place: Place, made: Project, rows: frozenset[str]) -> list[Variant]:
+def _sync_variants(place: BenchDirectory, made: Project, rows: frozenset[str]) -> list[Variant]:
     work = ("uv", "sync", "--frozen", "--quiet")
     again = ("rm", "-rf", made.venv)
 
@@ -78,6 +78,8 @@ def _sync_variants(place: Place, made: Project, rows: frozenset[str]) -> list[Va
             Variant("strace", audited("strace", *work), again, AUDITED),
             Variant("strace start-up", run_under("strace", place.recording("empty"), "true"), None, AUDITED),
             Variant("bare strace", (*bare, *work), again),
+            # As people call it: every system call, printed as it comes.
+            Variant("plain strace", ("strace", "-f", "--seccomp-bpf", log, *work), again),
         ]
     if "bpftrace" in rows:
         variants.append(Variant("bpftrace", work, again, around=lambda: rivals.bpftrace(environment())))
@@ -86,7 +88,7 @@ def _sync_variants(place: Place, made: Project, rows: frozenset[str]) -> list[Va
     return variants
 
 
-def _of_the_run(place: Place, backend: str) -> dict[str, float]:
+def _of_the_run(place: BenchDirectory, backend: str) -> dict[str, float]:
     """Return what the recording says of the last `uv sync`."""
     with Recording(place.recording(f"sync-{backend}")) as opened:
         audit = opened.audit()
@@ -97,7 +99,7 @@ def _of_the_run(place: Place, backend: str) -> dict[str, float]:
         }
 
 
-def flood(place: Place, _rows: frozenset[str]) -> Session:
+def flood(place: BenchDirectory, _rows: frozenset[str]) -> Session:
     """Files created in tight loops by four processes."""
     session = Session("flood", facts={"files": [_PROCESSES * place.scale.flood_files]})
     env, target = environment(), place.memory / "flood"
@@ -109,8 +111,10 @@ def flood(place: Place, _rows: frozenset[str]) -> Session:
         fresh(target)
         # 100 (files made outside every zone) and 101 (events lost) are what this is to show.
         ended = run(run_under("ebpf", recording, *work), env, place.disk, AUDITED)
+        now = time.time()
         with Recording(recording) as opened:
             audit = opened.audit()
+            session.add("to verdict_s", now - audit.run.started - audit.run.duration_s)
             session.add("audited wall_s", audit.run.duration_s)
             session.add("lost", audit.completeness.lost_events)
             session.add("events", audit.event_count)
@@ -123,7 +127,7 @@ def flood(place: Place, _rows: frozenset[str]) -> Session:
     return session
 
 
-def idle(place: Place, _rows: frozenset[str]) -> Session:
+def idle(place: BenchDirectory, _rows: frozenset[str]) -> Session:
     """System calls that nobody records: in audited processes, and beside an audit."""
     session = Session("idle")
     env = environment()
@@ -140,7 +144,7 @@ def idle(place: Place, _rows: frozenset[str]) -> Session:
 
 
 @contextmanager
-def _audit_of_nothing(place: Place, env: Mapping[str, str]) -> Iterator[None]:
+def _audit_of_nothing(place: BenchDirectory, env: Mapping[str, str]) -> Iterator[None]:
     """Have an audit going on, of a command that sleeps until the end of the context."""
     begun = place.disk / "begun"
     begun.unlink(missing_ok=True)
@@ -160,7 +164,7 @@ def _audit_of_nothing(place: Place, env: Mapping[str, str]) -> Iterator[None]:
         audit.communicate()
 
 
-def recording(place: Place, _rows: frozenset[str]) -> Session:
+def recording(place: BenchDirectory, _rows: frozenset[str]) -> Session:
     """A recording of each size: made by a real run, then judged and rendered."""
     session = Session("recording")
     env = environment()
@@ -184,7 +188,7 @@ def recording(place: Place, _rows: frozenset[str]) -> Session:
     return session
 
 
-def summary(place: Place, _rows: frozenset[str]) -> Session:
+def summary(place: BenchDirectory, _rows: frozenset[str]) -> Session:
     """From the command's last breath to the end of writeaudit, its summary printed."""
     session = Session("summary")
     env = environment()
@@ -196,7 +200,7 @@ def summary(place: Place, _rows: frozenset[str]) -> Session:
     return session
 
 
-def _install(place: Place, path: str, events: int, env: Mapping[str, str]) -> float:
+def _install(place: BenchDirectory, path: str, events: int, env: Mapping[str, str]) -> float:
     """Audit a program that makes so many events; return the seconds that writeaudit ran on after it."""
     target, stamp = fresh(place.memory / "install"), place.disk / "stamp"
     work = (place.program("install"), str(target), str(events), str(stamp))

@@ -13,7 +13,7 @@ import time
 
 from writeaudit import pipeline
 from writeaudit.analysis.fail_on import parse_fail_on
-from writeaudit.commands.options import write_reports
+from writeaudit.commands.options import Outputs, write_reports
 from writeaudit.recording import Recording
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     with Recording(path) as opened:
         examined = pipeline.examine(opened, fail_on=parse_fail_on(()))
         judged = time.perf_counter()
-        write_reports(examined, {kind: output})
+        write_reports(examined, Outputs({kind: output}))
     ended = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"examine_s": judged - started, "write_s": ended - judged, "peak_mb": peak}))
