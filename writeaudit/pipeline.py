@@ -41,12 +41,12 @@ from writeaudit.judgement import Finding, Policy, Zone, ZoneAccess
 from writeaudit.policy import (
     MOVES,
     classifier_for,
-    covers,
+    covers_path,
     from_json,
     literal_directory,
-    load,
-    overlay,
-    survey,
+    load_policy,
+    overlay_zones,
+    survey_command,
     to_json,
     with_inherited,
     with_project,
@@ -476,14 +476,14 @@ def choose_policy(
     """
     home = env.get("HOME", "/")
     if policy_file is not None:
-        chosen = load(policy_file, env, cwd, home, command=command, profile=profile, named=named)
+        chosen = load_policy(policy_file, env, cwd, home, command=command, profile=profile, named=named)
     else:
-        found = survey(command, cwd, env, profile=profile)
+        found = survey_command(command, cwd, env, profile=profile)
         chosen = found.policy
         if named is not None:
             named.update(found.variables)
     chosen = with_project(chosen, env, cwd, home, named=named)
-    return overlay(chosen, zones, env, cwd, home, named=named)
+    return overlay_zones(chosen, zones, env, cwd, home, named=named)
 
 
 def examine(
@@ -513,7 +513,7 @@ def examine(
             policy = from_json(kept)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RecordingError(f"{recording.path} is damaged: it does not say its policy") from error
-        policy = overlay(policy, zones, audit.run.env, audit.run.cwd, audit.run.env.get("HOME", "/"))
+        policy = overlay_zones(policy, zones, audit.run.env, audit.run.cwd, audit.run.env.get("HOME", "/"))
     policy = with_inherited(policy, audit.run.inherited)
     classifier = classifier_for(policy, audit.processes)
     classifier.look_ahead(of_ops(audit.events, MOVES), lambda: audit.events)
@@ -525,7 +525,7 @@ def examine(
         (files, tally),
         PolicyTrial(audit.run, policy, audit.processes, recording.path),
     )
-    findings = adjusted(analysis.findings, policy, covers)
+    findings = adjusted(analysis.findings, policy, covers_path)
     return Examined(
         build(
             audit,

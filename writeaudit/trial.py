@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from writeaudit.audit import Process, RunInfo
 from writeaudit.errors import UsageError
 from writeaudit.judgement import Policy, Zone, ZoneAccess
-from writeaudit.policy import Classifier, discover, overlay
-from writeaudit.policy.profiles.command import recognise
+from writeaudit.policy import Classifier, discover_policy, overlay_zones
+from writeaudit.policy.profiles.command import recognise_tool
 
 _KEPT = "/writeaudit/runs"
 """Ends the directory in which recordings are kept that nobody gave a name."""
@@ -46,8 +46,8 @@ class PolicyTrial:
         try:
             policy = self._policy
             if profile is not None:
-                policy = discover(run.command, run.cwd, run.env, profile=profile)
-            policy = overlay(policy, zones, run.env, run.cwd, home)
+                policy = discover_policy(run.command, run.cwd, run.env, profile=profile)
+            policy = overlay_zones(policy, zones, run.env, run.cwd, home)
             found = map(Classifier(policy).zone_of, paths)
             return sum(zone is not None and zone.access is ZoneAccess.READ_WRITE for zone in found)
         except UsageError:
@@ -63,7 +63,7 @@ class PolicyTrial:
                 if words in seen or len(seen) >= _MOST_PROGRAMS:
                     continue
                 seen.add(words)
-                tool = recognise(process.argv[:8], self._run.cwd, {}).tool
+                tool = recognise_tool(process.argv[:8], self._run.cwd, {}).tool
                 if tool not in ("generic", self._policy.tool):
                     found[tool] = None
             self._tools = tuple(found)

@@ -90,7 +90,7 @@ class SideJudge(Protocol):
     def zone_name(self, path: bytes, /) -> str | None:
         """Return the name of the zone that covers ``path``; None outside every zone."""
 
-    def sides(self, event: FsEvent, /) -> Sides:
+    def judge_sides(self, event: FsEvent, /) -> Sides:
         """Return the verdict on each side of ``event``, the source's with ``on_source`` set."""
 
 

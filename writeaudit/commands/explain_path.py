@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from writeaudit.judgement import NetEffect, Verdict, Zone, ZoneAccess
-from writeaudit.policy import covers
+from writeaudit.policy import covers_path
 from writeaudit.policy.zones import ZoneMatcher
 from writeaudit.report.view import Report
 from writeaudit.text import escape_path
@@ -25,7 +25,7 @@ def explain_path(report: Report, spelled: str) -> str:
     path = os.path.normpath(os.path.join(report.audit.run.cwd, os.fsencode(spelled)))
     policy = report.policy
     lines = [escape_path(path)]
-    zone = ZoneMatcher(policy.zones).find(path)
+    zone = ZoneMatcher(policy.zones).find_zone(path)
     if zone is None:
         outside = (
             "nobody has said what may be written, so a change is listed without blame"
@@ -43,11 +43,11 @@ def explain_path(report: Report, spelled: str) -> str:
                 f"  also below {escape_path(pattern)} of zone {other.name} ({other.access.value}): "
                 "another pattern is longer, or stricter where they are alike"
                 for pattern in other.patterns
-                if covers((pattern,), path)
+                if covers_path((pattern,), path)
             ]
     lines.append(f"  policy: {policy.name} ({policy.source})")
     for each in policy.exemptions:
-        if covers(each.patterns, path):
+        if covers_path(each.patterns, path):
             rules = ", ".join(each.rules) or "WA201 to WA204"
             until = f" until {each.until}" if each.until else ""
             lines.append(f"  excepted from {rules}{until}: {each.reason}")
@@ -57,7 +57,7 @@ def explain_path(report: Report, spelled: str) -> str:
 
 def _deciding(zone: Zone, path: bytes) -> list[bytes]:
     """Return the longest of a zone's patterns that cover a path."""
-    matching = [pattern for pattern in zone.patterns if covers((pattern,), path)]
+    matching = [pattern for pattern in zone.patterns if covers_path((pattern,), path)]
     most = max((pattern.count(b"/") for pattern in matching), default=0)
     return [pattern for pattern in matching if pattern.count(b"/") == most]
 

@@ -9,7 +9,13 @@ import click
 
 from writeaudit.commands.base import Command
 from writeaudit.commands.complete import complete_profile
-from writeaudit.policy.profiles import about, check_profile, survey, tools, usual_command
+from writeaudit.policy.profiles import (
+    check_profile,
+    describe_profile,
+    list_tools,
+    survey_command,
+    usual_command,
+)
 from writeaudit.text import escape_path
 
 
@@ -37,14 +43,16 @@ def command(schema: bool, profile: str | None, command: tuple[str, ...]) -> None
         click.echo(file.read_text("utf-8"), nl=False)
         return
     if profile is None:
-        for name in tools():
-            known = about(name)
+        for name in list_tools():
+            known = describe_profile(name)
             click.echo(f"{name}\t{', '.join(known.programs)}\t{known.summary}")
         return
     tool, _mode = check_profile(profile)
     words = tuple(os.fsencode(word) for word in command[command[:1] == ("--",) :])
-    found = survey(words or usual_command(tool or "generic"), os.getcwdb(), dict(os.environ), profile=profile)
-    click.echo(f"{found.policy.name}: {about(found.policy.tool).summary}")
+    found = survey_command(
+        words or usual_command(tool or "generic"), os.getcwdb(), dict(os.environ), profile=profile
+    )
+    click.echo(f"{found.policy.name}: {describe_profile(found.policy.tool).summary}")
     for zone in found.policy.zones:
         click.echo(f"\nzone {zone.name} ({zone.access.value})")
         for pattern in zone.patterns:

@@ -27,7 +27,7 @@ from writeaudit.events import (
 )
 from writeaudit.judgement import Judged, Policy, Reason, Sides, Verdict, Zone, ZoneAccess
 from writeaudit.policy.temporary import Life, find_temporary_names, stands_for
-from writeaudit.policy.zones import ZoneMatcher, escape, literal, with_devices
+from writeaudit.policy.zones import ZoneMatcher, escape_pattern, literal_name, with_devices
 
 REFUSALS = frozenset(
     {"EROFS", "EACCES", "EPERM", "ETXTBSY", "EBUSY", "EDQUOT", "ENOSPC", "EOVERFLOW", "ENOKEY"}
@@ -93,11 +93,11 @@ class _Answers(NamedTuple):
     """Whether what lies outside every zone may be on the way to one: mkdir."""
 
 
-def _judge(
+def _judge_access(
     zone: Zone | None, demand: _Demand, result: str, *, on_source: bool, is_open: bool = False
 ) -> Judged:
     name = zone.name if zone is not None else None
-    reason = _forbids(zone.access if zone is not None else None, demand)
+    reason = _find_objection(zone.access if zone is not None else None, demand)
     if reason is Reason.NONE:
         harmless = demand in (_Demand.READ, _Demand.HANDLE, _Demand.ASK)
         verdict = Verdict.READ if harmless else Verdict.ALLOWED
@@ -114,7 +114,7 @@ def _judge(
     return Judged(name, Verdict.FAILED, Reason.NONE, on_source)
 
 
-def _forbids(access: ZoneAccess | None, demand: _Demand) -> Reason:
+def _find_objection(access: ZoneAccess | None, demand: _Demand) -> Reason:
     match demand:
         case _Demand.WRITE:
             if access is None:
@@ -183,7 +183,7 @@ class Classifier:
 
     def zone_of(self, path: bytes) -> Zone | None:
         """Return the zone that covers `path`, None outside every zone."""
-        return self._zones[self._number(path)] if path[:1] == b"/" else self._matcher.find(path)
+        return self._zones[self._find_number(path)] if path[:1] == b"/" else self._matcher.find_zone(path)
 
     def zone_name(self, path: bytes) -> str | None:
         """Return the name of the zone that covers `path`, None outside every zone.
@@ -192,7 +192,7 @@ class Classifier:
         """
         if self._lives:
             path = stands_for(self._lives, path, None) or path
-        return self._names[self._number(path)]
+        return self._names[self._find_number(path)]
 
     def judge(self, event: FsEvent) -> Judged:
         """Return the verdict on `event`: that of its worse side.
@@ -201,48 +201,48 @@ class Classifier:
         absolute lies outside every zone, so a change there is a violation: nobody can
         say that it was allowed.
         """
-        # As `sides` does, written out for the commonest case: this runs once for each event.
+        # As `judge_sides` does, written out for the commonest case: this runs once for each event.
         answers = self._answers.get((event.op, event.fmt, event[EVENT_SIGNATURE]))
         path = event.path
         number = self._places.get(path[: path.rfind(b"/")])
         if answers is None or number is None or answers.needs_way or self._lives or self._exempt:
-            on_path, on_source = self.sides(event)
-            judged = on_path if on_source is None else _worse(on_path, on_source)
-            return judged if event.source is None or event.op is Op.LINK else self._moved(event, judged)
+            on_path, on_source = self.judge_sides(event)
+            judged = on_path if on_source is None else _pick_worse(on_path, on_source)
+            return judged if event.source is None or event.op is Op.LINK else self._judge_move(event, judged)
         judged = answers.on_path[number]
         if answers.on_source is None or event.source is None:
             return judged
-        judged = _worse(judged, answers.on_source[self._number(event.source)])
-        return judged if event.op is Op.LINK else self._moved(event, judged)
+        judged = _pick_worse(judged, answers.on_source[self._find_number(event.source)])
+        return judged if event.op is Op.LINK else self._judge_move(event, judged)
 
-    def sides(self, event: FsEvent) -> Sides:
+    def judge_sides(self, event: FsEvent) -> Sides:
         """Return the verdict on each side of `event`, the source's with ``on_source`` set."""
-        answers = self._answers.get(_key_of(event)) or self._learn(event)
+        answers = self._answers.get(_key_of(event)) or self._compute_answers(event)
         on_source: Judged | None = None
         if answers.on_source is not None and event.source is not None:
-            on_source = self._excepted(
+            on_source = self._apply_exemptions(
                 answers.on_source[self._number_at(event.source, event.seq)], event.source
             )
         path = event.path
         if path.startswith(SPECIAL_OBJECTS) and has_no_name(event):
-            return Sides(self._nameless(event), on_source)
+            return Sides(self._judge_nameless(event), on_source)
         number = self._number_at(path, event.seq)
         if answers.needs_way and path in self._ways and self._may_be_made(number, path):
             number = self._numbers[id(self._ways[path])]
-        return Sides(self._excepted(answers.on_path[number], path), on_source)
+        return Sides(self._apply_exemptions(answers.on_path[number], path), on_source)
 
-    def _excepted(self, judged: Judged, path: bytes) -> Judged:
+    def _apply_exemptions(self, judged: Judged, path: bytes) -> Judged:
         """Return the verdict on a side, where an exception of the policy does not take it back."""
         if not self._exempt or judged.verdict not in _ACCUSING:
             return judged
         rule = "WA203" if judged.verdict is Verdict.ATTEMPT else _RULES[judged.reason]
         for matcher, rules in self._exempt:
-            if (not rules or rule in rules) and matcher.find(path) is not None:
+            if (not rules or rule in rules) and matcher.find_zone(path) is not None:
                 verdict = Verdict.FAILED if judged.verdict is Verdict.ATTEMPT else Verdict.ALLOWED
                 return Judged(judged.zone, verdict, Reason.NONE, judged.on_source)
         return judged
 
-    def _moved(self, event: FsEvent, judged: Judged) -> Judged:
+    def _judge_move(self, event: FsEvent, judged: Judged) -> Judged:
         """Return the verdict on a rename: who moves a directory above a protected zone moves the zone.
 
         Its files can be changed under their new names then, and put back.
@@ -251,8 +251,8 @@ class Classifier:
             for path, on_source in ((event.source, True), (event.path, False)):
                 zone = self._above.get(path or b"")
                 if zone is not None:
-                    moved = _judge(zone, _Demand.WRITE, event.result, on_source=on_source)
-                    judged = _worse(judged, moved)
+                    moved = _judge_access(zone, _Demand.WRITE, event.result, on_source=on_source)
+                    judged = _pick_worse(judged, moved)
         return judged
 
     def _may_be_made(self, number: int, path: bytes) -> bool:
@@ -263,37 +263,37 @@ class Classifier:
         zone = self._zones[number]
         if zone is None:
             return True
-        return zone.access is ZoneAccess.READ_ONLY and escape(path) not in zone.patterns
+        return zone.access is ZoneAccess.READ_ONLY and escape_pattern(path) not in zone.patterns
 
     def _number_at(self, path: bytes, seq: int) -> int:
         """Return the number of the zone that covers what stood at `path` when an event happened."""
-        number = self._number(path)
+        number = self._find_number(path)
         if not self._lives:
             return number
         zone = self._zones[number]
         if zone is not None and zone.access is ZoneAccess.READ_WRITE:
             return number
         target = stands_for(self._lives, path, seq)
-        return number if target is None else self._number(target)
+        return number if target is None else self._find_number(target)
 
-    def _number(self, path: bytes) -> int:
+    def _find_number(self, path: bytes) -> int:
         """Return the number of the zone that covers `path`, and remember its directory."""
         directory = path[: path.rfind(b"/")]
         number = self._places.get(directory)
         if number is not None:
             return number
-        number = self._numbers[id(self._matcher.find(path))]
+        number = self._numbers[id(self._matcher.find_zone(path))]
         if (
             directory[:1] == b"/"
             and not directory.startswith(SPECIAL_OBJECTS)
-            and self._matcher.settles(directory)
+            and self._matcher.settles_directory(directory)
         ):
             if len(self._places) >= _KEPT_DIRECTORIES:
                 self._places.clear()
             self._places[directory] = number
         return number
 
-    def _learn(self, event: FsEvent) -> _Answers:
+    def _compute_answers(self, event: FsEvent) -> _Answers:
         """Work out the verdicts on events of the key of `event`, in every zone."""
         op, result = event.op, event.result
         if op in NAMESPACE_OPS:
@@ -301,12 +301,12 @@ class Classifier:
             only = Judged(None, done if result == OK else Verdict.FAILED)
             on_path: tuple[Judged, ...] = (only,) * len(self._zones)
         else:
-            demand = _demand(event)
+            demand = _derive_demand(event)
             if event.fmt in NOT_ON_DISK and op in _WITHOUT_FILE_OPS and not event.created:
                 demand = _without_file(demand)
             is_open = self.policy.is_open
             on_path = tuple(
-                _judge(zone, demand, result, on_source=False, is_open=is_open) for zone in self._zones
+                _judge_access(zone, demand, result, on_source=False, is_open=is_open) for zone in self._zones
             )
         on_source: tuple[Judged, ...] | None = None
         wanted = _TWO_SIDED.get(op)
@@ -315,7 +315,7 @@ class Classifier:
                 wanted = _Demand.HANDLE  # made by O_TMPFILE: it had no name that could be protected
             is_open = self.policy.is_open
             on_source = tuple(
-                _judge(zone, wanted, result, on_source=True, is_open=is_open) for zone in self._zones
+                _judge_access(zone, wanted, result, on_source=True, is_open=is_open) for zone in self._zones
             )
         if len(self._answers) >= _KEPT_KEYS:
             self._answers.clear()
@@ -323,15 +323,15 @@ class Classifier:
         self._answers[_key_of(event)] = answers
         return answers
 
-    def _nameless(self, event: FsEvent) -> Judged:
+    def _judge_nameless(self, event: FsEvent) -> Judged:
         """Return the verdict on the path side of an event that is about a pipe, a socket, a memfd."""
         if event.op in NAMESPACE_OPS:
-            return self._learn(event).on_path[0]
-        zone = self._matcher.find(event.path)
-        return _judge(zone, _without_file(_demand(event)), event.result, on_source=False)
+            return self._compute_answers(event).on_path[0]
+        zone = self._matcher.find_zone(event.path)
+        return _judge_access(zone, _without_file(_derive_demand(event)), event.result, on_source=False)
 
 
-def _demand(event: FsEvent) -> _Demand:
+def _derive_demand(event: FsEvent) -> _Demand:
     """Return what an event needs of the place where its path lies, if a file is there."""
     if event.op is Op.ACCESS:
         return _Demand.ASK
@@ -363,7 +363,7 @@ def _ways_to_zones(zones: tuple[Zone, ...], accesses: AbstractSet[ZoneAccess]) -
         for pattern in zone.patterns:
             way = b""
             for component in pattern.split(b"/")[1:-1]:
-                name = literal(component)
+                name = literal_name(component)
                 if name is None:
                     break
                 way += b"/" + name
@@ -381,7 +381,7 @@ _REASON_RANK = {
 }
 
 
-def _worse(path: Judged, source: Judged) -> Judged:
+def _pick_worse(path: Judged, source: Judged) -> Judged:
     """Return the side that decides. Equals: the path, for that is where something new stands."""
     # A harmless source never decides: the zone of an allowed rename is that of the new name.
     if source.reason is Reason.NONE:

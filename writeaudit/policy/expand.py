@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from writeaudit.errors import PolicyError
-from writeaudit.policy.zones import check_pattern, escape, literal
+from writeaudit.policy.zones import check_pattern, escape_pattern, literal_name
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DEEPEST = 20
@@ -34,14 +34,14 @@ class Surroundings(NamedTuple):
     named: set[str] | None = None
     """Takes the names of the variables that are asked for."""
 
-    def variable(self, name: str) -> str | None:
+    def get_variable(self, name: str) -> str | None:
         """Return the value of a variable; None if it is not set."""
         if self.named is not None:
             self.named.add(name)
         return self.env.get(name)
 
 
-def expand(spelling: str, where: Surroundings) -> tuple[bytes, ...]:
+def expand_spelling(spelling: str, where: Surroundings) -> tuple[bytes, ...]:
     """Return the patterns that `spelling` stands for: one, or two if symlinks lead elsewhere.
 
     ``~`` is the home directory, ``$VAR``, ``${VAR}`` and ``${VAR:-default}`` are variables
@@ -51,9 +51,9 @@ def expand(spelling: str, where: Surroundings) -> tuple[bytes, ...]:
     Raises `PolicyError` for a ``~user`` or a pattern that cannot be understood, and its
     `UnsetVariable` for a variable without value and default.
     """
-    text = _substitute(spelling, where)
+    text = _substitute_variables(spelling, where)
     if text == b"~" or text.startswith(b"~/"):
-        text = escape(where.home) + text[1:]
+        text = escape_pattern(where.home) + text[1:]
     elif text.startswith(b"~"):
         raise PolicyError(
             f"{spelling!r}: only the command's own home directory can be written with ~",
@@ -61,12 +61,12 @@ def expand(spelling: str, where: Surroundings) -> tuple[bytes, ...]:
         )
     if not text:
         raise PolicyError("an empty path", hint="Write . for the command's working directory.")
-    pattern = os.path.join(escape(where.cwd), text)
+    pattern = os.path.join(escape_pattern(where.cwd), text)
     check_pattern(pattern)
-    return resolve(pattern)
+    return resolve_pattern(pattern)
 
 
-def resolve(pattern: bytes) -> tuple[bytes, ...]:
+def resolve_pattern(pattern: bytes) -> tuple[bytes, ...]:
     """Return an absolute pattern as spelled and, if it differs, with its literal part resolved.
 
     Event paths are free of symlinks, so a zone that is spelled through one would never
@@ -76,32 +76,32 @@ def resolve(pattern: bytes) -> tuple[bytes, ...]:
     components = [part for part in pattern.split(b"/") if part not in (b"", b".")]
     plain: list[bytes] = []
     for component in components:
-        name = None if component == b"**" else literal(component)
+        name = None if component == b"**" else literal_name(component)
         if name is None:
             break
         plain.append(name)
     rest = components[len(plain) :]
     prefix = b"/" + b"/".join(plain)
     real = os.path.realpath(prefix)
-    resolved = _join(real, rest)
+    resolved = _join_components(real, rest)
     if b".." in plain or b".." in rest:
         # Text alone cannot tell where .. leads when a symlink stands before it.
         return (resolved,)
-    spelled = _join(prefix, rest)
+    spelled = _join_components(prefix, rest)
     return (spelled,) if spelled == resolved else (resolved, spelled)
 
 
 def of_path(path: bytes) -> tuple[bytes, ...]:
     """Return the patterns that cover the absolute `path`, which holds no wildcards."""
-    return resolve(escape(path))
+    return resolve_pattern(escape_pattern(path))
 
 
-def _join(prefix: bytes, rest: list[bytes]) -> bytes:
-    joined = b"/".join([escape(prefix).rstrip(b"/"), *rest])
+def _join_components(prefix: bytes, rest: list[bytes]) -> bytes:
+    joined = b"/".join([escape_pattern(prefix).rstrip(b"/"), *rest])
     return os.path.normpath(joined) if joined else b"/"
 
 
-def _substitute(text: str, where: Surroundings) -> bytes:
+def _substitute_variables(text: str, where: Surroundings) -> bytes:
     out = bytearray()
     pos = 0
     while (dollar := text.find("$", pos)) >= 0:
@@ -111,11 +111,11 @@ def _substitute(text: str, where: Surroundings) -> bytes:
             out += b"$"
             pos += 1
         elif text.startswith("{", pos):
-            end = _closing(text, pos)
-            out += _braced(text[pos + 1 : end], where, at_start=not out)
+            end = _find_closing_brace(text, pos)
+            out += _expand_braces(text[pos + 1 : end], where, at_start=not out)
             pos = end + 1
         elif name := _NAME.match(text, pos):
-            out += _value(name[0], where)
+            out += _require_variable(name[0], where)
             pos = name.end()
         else:
             raise PolicyError(
@@ -126,7 +126,7 @@ def _substitute(text: str, where: Surroundings) -> bytes:
     return bytes(out)
 
 
-def _closing(text: str, brace: int) -> int:
+def _find_closing_brace(text: str, brace: int) -> int:
     depth = 0
     for pos in range(brace, len(text)):
         if text[pos] == "{":
@@ -145,7 +145,7 @@ def _closing(text: str, brace: int) -> int:
     )
 
 
-def _braced(inner: str, where: Surroundings, *, at_start: bool) -> bytes:
+def _expand_braces(inner: str, where: Surroundings, *, at_start: bool) -> bytes:
     name = _NAME.match(inner)
     rest = inner[name.end() :] if name else inner
     if name is None or (rest and not rest.startswith(":-")):
@@ -153,16 +153,16 @@ def _braced(inner: str, where: Surroundings, *, at_start: bool) -> bytes:
             f"'${{{inner}}}' is not understood",
             hint="Only ${VAR} and ${VAR:-default} are; $$ is a dollar sign.",
         )
-    if rest and not where.variable(name[0]):
-        default = _substitute(rest[2:], where)
+    if rest and not where.get_variable(name[0]):
+        default = _substitute_variables(rest[2:], where)
         if at_start and (default == b"~" or default.startswith(b"~/")):
-            return escape(where.home) + default[1:]
+            return escape_pattern(where.home) + default[1:]
         return default
-    return _value(name[0], where)
+    return _require_variable(name[0], where)
 
 
-def _value(name: str, where: Surroundings) -> bytes:
-    value = where.variable(name)
+def _require_variable(name: str, where: Surroundings) -> bytes:
+    value = where.get_variable(name)
     if not value:
         raise UnsetVariable(name, "empty" if value == "" else "not set")
-    return escape(os.fsencode(value))
+    return escape_pattern(os.fsencode(value))

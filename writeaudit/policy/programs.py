@@ -38,16 +38,16 @@ class ProgramClassifier(Classifier):
         for process in sorted(processes, key=lambda each: each.started_ns):
             times, programs = self._held.setdefault(process.pid, ([], []))
             times.append(process.started_ns)
-            programs.append(frozenset(name for name in wanted if runs(process, name)))
+            programs.append(frozenset(name for name in wanted if runs_program(process, name)))
         self._lives_of: Callable[[Classifier], None] | None = None
 
     def judge(self, event: FsEvent) -> Judged:
         """See `Classifier.judge`."""
-        return self._of(event).judge(event)
+        return self._classifier_for(event).judge(event)
 
-    def sides(self, event: FsEvent) -> Sides:
-        """See `Classifier.sides`."""
-        return self._of(event).sides(event)
+    def judge_sides(self, event: FsEvent) -> Sides:
+        """See `Classifier.judge_sides`."""
+        return self._classifier_for(event).judge_sides(event)
 
     def look_ahead(self, moves: Iterable[FsEvent], events: Callable[[], Iterable[FsEvent]]) -> None:
         """See `Classifier.look_ahead`."""
@@ -55,7 +55,7 @@ class ProgramClassifier(Classifier):
         super().look_ahead(kept, events)
         self._lives_of = lambda made: made.look_ahead(kept, events)
 
-    def _of(self, event: FsEvent) -> Classifier:
+    def _classifier_for(self, event: FsEvent) -> Classifier:
         times, programs = self._held.get(event.pid, ([], []))
         at = bisect_right(times, event.time_ns) - 1
         held = programs[max(at, 0)] if programs else frozenset[str]()
@@ -68,7 +68,7 @@ class ProgramClassifier(Classifier):
         return found
 
 
-def runs(process: Process, program: str) -> bool:
+def runs_program(process: Process, program: str) -> bool:
     """Whether a process runs the program of this name: its file, or the script that an interpreter runs."""
     words = [process.exe, *process.argv[:2]]
     names = {os.fsdecode(os.path.basename(word)) for word in words if not word.startswith(b"-")}

@@ -11,9 +11,9 @@ from typing import NamedTuple, NoReturn
 
 from writeaudit.errors import PolicyError, UsageError
 from writeaudit.judgement import Exemption, Policy, Zone, ZoneAccess
-from writeaudit.policy.expand import Surroundings, expand
-from writeaudit.policy.profiles import check_profile, discover
-from writeaudit.policy.profiles.command import recognise
+from writeaudit.policy.expand import Surroundings, expand_spelling
+from writeaudit.policy.profiles import check_profile, discover_policy
+from writeaudit.policy.profiles.command import recognise_tool
 from writeaudit.policy.zones import ZoneMatcher, literal_directory, with_devices
 from writeaudit.rules import RULES, group_aliases, number_groups, rule, rules_named
 from writeaudit.text import escape_path, nearest, unescape_path
@@ -41,7 +41,7 @@ _SEVERITIES = ("error", "warning", "note", "off")
 _RULE = re.compile(r"WA[0-9]{3}")
 
 
-def _nearest(word: str, allowed: Iterable[str]) -> str:
+def _suggest_word(word: str, allowed: Iterable[str]) -> str:
     close = nearest(word.lower(), allowed, cutoff=0.5)
     return f"Did you mean {close!r}? " if close else ""
 
@@ -62,15 +62,15 @@ class _File:
         """What a policy is called that has no name: as its file is."""
         return os.path.basename(self.path).removesuffix(".toml")
 
-    def line(self, *where: str | int) -> int:
+    def line_of(self, *where: str | int) -> int:
         """Return the line of something in the policy."""
-        return self.lines.of(*self._prefix, *where)
+        return self.lines.line_of(*self._prefix, *where)
 
     def fail(self, what: str, *where: str | int, hint: str) -> NoReturn:
-        raise PolicyError(f"{self.path}:{self.line(*where)}: {what}", hint=hint)
+        raise PolicyError(f"{self.path}:{self.line_of(*where)}: {what}", hint=hint)
 
 
-def load(
+def load_policy(
     path: str,
     env: Mapping[str, str],
     cwd: bytes,
@@ -90,8 +90,8 @@ def load(
     Raises `PolicyError`; its message begins with file and line.
     """
     where = Surroundings(env, cwd, os.fsencode(home), named)
-    text = _read(path)
-    rules = _read_rules(_File(path, text), _parse(path, text), where, (os.path.realpath(path),))
+    text = _read_text(path)
+    rules = _read_rules(_File(path, text), _parse_toml(path, text), where, (os.path.realpath(path),))
     over = profile if profile is not None else rules.profile
     if over is None:
         if not rules.zones:
@@ -99,11 +99,11 @@ def load(
                 "the policy has no zones, so every write would break it",
                 hint='Add a [[zones]] table with name, access and patterns, or profile = "install".',
             )
-        tool = recognise(command, os.path.abspath(cwd), env).tool
+        tool = recognise_tool(command, os.path.abspath(cwd), env).tool
         base = Policy("", "", (), tool)
         source = path
     else:
-        base = discover(command, cwd, env, profile=over)
+        base = discover_policy(command, cwd, env, profile=over)
         source = f"{path} over {base.source}"
     return with_devices(
         Policy(
@@ -139,13 +139,13 @@ def _read_rules(
             file.fail(
                 f"unknown key {key!r}",
                 key,
-                hint=f"{_nearest(key, _TOP_KEYS)}Allowed at the top are {', '.join(_TOP_KEYS[:-1])} and "
+                hint=f"{_suggest_word(key, _TOP_KEYS)}Allowed at the top are {', '.join(_TOP_KEYS[:-1])} and "
                 f"{_TOP_KEYS[-1]}.",
             )
     name = data.get("name", file.default_name)
     if not isinstance(name, str) or not name:
-        file.fail(f"name is {_kind(name)}", "name", hint='Write a text: name = "ci"')
-    profile, bases = _extended(file, data, where, above)
+        file.fail(f"name is {_describe_value(name)}", "name", hint='Write a text: name = "ci"')
+    profile, bases = _read_extends(file, data, where, above)
     zones: dict[str, Zone] = {}
     severities: dict[str, str] = {}
     exemptions: list[Exemption] = []
@@ -156,15 +156,15 @@ def _read_rules(
         severities.update(base.severities)
         exemptions += base.exemptions
         remarks += base.remarks
-    zones.update((zone.name, zone) for zone in _zones(file, data.get("zones", []), where))
-    severities.update(_severities(file, data.get("severity", {})))
-    found, expired = _exemptions(file, data.get("exceptions", []), where)
+    zones.update((zone.name, zone) for zone in _read_zones(file, data.get("zones", []), where))
+    severities.update(_read_severities(file, data.get("severity", {})))
+    found, expired = _read_exemptions(file, data.get("exceptions", []), where)
     return _Rules(
         file, name, profile, list(zones.values()), severities, [*exemptions, *found], [*remarks, *expired]
     )
 
 
-def _extended(
+def _read_extends(
     file: _File, data: Mapping[str, object], where: Surroundings, above: tuple[str, ...]
 ) -> tuple[str | None, list[_Rules]]:
     """Return the profile that a policy names, and the policies of the files that it extends."""
@@ -175,14 +175,18 @@ def _extended(
     if "profile" in data:
         chosen = data["profile"]
         if not isinstance(chosen, str):
-            file.fail(f"profile is {_kind(chosen)}", "profile", hint='Write profile = "install" or "frozen".')
+            file.fail(
+                f"profile is {_describe_value(chosen)}",
+                "profile",
+                hint='Write profile = "install" or "frozen".',
+            )
         words.append((chosen, ("profile",)))
     extends = data.get("extends", [])
     for number, word in enumerate(extends if isinstance(extends, list) else [extends]):
         words.append((word, ("extends", number) if isinstance(extends, list) else ("extends",)))
     for word, at in words:
         if not isinstance(word, str) or not word:
-            file.fail(f"extends is {_kind(word)}", *at, hint=hint)
+            file.fail(f"extends is {_describe_value(word)}", *at, hint=hint)
         if at != ("profile",) and word.endswith(".toml"):
             bases.append(_other_file(file, word, at, where, above))
             continue
@@ -205,17 +209,17 @@ def _other_file(
     if len(above) >= _DEEPEST:
         file.fail("too many policies extend one another", *at, hint="Put them together.")
     try:
-        text = _read(path)
+        text = _read_text(path)
     except PolicyError as error:
         file.fail(error.message, *at, hint="A path in extends is relative to this file.")
-    return _read_rules(_File(path, text), _parse(path, text), where, (*above, os.path.realpath(path)))
+    return _read_rules(_File(path, text), _parse_toml(path, text), where, (*above, os.path.realpath(path)))
 
 
-def _severities(file: _File, table: object) -> dict[str, str]:
+def _read_severities(file: _File, table: object) -> dict[str, str]:
     """Return the severity of each rule that a policy names, groups and aliases taken apart."""
     hint = 'Write [severity], then WA203 = "error" or WA1xx = "off".'
     if not isinstance(table, dict):
-        file.fail(f"severity is {_kind(table)}", "severity", hint=hint)
+        file.fail(f"severity is {_describe_value(table)}", "severity", hint=hint)
     found: dict[str, str] = {}
     # Groups first, whatever their place: a single rule is the exception to its group.
     for word in sorted(table, key=lambda each: bool(_RULE.fullmatch(each.upper()))):
@@ -225,7 +229,7 @@ def _severities(file: _File, table: object) -> dict[str, str]:
             file.fail(f"severity does not know {word!r}", "severity", word, hint=_rule_hint(word))
         if value not in _SEVERITIES:
             file.fail(
-                f"the severity of {word} is {_kind(value)}",
+                f"the severity of {word} is {_describe_value(value)}",
                 "severity",
                 word,
                 hint=f"Allowed are {', '.join(_SEVERITIES)}.",
@@ -236,28 +240,30 @@ def _severities(file: _File, table: object) -> dict[str, str]:
 
 def _rule_hint(word: str) -> str:
     aliases = group_aliases()
-    near = _nearest(word, (*aliases, *number_groups(), *(rule.id for rule in RULES)))
+    near = _suggest_word(word, (*aliases, *number_groups(), *(rule.id for rule in RULES)))
     return f"{near}Allowed are rules (WA201), groups (WA2xx) and {', '.join(aliases)}."
 
 
-def _exemptions(file: _File, tables: object, where: Surroundings) -> tuple[list[Exemption], list[str]]:
+def _read_exemptions(file: _File, tables: object, where: Surroundings) -> tuple[list[Exemption], list[str]]:
     """Return the exceptions that hold today, and a sentence for each that has expired."""
     if not isinstance(tables, list):
-        file.fail(f"exceptions is {_kind(tables)}", "exceptions", hint="Write [[exceptions]] tables.")
+        file.fail(
+            f"exceptions is {_describe_value(tables)}", "exceptions", hint="Write [[exceptions]] tables."
+        )
     found: list[Exemption] = []
     expired: list[str] = []
     for number, table in enumerate(tables):
         at = ("exceptions", number)
         shown = f"exception number {number + 1}"
         if not isinstance(table, dict):
-            file.fail(f"{shown} is {_kind(table)}", *at, hint="Write [[exceptions]] tables.")
+            file.fail(f"{shown} is {_describe_value(table)}", *at, hint="Write [[exceptions]] tables.")
         for word in table:
             if word not in (*_EXCEPTION_KEYS, *_PATTERN_KEYS):
                 file.fail(
                     f"unknown key {word!r} in {shown}",
                     *at,
                     word,
-                    hint=f"{_nearest(word, (*_EXCEPTION_KEYS, 'paths'))}Allowed are paths, rules, "
+                    hint=f"{_suggest_word(word, (*_EXCEPTION_KEYS, 'paths'))}Allowed are paths, rules, "
                     "reason and until.",
                 )
         reason = table.get("reason")
@@ -265,9 +271,9 @@ def _exemptions(file: _File, tables: object, where: Surroundings) -> tuple[list[
             file.fail(
                 f"{shown} has no reason", *at, hint='Say why: reason = "the build writes its version file"'
             )
-        patterns = _patterns(file, shown, at, table, where)
+        patterns = _read_patterns(file, shown, at, table, where)
         rules = _excepted_rules(file, shown, at, table)
-        until = _until(file, shown, at, table.get("until"))
+        until = _read_until(file, shown, at, table.get("until"))
         if until is not None and until < dt.datetime.now(tz=dt.UTC).date():
             expired.append(
                 f"an exception of {file.path} expired on {until}, and holds no longer: {reason.strip()}"
@@ -283,7 +289,9 @@ def _excepted_rules(
     given = table.get("rules", [])
     words = [given] if isinstance(given, str) else given
     if not isinstance(words, list):
-        file.fail(f"rules of {shown} is {_kind(given)}", *at, "rules", hint='Write rules = ["WA201"].')
+        file.fail(
+            f"rules of {shown} is {_describe_value(given)}", *at, "rules", hint='Write rules = ["WA201"].'
+        )
     found: dict[str, None] = {}
     for word in words:
         rules = rules_named(word) if isinstance(word, str) else ()
@@ -293,7 +301,7 @@ def _excepted_rules(
     return tuple(found)
 
 
-def _until(file: _File, shown: str, at: tuple[str | int, ...], value: object) -> dt.date | None:
+def _read_until(file: _File, shown: str, at: tuple[str | int, ...], value: object) -> dt.date | None:
     found: dt.date | None = None
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
@@ -304,7 +312,7 @@ def _until(file: _File, shown: str, at: tuple[str | int, ...], value: object) ->
         found = value
     if found is None and value is not None:
         file.fail(
-            f"until of {shown} is {_kind(value)}",
+            f"until of {shown} is {_describe_value(value)}",
             *at,
             "until",
             hint="Write until = 2026-12-31: the last day on which it holds.",
@@ -337,7 +345,7 @@ def with_project(
         # Nobody had said anything: to say something is to narrow.
         narrowed = policy._replace(zones=_laid_over(policy.zones, rules.zones), is_open=False)
     else:
-        narrowed = _narrowed(policy, rules.zones, path, remarks)
+        narrowed = _narrow_policy(policy, rules.zones, path, remarks)
     if rules.exemptions:
         remarks.append(f"{path} has exceptions: ignored, for a project can forbid and not allow")
     severities = dict(policy.severities)
@@ -364,8 +372,8 @@ def _project_table(cwd: str) -> tuple[str, str, dict[str, object]] | None:
             text = ""
             table: object = None
             with contextlib.suppress(PolicyError):  # the tool that it is for will say what is wrong
-                text = _read(path)
-                table = _parse(path, text).get("tool")
+                text = _read_text(path)
+                table = _parse_toml(path, text).get("tool")
             own = table.get("writeaudit") if isinstance(table, dict) else None
             if isinstance(own, dict):
                 return path, text, own
@@ -375,7 +383,7 @@ def _project_table(cwd: str) -> tuple[str, str, dict[str, object]] | None:
         directory = above
 
 
-def _narrowed(policy: Policy, zones: Iterable[Zone], path: str, remarks: list[str]) -> Policy:
+def _narrow_policy(policy: Policy, zones: Iterable[Zone], path: str, remarks: list[str]) -> Policy:
     """Return the policy with those zones of a project that forbid something."""
     matcher = ZoneMatcher(policy.zones)
     closed = [
@@ -388,7 +396,7 @@ def _narrowed(policy: Policy, zones: Iterable[Zone], path: str, remarks: list[st
     added: list[Zone] = []
     for zone in zones:
         if zone.access is ZoneAccess.READ_WRITE:
-            inside = (matcher.find(literal_directory(pattern)) for pattern in zone.patterns)
+            inside = (matcher.find_zone(literal_directory(pattern)) for pattern in zone.patterns)
             if not all(found is not None and found.access is ZoneAccess.READ_WRITE for found in inside):
                 remarks.append(
                     f"{path} declares zone {zone.name} rw: ignored, for a project can forbid and not allow"
@@ -396,7 +404,7 @@ def _narrowed(policy: Policy, zones: Iterable[Zone], path: str, remarks: list[st
             continue
         access = zone.access
         parts = [literal_directory(pattern) for pattern in zone.patterns]
-        if any(_overlap(part, other) for part in parts for other in closed):
+        if any(_paths_overlap(part, other) for part in parts for other in closed):
             access = ZoneAccess.NONE  # what may not be read stays so
         name = zone.name if zone.name not in taken else f"{zone.name}-of-project"
         taken.add(name)
@@ -404,13 +412,13 @@ def _narrowed(policy: Policy, zones: Iterable[Zone], path: str, remarks: list[st
     return policy._replace(zones=(*policy.zones, *added))
 
 
-def _overlap(one: bytes, other: bytes) -> bool:
+def _paths_overlap(one: bytes, other: bytes) -> bool:
     """Whether one path is the other or lies around it."""
     a, b = one.rstrip(b"/") + b"/", other.rstrip(b"/") + b"/"
     return a.startswith(b) or b.startswith(a)
 
 
-def overlay(
+def overlay_zones(
     policy: Policy,
     zone_options: Sequence[str],
     env: Mapping[str, str],
@@ -422,7 +430,7 @@ def overlay(
     """Return `policy` with the zones of ``--zone NAME=PATH:ACCESS`` options laid over it.
 
     Options with one name add their paths together; together they replace the policy's
-    zone of that name. `named`: see `load`. Raises `UsageError`.
+    zone of that name. `named`: see `load_policy`. Raises `UsageError`.
     """
     if not zone_options:
         return policy
@@ -431,7 +439,7 @@ def overlay(
     for option in zone_options:
         name, path, access = _zone_option(option)
         try:
-            patterns = expand(path, where)
+            patterns = expand_spelling(path, where)
         except PolicyError as error:
             raise UsageError(f"--zone {option!r}: {error.message}", hint=error.hint) from error
         before = zones.get(name)
@@ -508,13 +516,13 @@ def from_json(data: Mapping[str, object]) -> Policy:
         tuple(zones),
         str(data.get("tool", "generic")),
         data.get("open") is True,
-        _texts(data.get("remarks")),
-        tuple((str(k), str(v)) for k, v in _items(data.get("severities"))),
+        _text_items(data.get("remarks")),
+        tuple((str(k), str(v)) for k, v in _dict_items(data.get("severities"))),
         tuple(
             Exemption(
-                tuple(unescape_path(path) for path in _texts(each.get("paths"))),
+                tuple(unescape_path(path) for path in _text_items(each.get("paths"))),
                 str(each.get("reason")),
-                _texts(each.get("rules")),
+                _text_items(each.get("rules")),
                 str(each.get("until") or ""),
             )
             for each in kept_exceptions
@@ -523,11 +531,11 @@ def from_json(data: Mapping[str, object]) -> Policy:
     )
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _text_items(value: object) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
-def _items(value: object) -> Iterable[tuple[object, object]]:
+def _dict_items(value: object) -> Iterable[tuple[object, object]]:
     return value.items() if isinstance(value, dict) else ()
 
 
@@ -537,7 +545,7 @@ def _laid_over(base: Sequence[Zone], zones: Iterable[Zone]) -> tuple[Zone, ...]:
     return tuple(merged.values())
 
 
-def _read(path: str) -> str:
+def _read_text(path: str) -> str:
     try:
         with open(path, "rb") as file:
             raw = file.read(_LARGEST + 1)
@@ -557,7 +565,7 @@ def _read(path: str) -> str:
         ) from error
 
 
-def _parse(path: str, text: str) -> dict[str, object]:
+def _parse_toml(path: str, text: str) -> dict[str, object]:
     import tomllib  # noqa: PLC0415 - start-up: most runs have no policy file
 
     try:
@@ -580,7 +588,7 @@ def _parse(path: str, text: str) -> dict[str, object]:
         ) from error
 
 
-def _zones(file: _File, zones: object, where: Surroundings) -> list[Zone]:
+def _read_zones(file: _File, zones: object, where: Surroundings) -> list[Zone]:
     found: list[Zone] = []
     first_line: dict[str, int] = {}
     if isinstance(zones, list):
@@ -588,16 +596,18 @@ def _zones(file: _File, zones: object, where: Surroundings) -> list[Zone]:
     elif isinstance(zones, dict):
         tables = list(zones.items())
     else:
-        file.fail(f"zones is {_kind(zones)}", "zones", hint="Write [[zones]] tables, one for each zone.")
+        file.fail(
+            f"zones is {_describe_value(zones)}", "zones", hint="Write [[zones]] tables, one for each zone."
+        )
     for key, table in tables:
         if not isinstance(table, dict):
             file.fail(
-                f"zone {key!r} is {_kind(table)}",
+                f"zone {key!r} is {_describe_value(table)}",
                 "zones",
                 key,
                 hint='A zone is a table: [zones.cache], then access = "ro" and patterns = ["~/.cache/uv"].',
             )
-        zone = _zone(file, key, table, where)
+        zone = _read_zone(file, key, table, where)
         if zone.name in first_line:
             file.fail(
                 f"zone {zone.name!r} stands here a second time (first on line {first_line[zone.name]})",
@@ -605,12 +615,12 @@ def _zones(file: _File, zones: object, where: Surroundings) -> list[Zone]:
                 key,
                 hint="Put all of its patterns into one list, or give it another name.",
             )
-        first_line[zone.name] = file.line("zones", key)
+        first_line[zone.name] = file.line_of("zones", key)
         found.append(zone)
     return found
 
 
-def _zone(file: _File, key: str | int, table: Mapping[str, object], where: Surroundings) -> Zone:
+def _read_zone(file: _File, key: str | int, table: Mapping[str, object], where: Surroundings) -> Zone:
     shown = f"zone {table.get('name', key)!r}" if isinstance(key, int) else f"zone {key!r}"
     for word in table:
         if word not in (*_ZONE_KEYS, *_PATTERN_KEYS):
@@ -619,37 +629,43 @@ def _zone(file: _File, key: str | int, table: Mapping[str, object], where: Surro
                 "zones",
                 key,
                 word,
-                hint=f"{_nearest(word, (*_ZONE_KEYS, *_PATTERN_KEYS))}"
+                hint=f"{_suggest_word(word, (*_ZONE_KEYS, *_PATTERN_KEYS))}"
                 "Allowed in a zone are name, access, patterns (or path, paths) and when.",
             )
     name = table.get("name", key if isinstance(key, str) else None)
     if name is None:
         file.fail(f"zone number {int(key) + 1} has no name", "zones", key, hint='Add name = "cache".')
     if not isinstance(name, str) or not name or not name.isprintable():
-        file.fail(f"the name of {shown} is {_kind(name)}", "zones", key, "name", hint='Write name = "cache".')
-    access = _access(file, shown, key, table)
-    patterns = _patterns(file, shown, ("zones", key), table, where)
-    return Zone(name, access, patterns, _program(file, shown, key, table))
+        file.fail(
+            f"the name of {shown} is {_describe_value(name)}",
+            "zones",
+            key,
+            "name",
+            hint='Write name = "cache".',
+        )
+    access = _read_access(file, shown, key, table)
+    patterns = _read_patterns(file, shown, ("zones", key), table, where)
+    return Zone(name, access, patterns, _read_program(file, shown, key, table))
 
 
-def _program(file: _File, shown: str, key: str | int, table: Mapping[str, object]) -> str | None:
+def _read_program(file: _File, shown: str, key: str | int, table: Mapping[str, object]) -> str | None:
     """Return the name of the program for which alone a zone holds."""
     when = table.get("when")
     if when is None:
         return None
     hint = 'Write when = { exe = "uv" }: the name of a program, which may hold wildcards.'
     if not isinstance(when, dict):
-        file.fail(f"when of {shown} is {_kind(when)}", "zones", key, "when", hint=hint)
+        file.fail(f"when of {shown} is {_describe_value(when)}", "zones", key, "when", hint=hint)
     for word in when:
         if word != "exe":
             file.fail(f"unknown condition {word!r} in {shown}", "zones", key, "when", hint=hint)
     program = when.get("exe")
     if not isinstance(program, str) or not program:
-        file.fail(f"exe of {shown} is {_kind(program)}", "zones", key, "when", hint=hint)
+        file.fail(f"exe of {shown} is {_describe_value(program)}", "zones", key, "when", hint=hint)
     return program
 
 
-def _access(file: _File, shown: str, key: str | int, table: Mapping[str, object]) -> ZoneAccess:
+def _read_access(file: _File, shown: str, key: str | int, table: Mapping[str, object]) -> ZoneAccess:
     word = table.get("access")
     if word is None:
         file.fail(f"{shown} has no access", "zones", key, hint='Add access = "ro", "rw" or "none".')
@@ -657,7 +673,7 @@ def _access(file: _File, shown: str, key: str | int, table: Mapping[str, object]
         near = ""
         if isinstance(word, str):
             meant = _NEARLY.get(word.lower())
-            near = f"Did you mean {meant!r}? " if meant else _nearest(word, _ACCESS_WORDS)
+            near = f"Did you mean {meant!r}? " if meant else _suggest_word(word, _ACCESS_WORDS)
         file.fail(
             f"{shown} has the unknown access {word!r}",
             "zones",
@@ -668,7 +684,7 @@ def _access(file: _File, shown: str, key: str | int, table: Mapping[str, object]
     return ZoneAccess(str(word))
 
 
-def _patterns(
+def _read_patterns(
     file: _File,
     shown: str,
     at: tuple[str | int, ...],
@@ -690,14 +706,14 @@ def _patterns(
     value = table[word]
     spellings = [value] if isinstance(value, str) else value
     if not isinstance(spellings, list) or not spellings:
-        file.fail(f"{word} of {shown} is {_kind(value)}", *at, word, hint=example)
+        file.fail(f"{word} of {shown} is {_describe_value(value)}", *at, word, hint=example)
     patterns: dict[bytes, None] = {}
     for index, spelling in enumerate(spellings):
         place: tuple[str | int, ...] = (*at, word, index)
         if not isinstance(spelling, str):
-            file.fail(f"a pattern of {shown} is {_kind(spelling)}", *place, hint=example)
+            file.fail(f"a pattern of {shown} is {_describe_value(spelling)}", *place, hint=example)
         try:
-            patterns.update(dict.fromkeys(expand(spelling, where)))
+            patterns.update(dict.fromkeys(expand_spelling(spelling, where)))
         except PolicyError as error:
             file.fail(f"{shown}: {error.message}", *place, hint=error.hint or "")
     return tuple(patterns)
@@ -720,7 +736,7 @@ def _zone_option(option: str) -> tuple[str, str, ZoneAccess]:
     return name, path, ZoneAccess(word)
 
 
-def _kind(value: object) -> str:
+def _describe_value(value: object) -> str:
     match value:
         case None:
             return "missing"

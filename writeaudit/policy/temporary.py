@@ -47,8 +47,8 @@ def find_temporary_names(
 
     ``moves``: the events of `MOVES`, in order; ``events()``: all of them, asked for only if need be.
     """
-    targets = _candidates(zones, moves)
-    return _lives(targets, events()) if targets else {}
+    targets = _find_candidates(zones, moves)
+    return _find_lives(targets, events()) if targets else {}
 
 
 def stands_for(lives: dict[bytes, list[Life]], path: bytes, seq: int | None) -> bytes | None:
@@ -56,44 +56,44 @@ def stands_for(lives: dict[bytes, list[Life]], path: bytes, seq: int | None) -> 
 
     ``seq`` None: at any time.
     """
-    for name, rest in _upwards(path):
+    for name, rest in _walk_upwards(path):
         for life in lives.get(name, ()):
             if seq is None or life.made <= seq <= life.ended:
                 return life.target + rest
     return None
 
 
-def _upwards(path: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _walk_upwards(path: bytes) -> Iterator[tuple[bytes, bytes]]:
     end = len(path)
     while end > 0:
         yield path[:end], path[end:]
         end = path.rfind(b"/", 0, end)
 
 
-def _candidates(zones: _Zones, moves: Iterable[FsEvent]) -> dict[bytes, dict[int, bytes]]:
+def _find_candidates(zones: _Zones, moves: Iterable[FsEvent]) -> dict[bytes, dict[int, bytes]]:
     """Return, for each name outside the writable zones, when it was moved, and onto which allowed name."""
     found: dict[bytes, dict[int, bytes]] = {}
     # What leaves a writable name leaves no temporary one. That is most: the others alone fit into memory.
     kept = [
         event
         for event in moves
-        if event.result == OK and event.source is not None and not _writable(zones.zone_of(event.source))
+        if event.result == OK and event.source is not None and not _is_writable(zones.zone_of(event.source))
     ]
     last: dict[bytes, bytes] = {}
     # Backwards: a name may reach the allowed one by way of another temporary one.
     for event in reversed(kept):
         path, source = event.path, event.source
         assert source is not None
-        target = path if _writable(zones.zone_of(path)) else last.get(path)
+        target = path if _is_writable(zones.zone_of(path)) else last.get(path)
         last.pop(source, None)
-        if target is None or not _siblings(zones, source, target):
+        if target is None or not _are_siblings(zones, source, target):
             continue
         found.setdefault(source, {})[event.seq] = target
         last[source] = target
     return found
 
 
-def _lives(targets: dict[bytes, dict[int, bytes]], events: Iterable[FsEvent]) -> dict[bytes, list[Life]]:
+def _find_lives(targets: dict[bytes, dict[int, bytes]], events: Iterable[FsEvent]) -> dict[bytes, list[Life]]:
     """Return the names that the run itself had made, and that are gone in the end."""
     made: dict[bytes, int] = {}
     doubled: dict[bytes, bytes] = {}
@@ -116,12 +116,12 @@ def _lives(targets: dict[bytes, dict[int, bytes]], events: Iterable[FsEvent]) ->
             since, of = made.pop(path, None), doubled.pop(path, None)
             if since is not None and of is not None:
                 found.setdefault(path, []).append(Life(since, event.seq, of))
-        elif op in _MAKES or op is Op.RENAME or op is Op.LINK or (op is Op.OPEN and _made(event)):
+        elif op in _MAKES or op is Op.RENAME or op is Op.LINK or (op is Op.OPEN and _made_file(event)):
             made.setdefault(path, event.seq)
     return found
 
 
-def _made(event: FsEvent) -> bool:
+def _made_file(event: FsEvent) -> bool:
     """Whether an open made its file. Where the backend cannot tell, the name does."""
     if event.created:
         return True
@@ -131,19 +131,19 @@ def _made(event: FsEvent) -> bool:
     return any(mark in name for mark in _LOOKS_TEMPORARY)
 
 
-def _siblings(zones: _Zones, source: bytes, target: bytes) -> bool:
-    directory = _directory(source)
-    if directory == _directory(target):
+def _are_siblings(zones: _Zones, source: bytes, target: bytes) -> bool:
+    directory = _directory_of(source)
+    if directory == _directory_of(target):
         return True
     zone, top = zones.zone_of(target), target
-    while top and zones.zone_of(_directory(top)) == zone:
-        top = _directory(top)
-    return directory == _directory(top)
+    while top and zones.zone_of(_directory_of(top)) == zone:
+        top = _directory_of(top)
+    return directory == _directory_of(top)
 
 
-def _directory(path: bytes) -> bytes:
+def _directory_of(path: bytes) -> bytes:
     return path[: max(path.rfind(b"/"), 0)]
 
 
-def _writable(zone: Zone | None) -> bool:
+def _is_writable(zone: Zone | None) -> bool:
     return zone is not None and zone.access is ZoneAccess.READ_WRITE

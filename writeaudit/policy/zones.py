@@ -76,20 +76,20 @@ def with_inherited(policy: Policy, paths: Sequence[bytes]) -> Policy:
     if not paths or any(zone.name == INHERITED_ZONE for zone in policy.zones):
         return policy
     matcher = ZoneMatcher(policy.zones)
-    found = {path: matcher.find(path) for path in paths}
+    found = {path: matcher.find_zone(path) for path in paths}
     ours = [path for path, zone in found.items() if zone is None or zone.name == _PROJECT_ZONE]
     if not ours:
         return policy
-    made = Zone(INHERITED_ZONE, ZoneAccess.READ_WRITE, tuple(escape(path) for path in ours))
+    made = Zone(INHERITED_ZONE, ZoneAccess.READ_WRITE, tuple(escape_pattern(path) for path in ours))
     return policy._replace(zones=(*policy.zones, made))
 
 
-def escape(path: bytes) -> bytes:
+def escape_pattern(path: bytes) -> bytes:
     """Return the pattern that matches `path` itself, wildcard characters and all."""
     return _SPECIAL.sub(lambda found: b"[" + found[0] + b"]", path)
 
 
-def literal(component: bytes) -> bytes | None:
+def literal_name(component: bytes) -> bytes | None:
     """Return the one name that a pattern's component matches, or None if it may match several."""
     if not _SPECIAL.search(component):
         return component
@@ -102,7 +102,7 @@ def literal_directory(pattern: bytes) -> bytes:
     """Return the longest path that all that a pattern matches is, or lies in; b"" for the root directory."""
     path = b""
     for component in pattern.split(b"/")[1:]:
-        name = literal(component)
+        name = literal_name(component)
         if not name:
             break
         path += b"/" + name
@@ -173,13 +173,13 @@ class ZoneMatcher:
         for index, zone in enumerate(zones):
             for pattern in zone.patterns:
                 check_pattern(pattern)
-                self._add(start, index, zone, pattern)
-        states, rank, best = self._arrive([start], 0, _NO_RANK, None)
+                self._add_pattern(start, index, zone, pattern)
+        states, rank, best = self._close_nodes([start], 0, _NO_RANK, None)
         self._root = _MatchState(states, 0, rank, best)
         self._states: dict[bytes, _MatchState] = {b"": self._root}
 
     @staticmethod
-    def _add(start: _Node, index: int, zone: Zone, pattern: bytes) -> None:
+    def _add_pattern(start: _Node, index: int, zone: Zone, pattern: bytes) -> None:
         components = [part for part in pattern.split(b"/") if part not in (b"", b".")]
         # A zone covers what is below it: a ** at the end would say that twice, and would
         # make the match as long as the path, longer than any other.
@@ -193,7 +193,7 @@ class ZoneMatcher:
                     node.anywhere = _Node(loops=True)
                 node = node.anywhere
                 continue
-            name = literal(component)
+            name = literal_name(component)
             if name is not None:
                 size += len(name)
                 node = node.names.setdefault(name, _Node())
@@ -208,7 +208,7 @@ class ZoneMatcher:
         node.ends.append((size, _STRICTNESS[zone.access], index, zone))
 
     @staticmethod
-    def _arrive(
+    def _close_nodes(
         nodes: list[_Node], depth: int, rank: Rank, zone: Zone | None
     ) -> tuple[tuple[_Node, ...], Rank, Zone | None]:
         """Close `nodes` over ``**``, and take the best pattern that ends in one of them."""
@@ -224,7 +224,7 @@ class ZoneMatcher:
                 alive.append(node)
         return tuple(alive), rank, zone
 
-    def _step(self, state: _MatchState, name: bytes) -> _MatchState:
+    def _step_into(self, state: _MatchState, name: bytes) -> _MatchState:
         nodes: list[_Node] = []
         for node in state.states:
             child = node.names.get(name)
@@ -236,7 +236,7 @@ class ZoneMatcher:
             if node.loops:
                 nodes.append(node)
         depth = state.depth + 1
-        states, rank, zone = self._arrive(nodes, depth, state.rank, state.zone)
+        states, rank, zone = self._close_nodes(nodes, depth, state.rank, state.zone)
         return _MatchState(states, depth, rank, zone)
 
     def _state_of(self, directory: bytes) -> _MatchState:
@@ -259,18 +259,18 @@ class ZoneMatcher:
             at = self._states.get(prefix)
             if at is None:
                 name = directory[pos + 1 : end]
-                at = self._step(state, name) if name not in (b"", b".") else state
+                at = self._step_into(state, name) if name not in (b"", b".") else state
                 self._states[prefix] = at
             state = at
             pos = end
         self._states[directory] = state
         return state
 
-    def settles(self, directory: bytes) -> bool:
+    def settles_directory(self, directory: bytes) -> bool:
         """Whether all that lies below `directory` (absolute) is in one zone, or outside every zone."""
         return not self._state_of(directory).states
 
-    def find(self, path: bytes) -> Zone | None:
+    def find_zone(self, path: bytes) -> Zone | None:
         """Return the zone of an absolute, normalised path; None outside every zone.
 
         A path that is not absolute lies outside every zone.
@@ -282,9 +282,9 @@ class ZoneMatcher:
         if not state.states:
             return state.zone
         name = path[cut + 1 :]
-        return self._step(state, name).zone if name else state.zone
+        return self._step_into(state, name).zone if name else state.zone
 
 
-def covers(patterns: tuple[bytes, ...], path: bytes) -> bool:
+def covers_path(patterns: tuple[bytes, ...], path: bytes) -> bool:
     """Whether one of some patterns covers a path."""
-    return ZoneMatcher((Zone("", ZoneAccess.READ_WRITE, patterns),)).find(path) is not None
+    return ZoneMatcher((Zone("", ZoneAccess.READ_WRITE, patterns),)).find_zone(path) is not None

@@ -10,14 +10,14 @@ import pytest
 
 from tests.conftest import Cli
 from writeaudit.capture.interface import Backend
-from writeaudit.policy.profiles import tools
+from writeaudit.policy.profiles import list_tools
 
 
 def test_profiles_are_listed_and_shown(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = cli("profiles")
     assert listed.returncode == 0
     rows = [line.split("\t") for line in listed.stdout.splitlines()]
-    assert [row[0] for row in rows] == list(tools())
+    assert [row[0] for row in rows] == list(list_tools())
     assert all(len(row) == 3 and row[2] for row in rows)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "here"))
     shown = cli("profiles", "uv/frozen", cwd=tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from writeaudit.confine.policy_file import suggest_policy
 from writeaudit.judgement import FileSummary, NetEffect, Policy, Verdict, Zone, ZoneAccess
-from writeaudit.policy import Classifier, load
+from writeaudit.policy import Classifier, load_policy
 
 _ODD = b"/srv/odd/\xff $[x]*\n"
 _POLICY = Policy(
@@ -22,7 +22,7 @@ def _suggest(tmp_path: Path, *files: FileSummary) -> tuple[Policy, str, tuple[by
     made = suggest_policy(_POLICY, files, name="make", cwd=b"/w", home=b"/h")
     place = tmp_path / "policy.toml"
     place.write_text(made.text)
-    return load(str(place), {}, b"/w", b"/h"), made.text, made.left_out
+    return load_policy(str(place), {}, b"/w", b"/h"), made.text, made.left_out
 
 
 def test_allows_what_was_done_and_no_more(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_uncertain_paths_are_judged() -> None:
 
 def test_sides() -> None:
     event = FsEvent(1, 0, 1, 1, Op.RENAME, b"/rw/b", b"/ro/a")
-    sides = Classifier(POLICY).sides(event)
+    sides = Classifier(POLICY).judge_sides(event)
     assert sides.path == Judged("rw", A)
     assert sides.source == Judged("ro", V, READ_ONLY, on_source=True)
 

@@ -10,7 +10,7 @@ import pytest
 
 from writeaudit.events import OK, Access, FsEvent, Op
 from writeaudit.judgement import Judged, Policy, Zone, ZoneAccess
-from writeaudit.policy.classify import Classifier, _worse
+from writeaudit.policy.classify import Classifier, _pick_worse
 
 _POLICY = Policy(
     "test",
@@ -49,8 +49,8 @@ def _event(chance: random.Random, seq: int) -> FsEvent:
 
 
 def _the_long_way(event: FsEvent) -> Judged:
-    on_path, on_source = Classifier(_POLICY).sides(event)
-    return on_path if on_source is None else _worse(on_path, on_source)
+    on_path, on_source = Classifier(_POLICY).judge_sides(event)
+    return on_path if on_source is None else _pick_worse(on_path, on_source)
 
 
 @pytest.mark.parametrize("seed", range(4))

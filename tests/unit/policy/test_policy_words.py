@@ -19,10 +19,10 @@ from writeaudit.judgement import Finding, Policy, Reason, Severity, Verdict, Zon
 from writeaudit.policy import (
     Classifier,
     classifier_for,
-    covers,
-    discover,
+    covers_path,
+    discover_policy,
     from_json,
-    load,
+    load_policy,
     to_json,
     with_project,
 )
@@ -35,7 +35,7 @@ def _load(tmp_path: Path, text: str, name: str = "p.toml") -> Policy:
     place = tmp_path / name
     place.write_text(text)
     jsonschema.validate(json.loads(json.dumps(tomllib.loads(text), default=str)), _SCHEMA)
-    return load(str(place), {}, b"/w", b"/h", command=[b"uv", b"sync"])
+    return load_policy(str(place), {}, b"/w", b"/h", command=[b"uv", b"sync"])
 
 
 def _write(path: str, **fields: object) -> FsEvent:
@@ -77,7 +77,7 @@ def test_mistakes_are_said_with_their_line(tmp_path: Path, text: str, message: s
     place = tmp_path / "p.toml"
     place.write_text(text)
     with pytest.raises(PolicyError) as caught:
-        load(str(place), {}, b"/w", b"/h")
+        load_policy(str(place), {}, b"/w", b"/h")
     assert message in caught.value.message
     assert caught.value.message.startswith(f"{place}:")
     assert caught.value.hint
@@ -118,7 +118,7 @@ def test_severities_and_exceptions_of_findings(tmp_path: Path) -> None:
         _finding("WA301", Severity.ERROR, "/w/lib/a"),
         _finding("WA301", Severity.ERROR, "/w/other"),
     ]
-    found = [(each.rule, each.severity.value) for each in adjusted(findings, policy, covers)]
+    found = [(each.rule, each.severity.value) for each in adjusted(findings, policy, covers_path)]
     assert found == [("WA201", "note"), ("WA201", "note"), ("WA203", "error"), ("WA301", "error")]
 
 
@@ -161,7 +161,7 @@ def _project(tmp_path: Path, table: str, base: Policy | None = None, command: st
     cwd = str(tmp_path).encode()
     env = {"HOME": "/h", "TMPDIR": "/elsewhere"}
     words = [word.encode() for word in command.split()]
-    return with_project(base or discover(words, cwd, env), env, cwd, b"/h")
+    return with_project(base or discover_policy(words, cwd, env), env, cwd, b"/h")
 
 
 def test_project_can_forbid(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_settings_of_a_project_open_nothing_else(tmp_path: Path, place: str) -> 
     (project / "package.json").write_text("{}")
     (project / "pnpm-workspace.yaml").write_text(f"storeDir: {place}\n")
     env = {"HOME": home}
-    policy = discover([b"pnpm", b"install"], str(project).encode(), env)
+    policy = discover_policy([b"pnpm", b"install"], str(project).encode(), env)
     plain = {"/": "/opt/x", "~": f"{home}/own"}.get(place, f"{place}/own-file")
     judged = Classifier(policy).judge(_write(plain.replace("~", home)))
     assert judged.zone != "cache"
@@ -237,13 +237,15 @@ def test_settings_of_a_project_still_count(tmp_path: Path) -> None:
     project.mkdir()
     (project / "package.json").write_text("{}")
     (project / "pnpm-workspace.yaml").write_text("storeDir: .store\n")
-    policy = discover([b"pnpm", b"install"], str(project).encode(), {"HOME": str(tmp_path / "home")})
+    policy = discover_policy([b"pnpm", b"install"], str(project).encode(), {"HOME": str(tmp_path / "home")})
     zone = Classifier(policy).zone_of(f"{project}/.store/v11/x".encode())
     assert zone is not None
     assert zone.name == "cache"
     assert not policy.remarks
     # What the user says counts wherever it leads.
-    own = discover([b"uv", b"sync"], str(project).encode(), {"HOME": "/h", "UV_CACHE_DIR": "/usr/share/uv"})
+    own = discover_policy(
+        [b"uv", b"sync"], str(project).encode(), {"HOME": "/h", "UV_CACHE_DIR": "/usr/share/uv"}
+    )
     zone = Classifier(own).zone_of(b"/usr/share/uv/x")
     assert zone is not None
     assert zone.name == "cache"

@@ -9,8 +9,8 @@ import pytest
 
 from writeaudit.errors import PolicyError
 from writeaudit.judgement import Policy
-from writeaudit.policy import Classifier, discover, known_profiles
-from writeaudit.policy.profiles.command import recognise
+from writeaudit.policy import Classifier, discover_policy, known_profiles
+from writeaudit.policy.profiles.command import recognise_tool
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,13 @@ from writeaudit.policy.profiles.command import recognise
 def test_recognised(command: str, tool: str) -> None:
     words, bar, text = command.partition("|")
     argv = [os.fsencode(word) for word in [*words.split(), *([text] if bar else [])]]
-    assert recognise(argv, b"/", {}).tool == tool
+    assert recognise_tool(argv, b"/", {}).tool == tool
 
 
 def test_wrappers_change_the_surroundings() -> None:
-    run = recognise([b"env", b"-C", b"/a", b"X=1", b"sh", b"-c", b"cd b && Y=2 uv sync"], b"/", {"Z": "3"})
+    run = recognise_tool(
+        [b"env", b"-C", b"/a", b"X=1", b"sh", b"-c", b"cd b && Y=2 uv sync"], b"/", {"Z": "3"}
+    )
     assert (run.cwd, dict(run.env), run.args) == (b"/a/b", {"X": "1", "Y": "2", "Z": "3"}, ("sync",))
 
 
@@ -91,7 +93,7 @@ class Machine:
     def policy(self, command: str, cwd: Path | None = None, profile: str | None = None, **env: str) -> Policy:
         argv = [os.fsencode(word) for word in command.split()]
         surroundings = {"HOME": str(self.home), "PATH": "/usr/bin:/bin", **env}
-        return discover(argv, os.fsencode(cwd or self.root), surroundings, profile=profile)
+        return discover_policy(argv, os.fsencode(cwd or self.root), surroundings, profile=profile)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from writeaudit.errors import PolicyError, UsageError
 from writeaudit.judgement import Policy, Zone, ZoneAccess
-from writeaudit.policy import from_json, load, overlay, to_json
+from writeaudit.policy import from_json, load_policy, overlay_zones, to_json
 from writeaudit.policy.toml_lines import Lines
 
 ENV = {"CACHE": "/the/cache", "HOME": "/nowhere/home"}
@@ -22,7 +22,7 @@ def read(tmp_path: Path, text: str, *, profile: str | None = None, named: set[st
     path = tmp_path / "policy.toml"
     path.write_text(text)
     command = [b"uv", b"sync"]
-    return load(
+    return load_policy(
         str(path), ENV, b"/nowhere/cwd", "/nowhere/home", command=command, profile=profile, named=named
     )
 
@@ -109,21 +109,21 @@ def test_mistakes(tmp_path: Path, text: str, line: str, says: str, hint: str) ->
 
 def test_unreadable(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="No such file"):
-        load(str(tmp_path / "no"), {}, b"/", "/")
+        load_policy(str(tmp_path / "no"), {}, b"/", "/")
     (tmp_path / "latin").write_bytes(b'a = 1\nname = "\xe9"\n')
     with pytest.raises(PolicyError, match="latin:2: not UTF-8"):
-        load(str(tmp_path / "latin"), {}, b"/", "/")
+        load_policy(str(tmp_path / "latin"), {}, b"/", "/")
 
 
 def test_zone_options() -> None:
     base = Policy("p", "s", (Zone("cache", ZoneAccess.READ_WRITE, (b"/old",)),))
     options = ["cache=/a:b=c:ro", "cache=~/x:ro", "new=$CACHE/*:none"]
-    policy = overlay(base, options, ENV, b"/nowhere/cwd", b"/nowhere/home")
+    policy = overlay_zones(base, options, ENV, b"/nowhere/cwd", b"/nowhere/home")
     assert zones(policy) == {
         "cache": ("ro", (b"/a:b=c", b"/nowhere/home/x")),
         "new": ("none", (b"/the/cache/*",)),
     }
-    assert overlay(base, [], ENV, b"/", "/") is base
+    assert overlay_zones(base, [], ENV, b"/", "/") is base
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_zone_options() -> None:
 )
 def test_bad_zone_options(options: list[str], says: str) -> None:
     with pytest.raises(UsageError) as caught:
-        overlay(Policy("p", "s", ()), options, ENV, b"/", "/")
+        overlay_zones(Policy("p", "s", ()), options, ENV, b"/", "/")
     assert says in caught.value.message
     assert caught.value.hint
 
@@ -191,7 +191,7 @@ def test_every_key_is_found_on_its_line(data: dict[str, object]) -> None:
         text += f"{json_key(key)} = {write(value)}  # [ {{ ' \"\n"
     assert tomllib.loads(text).keys() == data.keys()
     lines = Lines(text)
-    assert {key: lines.of(key) for key in data} == expected
+    assert {key: lines.line_of(key) for key in data} == expected
 
 
 def test_lines_of_tables() -> None:
@@ -201,10 +201,10 @@ def test_lines_of_tables() -> None:
     )
     tomllib.loads(text.replace("[1,\n 2]", "[1, 2]"))
     lines = Lines(text)
-    assert lines.of("z", 0, "n") == 5
-    assert lines.of("z", 0, "sub", "k") == 7
-    assert lines.of("z", 1, "n") == 10
-    assert lines.of("z", 1, "m", "p", 1) == 12
-    assert lines.of("z", 1, "m", "q", "r") == 12
-    assert lines.of("other", "quo ted", "v") == 14
-    assert lines.of("z", 1, "unknown") == 9
+    assert lines.line_of("z", 0, "n") == 5
+    assert lines.line_of("z", 0, "sub", "k") == 7
+    assert lines.line_of("z", 1, "n") == 10
+    assert lines.line_of("z", 1, "m", "p", 1) == 12
+    assert lines.line_of("z", 1, "m", "q", "r") == 12
+    assert lines.line_of("other", "quo ted", "v") == 14
+    assert lines.line_of("z", 1, "unknown") == 9

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from writeaudit.errors import PolicyError
 from writeaudit.judgement import Policy, Zone, ZoneAccess
-from writeaudit.policy.expand import Surroundings, expand
-from writeaudit.policy.zones import ZoneMatcher, escape, with_devices, with_inherited
+from writeaudit.policy.expand import Surroundings, expand_spelling
+from writeaudit.policy.zones import ZoneMatcher, escape_pattern, with_devices, with_inherited
 
 RO, RW, NONE = ZoneAccess.READ_ONLY, ZoneAccess.READ_WRITE, ZoneAccess.NONE
 
@@ -22,7 +22,7 @@ def names(*zones: tuple[str, ZoneAccess, list[bytes]]) -> ZoneMatcher:
 
 
 def zone_at(matcher: ZoneMatcher, path: bytes) -> str | None:
-    zone = matcher.find(path)
+    zone = matcher.find_zone(path)
     return zone.name if zone is not None else None
 
 
@@ -87,7 +87,7 @@ def test_an_escaped_path_matches_itself_and_what_is_below(parts: list[bytes]) ->
     if any(part in (b".", b"..") for part in clean):
         return
     path = b"/" + b"/".join(clean)
-    matcher = names(("it", RW, [escape(path)]))
+    matcher = names(("it", RW, [escape_pattern(path)]))
     assert zone_at(matcher, path) == "it"
     assert zone_at(matcher, path + b"/below") == "it"
     assert zone_at(matcher, path + b"x") is None
@@ -147,7 +147,7 @@ WHERE = Surroundings({"A": "/a[1]", "EMPTY": "", "REL": "rel"}, b"/cwd", b"/home
     ],
 )
 def test_expand(spelling: str, pattern: bytes) -> None:
-    assert expand(spelling, WHERE) == (pattern,)
+    assert expand_spelling(spelling, WHERE) == (pattern,)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_expand(spelling: str, pattern: bytes) -> None:
 )
 def test_expand_refuses(spelling: str, says: str) -> None:
     with pytest.raises(PolicyError) as caught:
-        expand(spelling, WHERE)
+        expand_spelling(spelling, WHERE)
     assert says in caught.value.message
     assert caught.value.hint
 
@@ -175,5 +175,5 @@ def test_symlinks_are_resolved_and_the_spelling_kept(tmp_path: Path) -> None:
     (real / "there").mkdir()
     (real / "link").symlink_to("there")
     there, link = os.fsencode(real / "there"), os.fsencode(real / "link")
-    assert expand(f"{real}/link/new/*", WHERE) == (there + b"/new/*", link + b"/new/*")
-    assert expand(f"{real}/link/../x", WHERE) == (os.fsencode(real / "x"),)
+    assert expand_spelling(f"{real}/link/new/*", WHERE) == (there + b"/new/*", link + b"/new/*")
+    assert expand_spelling(f"{real}/link/../x", WHERE) == (os.fsencode(real / "x"),)

@@ -74,7 +74,7 @@ class FileCollector:
         if judged.on_source and event.source is not None:
             # A copy out of a zone that may not be read: the blame belongs to what was read.
             self._count(self._table.history_of(event.source, event.source_mount), op, judged.verdict)
-            judged = self._classifier.sides(event).path
+            judged = self._classifier.judge_sides(event).path
         if flags and op is Op.OPEN and "tmpfile" in flags and event.result == "ok":
             path = _unnamed_path(event)
         verdict = judged.verdict
@@ -115,7 +115,7 @@ class FileCollector:
     def _feed_both(self, event: FsEvent, judged: Judged) -> None:
         """Take a link, a rename or an exchange."""
         two_sided = event.source is not None or event.op is Op.LINK
-        on_path = self._classifier.sides(event).path if judged.on_source else judged
+        on_path = self._classifier.judge_sides(event).path if judged.on_source else judged
         history = self._table.history_of(event.path, event.mount)
         self._count(history, event.op, on_path.verdict)
         if event.result != "ok":
@@ -157,7 +157,7 @@ class FileCollector:
             return
         source = self._table.history_of(name, event.source_mount)
         source.tried = True
-        on_source = self._classifier.sides(event).source
+        on_source = self._classifier.judge_sides(event).source
         self._count(source, event.op, (on_source or judged).verdict)
 
     def _done(self, history: PathHistory, event: FsEvent) -> None:
@@ -229,7 +229,7 @@ class FileCollector:
             history.seen()
             return
         old = self._table.history_of(event.source, event.source_mount)
-        on_source = self._classifier.sides(event).source
+        on_source = self._classifier.judge_sides(event).source
         self._count(old, event.op, (on_source or judged).verdict)
         if event.op is Op.EXCHANGE:
             for side in (history, old):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from writeaudit.errors import PolicyError
 from writeaudit.judgement import Policy
-from writeaudit.policy.profiles.command import MODULES, TOOLS, recognise
+from writeaudit.policy.profiles.command import MODULES, TOOLS, recognise_tool
 from writeaudit.policy.profiles.context import Mode, ProfileContext
 from writeaudit.policy.zones import with_devices
 from writeaudit.text import nearest
@@ -66,7 +66,8 @@ _MODULES = {
     "dpkg": "apt",
     "debootstrap": "apt",
 }
-"""Each tool is a module of this package (of its own name, else that given here) with a function ``gather``,
+"""Each tool is a module of this package (of its own name, else that given here) with a
+function ``add_zones``,
 imported when it is needed."""
 
 _USUAL = {
@@ -81,11 +82,10 @@ _USUAL = {
 """What a tool is asked to do if nobody says; ``install`` for the others."""
 
 
-def _gather(tool: str) -> Callable[[ProfileContext], None]:
-    gather: Callable[[ProfileContext], None] = importlib.import_module(
-        f"{__name__}.{_MODULES.get(tool, tool)}"
-    ).gather
-    return gather
+def _load_profile(tool: str) -> Callable[[ProfileContext], None]:
+    module = importlib.import_module(f"{__name__}.{_MODULES.get(tool, tool)}")
+    add_zones: Callable[[ProfileContext], None] = module.add_zones
+    return add_zones
 
 
 _MODES = tuple(mode.value for mode in Mode)
@@ -125,14 +125,14 @@ class Found(NamedTuple):
     """Paths of the settings files that were looked for."""
 
 
-def discover(
+def discover_policy(
     command: Sequence[bytes], cwd: bytes, env: Mapping[str, str], *, profile: str | None = None
 ) -> Policy:
-    """Return the policy for `command` when it runs in `cwd` with `env`; see `survey`."""
-    return survey(command, cwd, env, profile=profile).policy
+    """Return the policy for `command` when it runs in `cwd` with `env`; see `survey_command`."""
+    return survey_command(command, cwd, env, profile=profile).policy
 
 
-def survey(
+def survey_command(
     command: Sequence[bytes], cwd: bytes, env: Mapping[str, str], *, profile: str | None = None
 ) -> Found:
     """Return the policy for `command` when it runs in `cwd` with `env`, and what it was found by.
@@ -141,18 +141,18 @@ def survey(
     nothing. Raises `PolicyError` for an unknown `profile`.
     """
     tool, mode = check_profile(profile) if profile is not None else (None, Mode.INSTALL)
-    run = recognise(command, os.path.abspath(cwd), env)
+    run = recognise_tool(command, os.path.abspath(cwd), env)
     if tool not in (None, "generic", run.tool):
         # Somewhere behind the command, a Makefile say, stands the tool: at its most usual work, as it seems.
         run = run._replace(tool=tool, program=tool, args=(_USUAL.get(tool, "install"),))
     context = ProfileContext(run, mode)
-    context.temporary()
+    context.add_temporary()
     tool = tool or run.tool
-    _gather(tool)(context)
+    _load_profile(tool)(context)
     name = f"{tool}/{mode.value}"
     nobody_said = profile is None and tool == "generic"
     remarks = tuple(dict.fromkeys(context.ignored))
-    policy = Policy(name, f"profile {name}", context.zones(), tool, nobody_said, remarks=remarks)
+    policy = Policy(name, f"profile {name}", context.list_zones(), tool, nobody_said, remarks=remarks)
     return Found(with_devices(policy), frozenset(context.asked), tuple(dict.fromkeys(context.read)))
 
 
@@ -165,7 +165,7 @@ class About(NamedTuple):
     """Half a sentence."""
 
 
-def about(name: str) -> About:
+def describe_profile(name: str) -> About:
     """Return what the profile of a tool is for."""
     programs = tuple(program for program, tool in TOOLS.items() if tool == name)
     programs += tuple(f"python -m {module}" for module, tool in MODULES.items() if tool == name)
@@ -180,6 +180,6 @@ def usual_command(name: str) -> tuple[bytes, ...]:
     return os.fsencode(program), os.fsencode(_USUAL.get(name, "install"))
 
 
-def tools() -> tuple[str, ...]:
+def list_tools() -> tuple[str, ...]:
     """Return the profiles of tools, without the modes."""
     return tuple(_TOOLS)

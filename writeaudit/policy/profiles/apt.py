@@ -39,65 +39,67 @@ _BOOTSTRAP_WITH_VALUE = frozenset(
 )
 
 
-def gather(context: ProfileContext) -> None:
+def add_zones(context: ProfileContext) -> None:
     """Add the zones of a package manager's command."""
     program = os.path.basename(context.run.program)
     if program in ("debootstrap", "mmdebstrap"):
-        _bootstrap(context, program)
+        _add_bootstrap_zones(context, program)
     elif program == "dpkg-deb":
-        _archive(context)
+        _add_archive_zones(context)
     elif program in ("dpkg", "dpkg-query", "dpkg-divert", "update-alternatives"):
-        _dpkg(context)
+        _add_dpkg_zones(context)
     else:
-        _apt(context)
+        _add_apt_zones(context)
 
 
-def _apt(context: ProfileContext) -> None:
-    operands = context.operands(frozenset({"-o", "--option", "-c", "--config-file", "-t", "-a"}))
+def _add_apt_zones(context: ProfileContext) -> None:
+    operands = context.list_operands(frozenset({"-o", "--option", "-c", "--config-file", "-t", "-a"}))
     word = operands[0] if operands else ""
-    context.zone("cache", "/var/cache/apt", "/var/lib/apt/lists")
-    context.zone("state", "/var/lib/apt", "/var/log/apt", "/var/lib/dpkg", "/var/lib/update-notifier")
+    context.add_zone("cache", "/var/cache/apt", "/var/lib/apt/lists")
+    context.add_zone("state", "/var/lib/apt", "/var/log/apt", "/var/lib/dpkg", "/var/lib/update-notifier")
     if word in ("update", "autoclean", "clean", "policy", "show", "search", "list", "indextargets"):
         return
     if word in ("download", "source", "changelog"):
-        context.zone("output", context.cwd)
+        context.add_zone("output", context.cwd)
         return
-    _system(context, "/")
+    _add_system_zones(context, "/")
 
 
-def _dpkg(context: ProfileContext) -> None:
-    root = context.option("--root", "--instdir") or context.env.get("DPKG_ROOT") or "/"
-    root = context.path(root)
-    admin = context.option("--admindir") or context.env.get("DPKG_ADMINDIR")
-    context.zone("state", context.path(admin) if admin else os.path.join(root, "var/lib/dpkg"))
+def _add_dpkg_zones(context: ProfileContext) -> None:
+    root = context.last_option("--root", "--instdir") or context.env.get("DPKG_ROOT") or "/"
+    root = context.make_absolute(root)
+    admin = context.last_option("--admindir") or context.env.get("DPKG_ADMINDIR")
+    context.add_zone("state", context.make_absolute(admin) if admin else os.path.join(root, "var/lib/dpkg"))
     if any(word in context.run.args for word in ("-b", "--build", "-x", "-X", "-e", "-R", "--extract")):
-        _archive(context)
-    _system(context, root)
+        _add_archive_zones(context)
+    _add_system_zones(context, root)
 
 
-def _archive(context: ProfileContext) -> None:
+def _add_archive_zones(context: ProfileContext) -> None:
     """`dpkg-deb -b DIR [FILE]` makes an archive, `-x FILE DIR` unpacks one."""
-    operands = context.operands(frozenset({"-Z", "-z", "-S"}))
+    operands = context.list_operands(frozenset({"-Z", "-z", "-S"}))
     if any(word in context.run.args for word in ("-b", "--build")):
-        place = context.path(operands[1] if operands[1:] else os.path.dirname(os.path.normpath(operands[0])))
-        context.zone("output", place) if operands else None
+        place = context.make_absolute(
+            operands[1] if operands[1:] else os.path.dirname(os.path.normpath(operands[0]))
+        )
+        context.add_zone("output", place) if operands else None
     elif operands[1:]:
-        context.zone("output", context.path(operands[1]))
+        context.add_zone("output", context.make_absolute(operands[1]))
 
 
-def _bootstrap(context: ProfileContext, program: str) -> None:
-    operands = context.operands(_BOOTSTRAP_WITH_VALUE)
+def _add_bootstrap_zones(context: ProfileContext, program: str) -> None:
+    operands = context.list_operands(_BOOTSTRAP_WITH_VALUE)
     if operands[1:]:
-        context.zone("target", context.path(operands[1]))
+        context.add_zone("target", context.make_absolute(operands[1]))
     elif program == "debootstrap" and operands:
-        context.zone("target", context.path(operands[0]))
-    if place := context.option("--cache-dir", "--make-tarball"):
-        context.zone("cache", context.path(place))
+        context.add_zone("target", context.make_absolute(operands[0]))
+    if place := context.last_option("--cache-dir", "--make-tarball"):
+        context.add_zone("cache", context.make_absolute(place))
     if program == "mmdebstrap":
-        context.zone("cache", "/var/cache/apt", "/var/lib/apt/lists")
+        context.add_zone("cache", "/var/cache/apt", "/var/lib/apt/lists")
 
 
-def _system(context: ProfileContext, root: str) -> None:
-    context.zone("system", *(os.path.join(root, name) for name in _SYSTEM))
+def _add_system_zones(context: ProfileContext, root: str) -> None:
+    context.add_zone("system", *(os.path.join(root, name) for name in _SYSTEM))
     if os.path.normpath(root) != "/":
-        context.zone("system", root)
+        context.add_zone("system", root)

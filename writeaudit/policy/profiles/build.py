@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 
 from writeaudit.policy.profiles.context import ProfileContext
-from writeaudit.policy.profiles.python_tools import below_python_tools, build_output, bytecode
+from writeaudit.policy.profiles.python_tools import add_bytecode, below_python_tools, build_output
 
 _WITH_VALUE = frozenset(
     ["-o", "--outdir", "-C", "--config-setting", "--config-json", "--installer", "--env-dir"]
 )
 
 
-def gather(context: ProfileContext) -> None:
+def add_zones(context: ProfileContext) -> None:
     """Add the zones of a build command."""
     below_python_tools(context)
-    words = context.operands(_WITH_VALUE)
-    root = context.path(words[0]) if words else context.cwd
-    place = context.option("-o", "--outdir")
-    context.protected("project", root)
-    context.zone("output", context.path(place) if place else os.path.join(root, "dist"))
+    words = context.list_operands(_WITH_VALUE)
+    root = context.make_absolute(words[0]) if words else context.cwd
+    place = context.last_option("-o", "--outdir")
+    context.protect_paths("project", root)
+    context.add_zone("output", context.make_absolute(place) if place else os.path.join(root, "dist"))
     build_output(context, root)
-    bytecode(context)
+    add_bytecode(context)

@@ -31,49 +31,49 @@ _WITH_VALUE = frozenset(
 )
 
 
-def gather(context: ProfileContext) -> None:
+def add_zones(context: ProfileContext) -> None:
     """Add the zones of a cmake or ninja command."""
     compiler_caches(context)
     if context.run.tool == "ninja":
-        place = context.option("-C")
-        context.zone("build", context.path(place) if place else context.cwd)
+        place = context.last_option("-C")
+        context.add_zone("build", context.make_absolute(place) if place else context.cwd)
         return
-    if place := context.option("--build") or context.option("--test-dir"):
-        context.zone("build", context.path(place))
+    if place := context.last_option("--build") or context.last_option("--test-dir"):
+        context.add_zone("build", context.make_absolute(place))
         return
-    if place := context.option("--install"):
-        context.zone("build", context.path(place))
-        _prefix(context, context.path(place))
+    if place := context.last_option("--install"):
+        context.add_zone("build", context.make_absolute(place))
+        _add_install_prefix(context, context.make_absolute(place))
         return
-    operands = context.operands(_WITH_VALUE)
-    given = context.option("-S") or (operands[0] if operands else None)
-    source = context.path(given) if given else context.cwd
-    if os.path.exists(os.path.join(source, "CMakeCache.txt")) and not context.option("-S"):
-        context.zone("build", source)
+    operands = context.list_operands(_WITH_VALUE)
+    given = context.last_option("-S") or (operands[0] if operands else None)
+    source = context.make_absolute(given) if given else context.cwd
+    if os.path.exists(os.path.join(source, "CMakeCache.txt")) and not context.last_option("-S"):
+        context.add_zone("build", source)
         return
-    built = context.option("-B")
-    preset = context.option("--preset")
+    built = context.last_option("-B")
+    preset = context.last_option("--preset")
     presets = os.path.join(source, "CMakePresets.json")
     place = context.cwd
     if built:
-        place = context.path(built)
+        place = context.make_absolute(built)
     elif preset:
         place = context.project_text(_of_preset(source, preset), presets)
-    context.zone("build", place)
+    context.add_zone("build", place)
     if os.path.normpath(source) != os.path.normpath(place):
-        context.protected("project", source)
+        context.protect_paths("project", source)
     # export(PACKAGE) and find_package() share a registry.
-    context.zone("state", os.path.join(context.home, ".cmake", "packages"))
+    context.add_zone("state", os.path.join(context.home, ".cmake", "packages"))
 
 
-def _prefix(context: ProfileContext, build: str) -> None:
-    prefix = context.option("--prefix") or context.setting(
+def _add_install_prefix(context: ProfileContext, build: str) -> None:
+    prefix = context.last_option("--prefix") or context.read_setting(
         os.path.join(build, "CMakeCache.txt"), "CMAKE_INSTALL_PREFIX:PATH", "="
     )
     if destination := context.env.get("DESTDIR"):
-        context.zone("output", context.path(destination))
+        context.add_zone("output", context.make_absolute(destination))
     elif prefix and len(os.path.normpath(prefix)) > 1:
-        context.zone("output", context.path(prefix))
+        context.add_zone("output", context.make_absolute(prefix))
 
 
 def _of_preset(source: str, preset: str) -> str:
@@ -82,7 +82,7 @@ def _of_preset(source: str, preset: str) -> str:
         try:
             with open(os.path.join(source, name), encoding="utf-8") as file:
                 presets = {each["name"]: each for each in json.load(file)["configurePresets"]}
-            place = _inherited(presets, preset, 8)
+            place = _find_inherited_directory(presets, preset, 8)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
         if place is not None:
@@ -91,7 +91,7 @@ def _of_preset(source: str, preset: str) -> str:
     return os.path.join(source, "build")
 
 
-def _inherited(presets: dict[str, dict[str, object]], name: str, depth: int) -> str | None:
+def _find_inherited_directory(presets: dict[str, dict[str, object]], name: str, depth: int) -> str | None:
     preset = presets.get(name)
     if preset is None or depth == 0:
         return None
@@ -100,7 +100,7 @@ def _inherited(presets: dict[str, dict[str, object]], name: str, depth: int) -> 
         return own
     above = preset.get("inherits", [])
     for each in [above] if isinstance(above, str) else above if isinstance(above, list) else []:
-        found = _inherited(presets, str(each), depth - 1)
+        found = _find_inherited_directory(presets, str(each), depth - 1)
         if found is not None:
             return found
     return None

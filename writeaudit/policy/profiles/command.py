@@ -128,14 +128,14 @@ class Invocation(NamedTuple):
     cwd: bytes
 
 
-def recognise(command: Sequence[bytes], cwd: bytes, env: Mapping[str, str]) -> Invocation:
+def recognise_tool(command: Sequence[bytes], cwd: bytes, env: Mapping[str, str]) -> Invocation:
     """Return the installer that `command` runs, as far as its text tells; else ``generic``."""
     words = [os.fsdecode(word) for word in command]
-    found = _unwrap(words, os.path.abspath(cwd), dict(env), _DEEPEST)
+    found = _unwrap_command(words, os.path.abspath(cwd), dict(env), _DEEPEST)
     return found or Invocation("generic", words[0] if words else "", tuple(words[1:]), dict(env), cwd)
 
 
-def _unwrap(words: list[str], cwd: bytes, env: dict[str, str], depth: int) -> Invocation | None:
+def _unwrap_command(words: list[str], cwd: bytes, env: dict[str, str], depth: int) -> Invocation | None:
     """Take one wrapper after the other off. `env` is changed as the wrappers would change it."""
     while words and depth > 0:
         depth -= 1
@@ -145,12 +145,12 @@ def _unwrap(words: list[str], cwd: bytes, env: dict[str, str], depth: int) -> In
             continue
         program = os.path.basename(words[0])
         if program in _SHELLS:
-            return _shell(words, cwd, env, depth)
+            return _parse_shell(words, cwd, env, depth)
         if program in _WRAPPERS:
-            words, cwd = _wrapper(program, words, cwd, env)
+            words, cwd = _strip_wrapper(program, words, cwd, env)
             continue
         if _PYTHON.fullmatch(program):
-            return _python(words, cwd, env)
+            return _parse_python(words, cwd, env)
         if program in _INTERPRETERS:
             words = [word for word in words[1:] if not word.startswith("-")]
             stem = (
@@ -165,7 +165,9 @@ def _unwrap(words: list[str], cwd: bytes, env: dict[str, str], depth: int) -> In
     return None
 
 
-def _wrapper(program: str, words: list[str], cwd: bytes, env: dict[str, str]) -> tuple[list[str], bytes]:
+def _strip_wrapper(
+    program: str, words: list[str], cwd: bytes, env: dict[str, str]
+) -> tuple[list[str], bytes]:
     with_value, operands = _WRAPPERS[program]
     pos = 1
     while pos < len(words):
@@ -193,7 +195,7 @@ def _wrapper(program: str, words: list[str], cwd: bytes, env: dict[str, str]) ->
                 case ("env", "-C" | "--chdir") | ("sudo", "-D" | "--chdir"):
                     cwd = os.path.normpath(os.path.join(cwd, os.fsencode(value)))
                 case "env", "-S" | "--split-string":
-                    return [*_split(value), *words[pos:]], cwd
+                    return [*_split_words(value), *words[pos:]], cwd
             continue
         if operands > 0:
             operands -= 1
@@ -202,7 +204,7 @@ def _wrapper(program: str, words: list[str], cwd: bytes, env: dict[str, str]) ->
     return [], cwd
 
 
-def _python(words: list[str], cwd: bytes, env: dict[str, str]) -> Invocation | None:
+def _parse_python(words: list[str], cwd: bytes, env: dict[str, str]) -> Invocation | None:
     """``python -m pip …``, or a script of that name: ``python /usr/bin/pip …``."""
     pos = 1
     while pos < len(words) and words[pos].startswith("-"):
@@ -223,9 +225,9 @@ def _python(words: list[str], cwd: bytes, env: dict[str, str]) -> Invocation | N
     return None
 
 
-def _shell(words: list[str], cwd: bytes, env: dict[str, str], depth: int) -> Invocation | None:
+def _parse_shell(words: list[str], cwd: bytes, env: dict[str, str], depth: int) -> Invocation | None:
     """``sh -c 'cd x && A=b uv sync'``: the first simple command that is an installer."""
-    for simple in _simple_commands(_script(words)):
+    for simple in _simple_commands(_find_script(words)):
         if simple[0] == "cd" and len(simple) == 2:
             cwd = os.path.normpath(os.path.join(cwd, os.fsencode(simple[1])))
             continue
@@ -233,13 +235,13 @@ def _shell(words: list[str], cwd: bytes, env: dict[str, str], depth: int) -> Inv
         if all(_ASSIGNMENT.match(part) for part in assignments):
             env.update((name, value) for name, _, value in (part.partition("=") for part in assignments))
             continue
-        found = _unwrap(simple, cwd, dict(env), depth)
+        found = _unwrap_command(simple, cwd, dict(env), depth)
         if found is not None:
             return found
     return None
 
 
-def _script(words: list[str]) -> str:
+def _find_script(words: list[str]) -> str:
     """Return the text after a shell's -c; empty if it runs a file."""
     for pos, word in enumerate(words[1:], start=1):
         if word.startswith("-") and not word.startswith("--") and word.endswith("c"):
@@ -251,7 +253,7 @@ def _simple_commands(script: str) -> Iterator[list[str]]:
     """Yield the words of each simple command, without its redirections."""
     simple: list[str] = []
     skip = False
-    for token in [*_split(script), ";"]:
+    for token in [*_split_words(script), ";"]:
         if skip:
             skip = False
         elif _REDIRECTIONS & set(token) and set(token) <= _REDIRECTIONS | _SHELL_ENDS:
@@ -263,7 +265,7 @@ def _simple_commands(script: str) -> Iterator[list[str]]:
             simple = []
 
 
-def _split(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     """Split as a shell does, without expansion; what it cannot read is no command we know."""
     import shlex  # noqa: PLC0415 - start-up: few commands are a shell's
 

@@ -43,7 +43,7 @@ class FromProject(str):
 
     file: str
 
-    def of(self, value: str) -> FromProject:
+    def mark_text(self, value: str) -> FromProject:
         """Return what was made of this text, marked like it."""
         return FromProject(value, self.file)
 
@@ -99,19 +99,19 @@ class ProfileContext:
         """The command's environment."""
         return self.run.env
 
-    def flag(self, *names: str) -> bool:
+    def has_flag(self, *names: str) -> bool:
         """Whether one of the options `names`, which take no value, was given."""
-        return any(word in names for word in self._options())
+        return any(word in names for word in self._list_options())
 
-    def option(self, *names: str) -> str | None:
+    def last_option(self, *names: str) -> str | None:
         """Return the last value of an option: ``--name V``, ``--name=V``, ``-n V``, ``-nV``."""
-        values = self.options(*names)
+        values = self.all_options(*names)
         return values[-1] if values else None
 
-    def options(self, *names: str) -> list[str]:
+    def all_options(self, *names: str) -> list[str]:
         """Return all values of an option."""
         values: list[str] = []
-        words = list(self._options())
+        words = list(self._list_options())
         for pos, word in enumerate(words):
             for name in names:
                 if word == name:
@@ -124,13 +124,13 @@ class ProfileContext:
                     values.append(word[2:].removeprefix("="))
         return values
 
-    def _options(self) -> Iterator[str]:
+    def _list_options(self) -> Iterator[str]:
         for word in self.run.args:
             if word == "--":
                 return
             yield word
 
-    def operands(self, with_value: Iterable[str]) -> list[str]:
+    def list_operands(self, with_value: Iterable[str]) -> list[str]:
         """Return the words that are neither options nor values of the options `with_value`."""
         found: list[str] = []
         skip = False
@@ -148,19 +148,19 @@ class ProfileContext:
                 found.append(word)
         return found
 
-    def truthy(self, name: str) -> bool:
+    def is_truthy(self, name: str) -> bool:
         """Whether a variable is set to something other than no, false, off or 0."""
         return self.env.get(name, "").lower() not in _FALSE
 
     # -- places ------------------------------------------------------------------------
 
-    def path(self, text: str, *, base: str | None = None, tilde: bool = False) -> str:
+    def make_absolute(self, text: str, *, base: str | None = None, tilde: bool = False) -> str:
         """Return `text` as an absolute path, relative to `base` (else to the tool's directory)."""
         path = self.home + text[1:] if tilde and (text == "~" or text.startswith("~/")) else str(text)
         path = os.path.join(base or self.cwd, path)
-        return text.of(path) if isinstance(text, FromProject) else path
+        return text.mark_text(path) if isinstance(text, FromProject) else path
 
-    def xdg(self, variable: str, fallback: str) -> str:
+    def xdg_directory(self, variable: str, fallback: str) -> str:
         """Return an XDG base directory; a relative one is to be ignored, says the specification."""
         value = self.env.get(variable, "")
         return value if value.startswith("/") else os.path.join(self.home, fallback)
@@ -169,7 +169,7 @@ class ProfileContext:
         """Return the first of the variables `names` that is set and not empty."""
         return next((value for name in names if (value := self.env.get(name))), None)
 
-    def upwards(self, start: str | None = None) -> Iterator[str]:
+    def walk_upwards(self, start: str | None = None) -> Iterator[str]:
         """Yield a directory and its parents, the root last."""
         directory = os.path.normpath(start or self.cwd)
         while True:
@@ -179,14 +179,14 @@ class ProfileContext:
                 return
             directory = parent
 
-    def nearest(self, *names: str, start: str | None = None) -> str | None:
+    def find_nearest(self, *names: str, start: str | None = None) -> str | None:
         """Return the nearest directory upwards that holds one of `names`."""
-        for directory in self.upwards(start):
+        for directory in self.walk_upwards(start):
             if any(os.path.exists(os.path.join(directory, name)) for name in names):
                 return directory
         return None
 
-    def toml(self, *parts: str) -> dict[str, object] | None:
+    def read_toml(self, *parts: str) -> dict[str, object] | None:
         """Return a TOML file's content; None if it is missing or no TOML (the tool will say so)."""
         import tomllib  # noqa: PLC0415 - start-up: few commands run in a project
 
@@ -197,20 +197,20 @@ class ProfileContext:
                 data = tomllib.load(file)
         except (OSError, ValueError, RecursionError):
             return None
-        return _marked(data, path) if self._is_of_project(path) else data
+        return _mark_texts(data, path) if self._is_of_project(path) else data
 
     def _is_of_project(self, path: str) -> bool:
         """Whether a settings file comes with the project, rather than being the user's or the system's."""
         directory = os.path.dirname(os.path.abspath(path))
         if directory == self.home or directory.startswith((self.home.rstrip("/") + "/.", "/etc/")):
             return False
-        return not directory.startswith(self.xdg("XDG_CONFIG_HOME", ".config"))
+        return not directory.startswith(self.xdg_directory("XDG_CONFIG_HOME", ".config"))
 
     def project_text(self, value: str, path: str) -> str:
         """Return the value of a setting, marked if its file comes with the project."""
         return FromProject(value, path) if self._is_of_project(path) else value
 
-    def setting(self, path: str, name: str, separator: str) -> str | None:
+    def read_setting(self, path: str, name: str, separator: str) -> str | None:
         """Return the value of a line ``name SEPARATOR value`` of a settings file, without quotes.
 
         Enough of YAML (separator ``:``) and of its like for plain values at the left margin; None if the file
@@ -234,7 +234,7 @@ class ProfileContext:
                     return self.project_text(value, path)
         return None
 
-    def ini(self, *paths: str) -> configparser.RawConfigParser:
+    def read_ini(self, *paths: str) -> configparser.RawConfigParser:
         """Return what INI files say, later ones over earlier ones; unreadable ones say nothing."""
         import configparser  # noqa: PLC0415 - start-up: few tools have such files
 
@@ -249,17 +249,17 @@ class ProfileContext:
 
     # -- zones -------------------------------------------------------------------------
 
-    def zone(
+    def add_zone(
         self, name: str, *paths: str, access: ZoneAccess | None = None, patterns: Iterable[bytes] = ()
     ) -> None:
         """Add paths to the zone `name`. Its access by default: rw for install, ro for frozen."""
         if access is None:
             access = ZoneAccess.READ_WRITE if self.mode is Mode.INSTALL else ZoneAccess.READ_ONLY
         known = self._zones.setdefault(name, (access, [], []))
-        known[1].extend(path for path in paths if not self._refused(name, path, access))
+        known[1].extend(path for path in paths if not self._refuses_project(name, path, access))
         known[2].extend(patterns)
 
-    def _refused(self, name: str, path: str, access: ZoneAccess) -> bool:
+    def _refuses_project(self, name: str, path: str, access: ZoneAccess) -> bool:
         """Whether a setting of the project asks for what no project may open: then it is noted.
 
         Whoever writes a project must not decide that the system, the home directory or another
@@ -286,18 +286,18 @@ class ProfileContext:
                 return True
         return False
 
-    def protected(self, name: str, *paths: str) -> None:
+    def protect_paths(self, name: str, *paths: str) -> None:
         """Add paths that neither mode may change: writes there count as in a read-only zone."""
-        self.zone(name, *paths, access=ZoneAccess.READ_ONLY)
+        self.add_zone(name, *paths, access=ZoneAccess.READ_ONLY)
 
-    def temporary(self) -> None:
+    def add_temporary(self) -> None:
         """Add the zone ``tmp``, writable in every mode."""
         paths = ["/tmp", "/var/tmp", "/dev/shm"]  # noqa: S108 -- named, not opened
         if own := self.env.get("TMPDIR"):
-            paths.insert(0, self.path(own))
-        self.zone("tmp", *paths, access=ZoneAccess.READ_WRITE)
+            paths.insert(0, self.make_absolute(own))
+        self.add_zone("tmp", *paths, access=ZoneAccess.READ_WRITE)
 
-    def covers(self, path: str) -> bool:
+    def covers_path(self, path: str) -> bool:
         """Whether a zone that was added by its path is `path` or lies around it."""
         return any(
             path == place or path.startswith(place.rstrip("/") + "/")
@@ -310,7 +310,7 @@ class ProfileContext:
         """Whether the command runs as root, as far as the environment tells."""
         return self.env.get("USER", "root" if os.getuid() == 0 else "") == "root"
 
-    def zones(self) -> tuple[Zone, ...]:
+    def list_zones(self) -> tuple[Zone, ...]:
         """Return what was gathered, in order."""
         made: list[Zone] = []
         for name, (access, paths, patterns) in self._zones.items():
@@ -318,20 +318,20 @@ class ProfileContext:
             made.append(Zone(name, access, tuple(dict.fromkeys([*expanded, *patterns]))))
         return tuple(made)
 
-    def patterns(self, path: str) -> tuple[bytes, ...]:
+    def patterns_for(self, path: str) -> tuple[bytes, ...]:
         """Return the patterns that cover `path`, to be gone on with."""
         return of_path(os.fsencode(path))
 
     # -- Python environments -----------------------------------------------------------
 
-    def program(self, name: str) -> str | None:
+    def find_program(self, name: str) -> str | None:
         """Return where a program is found, as the command's PATH has it; symlinks are not followed."""
         if "/" in name:
-            return self.path(name)
+            return self.make_absolute(name)
         import shutil  # noqa: PLC0415 - start-up
 
         found = shutil.which(name, path=self.env.get("PATH"))
-        return self.path(found) if found else None
+        return self.make_absolute(found) if found else None
 
     def python_environment(self, interpreter: str) -> list[str]:
         """Return what an installer into the environment of `interpreter` (a path) changes.
@@ -349,7 +349,7 @@ class ProfileContext:
             {
                 name
                 for place in prefixes
-                for name in _listed(os.path.join(place, "lib"))
+                for name in _list_directory(os.path.join(place, "lib"))
                 if name.startswith(("python3", "pypy3"))
             }
         ) or ["python3"]
@@ -359,35 +359,35 @@ class ProfileContext:
         return [os.path.join(place, part) for place in prefixes for part in parts]
 
 
-def _listed(directory: str) -> list[str]:
+def _list_directory(directory: str) -> list[str]:
     try:
         return os.listdir(directory)
     except OSError:
         return []
 
 
-def _marked(value: Any, file: str) -> Any:
+def _mark_texts(value: Any, file: str) -> Any:
     """Return the content of a project's file with all its texts marked."""
     match value:
         case str():
             return FromProject(value, file)
         case dict():
-            return {key: _marked(each, file) for key, each in value.items()}
+            return {key: _mark_texts(each, file) for key, each in value.items()}
         case list():
-            return [_marked(each, file) for each in value]
+            return [_mark_texts(each, file) for each in value]
         case _:
             return value
 
 
-def table(data: object, *keys: str) -> dict[str, object] | None:
+def get_table(data: object, *keys: str) -> dict[str, object] | None:
     """Return the table at `keys` of a TOML document, None if there is none."""
     for key in keys:
         data = data.get(key) if isinstance(data, dict) else None
     return data if isinstance(data, dict) else None
 
 
-def text(data: object, *keys: str) -> str | None:
+def get_text(data: object, *keys: str) -> str | None:
     """Return the text at `keys` of a TOML document, None if there is none."""
-    found = table(data, *keys[:-1])
+    found = get_table(data, *keys[:-1])
     value = found.get(keys[-1]) if found is not None else None
     return value if isinstance(value, str) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from writeaudit.policy.profiles.context import ProfileContext
 
 
-def gather(context: ProfileContext) -> None:
+def add_zones(context: ProfileContext) -> None:
     """Add the zones of a command that no profile knows; every other place is outside every zone."""
     if active := context.env.get("VIRTUAL_ENV"):
-        context.zone("venv", context.path(active))
+        context.add_zone("venv", context.make_absolute(active))

@@ -85,63 +85,65 @@ _READS = frozenset(
 """Commands that leave the work tree as it is; those that write, write into the repository."""
 
 
-def gather(context: ProfileContext) -> None:
+def add_zones(context: ProfileContext) -> None:
     """Add the zones of a git command."""
-    for directory in context.options("-C"):
-        context.cwd = context.path(directory)
-    words = context.operands(_WITH_VALUE)
+    for directory in context.all_options("-C"):
+        context.cwd = context.make_absolute(directory)
+    words = context.list_operands(_WITH_VALUE)
     command = words[0] if words else ""
-    context.zone("cache", os.path.join(context.xdg("XDG_CACHE_HOME", ".cache"), "git"))
+    context.add_zone("cache", os.path.join(context.xdg_directory("XDG_CACHE_HOME", ".cache"), "git"))
     if command in ("clone", "init"):
-        context.zone("repository", _made(context, command, words[1:]))
-        if place := context.option("--separate-git-dir"):
-            context.zone("repository", context.path(place))
+        context.add_zone("repository", _made_directory(context, command, words[1:]))
+        if place := context.last_option("--separate-git-dir"):
+            context.add_zone("repository", context.make_absolute(place))
         return
-    given = context.option("--git-dir") or context.env.get("GIT_DIR")
-    root = context.nearest(".git")
+    given = context.last_option("--git-dir") or context.env.get("GIT_DIR")
+    root = context.find_nearest(".git")
     if given:
-        context.zone("repository", context.path(given))
+        context.add_zone("repository", context.make_absolute(given))
     elif root is not None:
-        context.zone("repository", *git_directories(root))
+        context.add_zone("repository", *git_directories(root))
     else:  # a bare one, or none at all
-        context.zone("repository", context.cwd)
-    tree = context.option("--work-tree") or context.env.get("GIT_WORK_TREE")
-    work = context.path(tree) if tree else root
+        context.add_zone("repository", context.cwd)
+    tree = context.last_option("--work-tree") or context.env.get("GIT_WORK_TREE")
+    work = context.make_absolute(tree) if tree else root
     if work is not None:
-        (context.protected if command in _READS else context.zone)("worktree", work)
+        (context.protect_paths if command in _READS else context.add_zone)("worktree", work)
     _other_places(context, command, words)
 
 
 def _other_places(context: ProfileContext, command: str, words: list[str]) -> None:
     """Add what some commands write outside the repository."""
     if command == "push":
-        context.zone("repository", *_local_remotes(context, words[1:2]))
+        context.add_zone("repository", *_local_remotes(context, words[1:2]))
     if command == "worktree" and words[1:2] == ["add"] and words[2:]:
-        context.zone("worktree", context.path(words[2]))
+        context.add_zone("worktree", context.make_absolute(words[2]))
     if command == "config":
-        if context.flag("--global"):
-            config = context.xdg("XDG_CONFIG_HOME", ".config")
-            context.zone("state", os.path.join(context.home, ".gitconfig"), os.path.join(config, "git"))
-        if context.flag("--system"):
-            context.zone("state", "/etc/gitconfig")
-    place = context.option("-o", "--output", "--output-directory")
+        if context.has_flag("--global"):
+            config = context.xdg_directory("XDG_CONFIG_HOME", ".config")
+            context.add_zone("state", os.path.join(context.home, ".gitconfig"), os.path.join(config, "git"))
+        if context.has_flag("--system"):
+            context.add_zone("state", "/etc/gitconfig")
+    place = context.last_option("-o", "--output", "--output-directory")
     if command in ("archive", "format-patch", "diff") and place:
-        context.zone("output", context.path(place))
+        context.add_zone("output", context.make_absolute(place))
     if command == "bundle" and words[1:2] == ["create"] and words[2:]:
-        context.zone("output", context.path(words[2]))
+        context.add_zone("output", context.make_absolute(words[2]))
     if command == "format-patch" and not place:
-        context.zone("output", patterns=[each + b"/*.patch" for each in context.patterns(context.cwd)])
+        context.add_zone(
+            "output", patterns=[each + b"/*.patch" for each in context.patterns_for(context.cwd)]
+        )
 
 
 def _local_remotes(context: ProfileContext, operands: list[str]) -> list[str]:
     """Return the repositories of this machine that a push goes to."""
-    root = context.nearest(".git")
+    root = context.find_nearest(".git")
     if operands and ("/" in operands[0] or root is None):
         places = [operands[0]]
     elif root is None:
         return []
     else:
-        config = context.ini(os.path.join(git_directories(root)[-1], "config"))
+        config = context.read_ini(os.path.join(git_directories(root)[-1], "config"))
         remotes = [section for section in config.sections() if section.startswith("remote ")]
         if operands:
             remotes = [f'remote "{operands[0]}"']
@@ -151,7 +153,7 @@ def _local_remotes(context: ProfileContext, operands: list[str]) -> list[str]:
             for key in ("pushurl", "url")
             if (url := config.get(remote, key, fallback=None))
         ]
-    found = [context.path(place.removeprefix("file://"), base=root) for place in places]
+    found = [context.make_absolute(place.removeprefix("file://"), base=root) for place in places]
     found = [place for place in found if os.path.isdir(place)]
     return [
         os.path.join(place, ".git") if os.path.isdir(os.path.join(place, ".git")) else place
@@ -172,14 +174,14 @@ def git_directories(root: str) -> list[str]:
     return [own, above if mark else place]
 
 
-def _made(context: ProfileContext, command: str, operands: list[str]) -> str:
+def _made_directory(context: ProfileContext, command: str, operands: list[str]) -> str:
     """Return the directory that `git clone` or `git init` makes."""
     if command == "init":
-        return context.path(operands[0]) if operands else context.cwd
+        return context.make_absolute(operands[0]) if operands else context.cwd
     if len(operands) > 1:
-        return context.path(operands[1])
+        return context.make_absolute(operands[1])
     name = operands[0].rstrip("/") if operands else ""
     name = os.path.basename(name.removesuffix("/.git").replace(":", "/")).removesuffix(".bundle")
-    bare = context.flag("--bare", "--mirror")
+    bare = context.has_flag("--bare", "--mirror")
     name = name.removesuffix(".git")
-    return context.path(name + (".git" if bare else "")) if name else context.cwd
+    return context.make_absolute(name + (".git" if bare else "")) if name else context.cwd

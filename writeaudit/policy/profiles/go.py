@@ -37,52 +37,58 @@ _PROBE = "-go-tmp-umask"
 """Ends the name of a file that go makes beside a program, to learn the umask."""
 
 
-def gather(context: ProfileContext) -> None:
+def add_zones(context: ProfileContext) -> None:
     """Add the zones of a go command."""
-    if place := context.option("-C"):
-        context.cwd = context.path(place)
-    config = context.xdg("XDG_CONFIG_HOME", ".config")
+    if place := context.last_option("-C"):
+        context.cwd = context.make_absolute(place)
+    config = context.xdg_directory("XDG_CONFIG_HOME", ".config")
     own = os.path.join(config, "go", "env")
 
-    def setting(name: str) -> str | None:
-        return context.env.get(name) or context.setting(own, name, "=")
+    def read_setting(name: str) -> str | None:
+        return context.env.get(name) or context.read_setting(own, name, "=")
 
-    paths = (setting("GOPATH") or os.path.join(context.home, "go")).split(":")
-    modules = setting("GOMODCACHE") or os.path.join(paths[0], "pkg", "mod")
-    cache = setting("GOCACHE") or os.path.join(context.xdg("XDG_CACHE_HOME", ".cache"), "go-build")
-    context.zone("cache", modules, os.path.join(paths[0], "pkg", "sumdb"), cache)
-    if temporary := setting("GOTMPDIR"):
-        context.zone("cache", context.path(temporary))
-    context.zone("state", os.path.join(config, "go"))
-    root = context.nearest("go.work") or context.nearest("go.mod") or context.cwd
-    words = context.operands(_WITH_VALUE)
+    paths = (read_setting("GOPATH") or os.path.join(context.home, "go")).split(":")
+    modules = read_setting("GOMODCACHE") or os.path.join(paths[0], "pkg", "mod")
+    cache = read_setting("GOCACHE") or os.path.join(
+        context.xdg_directory("XDG_CACHE_HOME", ".cache"), "go-build"
+    )
+    context.add_zone("cache", modules, os.path.join(paths[0], "pkg", "sumdb"), cache)
+    if temporary := read_setting("GOTMPDIR"):
+        context.add_zone("cache", context.make_absolute(temporary))
+    context.add_zone("state", os.path.join(config, "go"))
+    root = context.find_nearest("go.work") or context.find_nearest("go.mod") or context.cwd
+    words = context.list_operands(_WITH_VALUE)
     command = words[0] if words else ""
-    context.protected("project", root)
-    if place := context.option("-o"):
-        context.zone("output", context.path(place), context.path(place) + _PROBE)
+    context.protect_paths("project", root)
+    if place := context.last_option("-o"):
+        context.add_zone("output", context.make_absolute(place), context.make_absolute(place) + _PROBE)
     elif command in ("build", "test", "install"):
         # A program is called after its module or directory, and lies in the working directory.
         names = {os.path.basename(context.cwd), *_module_names(context)}
         names |= {os.path.basename(os.path.normpath(word)).removesuffix(".go") for word in words[1:]}
         for name in sorted(filter(None, names)):
-            context.zone("output", os.path.join(context.cwd, name), os.path.join(context.cwd, name) + _PROBE)
-        context.zone("output", patterns=[each + b"/*.test" for each in context.patterns(context.cwd)])
+            context.add_zone(
+                "output", os.path.join(context.cwd, name), os.path.join(context.cwd, name) + _PROBE
+            )
+        context.add_zone("output", patterns=[each + b"/*.test" for each in context.patterns_for(context.cwd)])
     if command == "install":
-        context.zone("programs", context.path(setting("GOBIN") or os.path.join(paths[0], "bin")))
+        context.add_zone(
+            "programs", context.make_absolute(read_setting("GOBIN") or os.path.join(paths[0], "bin"))
+        )
     if command in ("get", "mod", "work"):
         names = {"go.mod", "go.sum", "go.work", "go.work.sum"}
-        context.zone(
+        context.add_zone(
             "lockfile", *(os.path.join(place, name) for place in {root, context.cwd} for name in names)
         )
         if words[1:2] == ["vendor"]:
-            context.zone("vendor", os.path.join(root, "vendor"))
-    if place := context.option("-coverprofile"):
-        context.zone("output", context.path(place))
+            context.add_zone("vendor", os.path.join(root, "vendor"))
+    if place := context.last_option("-coverprofile"):
+        context.add_zone("output", context.make_absolute(place))
 
 
 def _module_names(context: ProfileContext) -> list[str]:
-    root = context.nearest("go.mod")
+    root = context.find_nearest("go.mod")
     if root is None:
         return []
-    name = context.setting(os.path.join(root, "go.mod"), "module", " ")
+    name = context.read_setting(os.path.join(root, "go.mod"), "module", " ")
     return [os.path.basename(name)] if name else []

@@ -11,15 +11,15 @@ from writeaudit.policy.profiles.python_tools import BELOW, below_python_tools
 _PLACES = ("DESTDIR", "prefix", "PREFIX", "exec_prefix", "O", "BUILDDIR", "BUILD_DIR", "OUTDIR", "builddir")
 
 
-def gather(context: ProfileContext) -> None:
+def add_zones(context: ProfileContext) -> None:
     """Add the zones of a make command."""
-    for place in context.options("-C", "--directory"):
-        context.cwd = context.path(place)
-    context.zone("work", context.cwd)
+    for place in context.all_options("-C", "--directory"):
+        context.cwd = context.make_absolute(place)
+    context.add_zone("work", context.cwd)
     words = dict(word.split("=", 1) for word in context.run.args if "=" in word and not word.startswith("-"))
     for name in _PLACES:
         if (value := words.get(name)) and value.startswith("/") and len(os.path.normpath(value)) > 1:
-            context.zone("output", value)
+            context.add_zone("output", value)
     compiler_caches(context)
     usual_caches(context)
 
@@ -27,10 +27,10 @@ def gather(context: ProfileContext) -> None:
 def usual_caches(context: ProfileContext) -> None:
     """Add the caches of the installers that build files call most."""
     below_python_tools(context)
-    caches = context.xdg("XDG_CACHE_HOME", ".cache")
+    caches = context.xdg_directory("XDG_CACHE_HOME", ".cache")
     cargo = context.env.get("CARGO_HOME")
-    cargo = context.path(cargo) if cargo else os.path.join(context.home, ".cargo")
-    context.zone(
+    cargo = context.make_absolute(cargo) if cargo else os.path.join(context.home, ".cargo")
+    context.add_zone(
         BELOW,
         os.path.join(context.home, ".npm"),
         os.path.join(caches, "go-build"),

@@ -11,37 +11,37 @@ _CHANGE_WORDS = "install i in add update up upgrade uninstall un remove rm r ded
 _CHANGES = frozenset(_CHANGE_WORDS.split())
 
 
-def gather(context: ProfileContext) -> None:
+def add_zones(context: ProfileContext) -> None:
     """Add the zones of an npm command."""
-    place = setting(context, "cache") or os.path.join(context.home, ".npm")
-    context.zone("cache", context.path(place, tilde=True))
+    place = read_setting(context, "cache") or os.path.join(context.home, ".npm")
+    context.add_zone("cache", context.make_absolute(place, tilde=True))
     javascript_caches(context)
-    modules(context, ["package.json", "package-lock.json", "npm-shrinkwrap.json"], _CHANGES)
+    add_modules(context, ["package.json", "package-lock.json", "npm-shrinkwrap.json"], _CHANGES)
 
 
 def javascript_caches(context: ProfileContext) -> None:
     """Add the caches of what stands below: corepack, node-gyp, and node's own compile cache."""
-    caches = context.xdg("XDG_CACHE_HOME", ".cache")
+    caches = context.xdg_directory("XDG_CACHE_HOME", ".cache")
     corepack = context.env.get("COREPACK_HOME")
-    context.zone(
+    context.add_zone(
         BELOW,
-        context.path(corepack) if corepack else os.path.join(caches, "node"),
+        context.make_absolute(corepack) if corepack else os.path.join(caches, "node"),
         os.path.join(caches, "node-gyp"),
         os.path.join(context.home, ".node-gyp"),
     )
     if compiled := context.env.get("NODE_COMPILE_CACHE"):
-        context.zone(BELOW, context.path(compiled))
+        context.add_zone(BELOW, context.make_absolute(compiled))
 
 
-def setting(context: ProfileContext, name: str) -> str | None:
+def read_setting(context: ProfileContext, name: str) -> str | None:
     """Return an npm setting: the option, npm_config_NAME in any case, the project's and the user's .npmrc."""
-    if given := context.option(f"--{name}"):
+    if given := context.last_option(f"--{name}"):
         return given
     wanted = f"npm_config_{name.replace('-', '_')}"
     for variable, value in context.env.items():
         if variable.lower().replace("-", "_") == wanted and value:
             return value
-    root = context.nearest("package.json", "node_modules")
+    root = context.find_nearest("package.json", "node_modules")
     files = [os.path.join(root, ".npmrc")] if root else []
     own = context.env.get("NPM_CONFIG_USERCONFIG") or os.path.join(context.home, ".npmrc")
     for path in (*files, own):
@@ -58,23 +58,27 @@ def setting(context: ProfileContext, name: str) -> str | None:
     return None
 
 
-def modules(context: ProfileContext, manifests: list[str], changes: frozenset[str]) -> None:
+def add_modules(context: ProfileContext, manifests: list[str], changes: frozenset[str]) -> None:
     """Add node_modules, the project around it, and the manifests if the command is about them."""
-    if directory := context.option("--prefix", "-C", "--dir", "--cwd"):
-        context.cwd = context.path(directory)
-    if context.flag("-g", "--global"):
-        program = context.program("node") or "/usr/local/bin/node"
-        prefix = setting(context, "prefix") or os.path.dirname(os.path.dirname(os.path.realpath(program)))
-        prefix = context.path(prefix, tilde=True)
-        context.zone("node_modules", os.path.join(prefix, "lib", "node_modules"), os.path.join(prefix, "bin"))
+    if directory := context.last_option("--prefix", "-C", "--dir", "--cwd"):
+        context.cwd = context.make_absolute(directory)
+    if context.has_flag("-g", "--global"):
+        program = context.find_program("node") or "/usr/local/bin/node"
+        prefix = read_setting(context, "prefix") or os.path.dirname(
+            os.path.dirname(os.path.realpath(program))
+        )
+        prefix = context.make_absolute(prefix, tilde=True)
+        context.add_zone(
+            "node_modules", os.path.join(prefix, "lib", "node_modules"), os.path.join(prefix, "bin")
+        )
         return
-    root = context.nearest("package.json", "node_modules") or context.cwd
-    context.zone("node_modules", os.path.join(root, "node_modules"))
+    root = context.find_nearest("package.json", "node_modules") or context.cwd
+    context.add_zone("node_modules", os.path.join(root, "node_modules"))
     # Workspaces have a node_modules of their own in each member.
-    context.zone(
-        "node_modules", patterns=[pattern + b"/**/node_modules" for pattern in context.patterns(root)]
+    context.add_zone(
+        "node_modules", patterns=[pattern + b"/**/node_modules" for pattern in context.patterns_for(root)]
     )
-    context.protected("project", root)
+    context.protect_paths("project", root)
     word = next((arg for arg in context.run.args if not arg.startswith("-")), "install")
-    if word in changes and not context.flag("--frozen-lockfile", "--no-save"):
-        context.zone("lockfile", *(os.path.join(root, name) for name in manifests))
+    if word in changes and not context.has_flag("--frozen-lockfile", "--no-save"):
+        context.add_zone("lockfile", *(os.path.join(root, name) for name in manifests))

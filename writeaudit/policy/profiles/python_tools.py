@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from writeaudit.policy.profiles.context import ProfileContext, table, text
+from writeaudit.policy.profiles.context import ProfileContext, get_table, get_text
 
 BELOW = "tool-caches"
 """The zone for caches of other tools that the tool runs."""
@@ -18,17 +18,17 @@ _TEST_OUTPUT = (
 def pip_cache(context: ProfileContext) -> str:
     """Return pip's cache."""
     cache = context.env.get("PIP_CACHE_DIR") or configured_pip_cache(context)
-    default = os.path.join(context.xdg("XDG_CACHE_HOME", ".cache"), "pip")
-    return context.path(cache, tilde=True) if cache else default
+    default = os.path.join(context.xdg_directory("XDG_CACHE_HOME", ".cache"), "pip")
+    return context.make_absolute(cache, tilde=True) if cache else default
 
 
 def configured_pip_cache(context: ProfileContext) -> str | None:
     """Return the cache that pip's configuration files name."""
     own = context.env.get("PIP_CONFIG_FILE")
-    config = context.ini(
+    config = context.read_ini(
         "/etc/pip.conf",
         os.path.join(context.home, ".pip", "pip.conf"),
-        os.path.join(context.xdg("XDG_CONFIG_HOME", ".config"), "pip", "pip.conf"),
+        os.path.join(context.xdg_directory("XDG_CONFIG_HOME", ".config"), "pip", "pip.conf"),
         *([os.path.join(context.env["VIRTUAL_ENV"], "pip.conf")] if context.env.get("VIRTUAL_ENV") else []),
         *([own] if own and own != os.devnull else []),
     )
@@ -42,8 +42,8 @@ def configured_pip_cache(context: ProfileContext) -> str | None:
 def uv_cache(context: ProfileContext) -> str:
     """Return uv's cache, for tools that run uv if they find it."""
     given = context.env.get("UV_CACHE_DIR")
-    default = os.path.join(context.xdg("XDG_CACHE_HOME", ".cache"), "uv")
-    return context.path(given) if given else default
+    default = os.path.join(context.xdg_directory("XDG_CACHE_HOME", ".cache"), "uv")
+    return context.make_absolute(given) if given else default
 
 
 def virtualenv_store(context: ProfileContext) -> list[str]:
@@ -52,43 +52,43 @@ def virtualenv_store(context: ProfileContext) -> list[str]:
     Under the data directory up to 20.2x, under the cache directory since.
     """
     if given := context.env.get("VIRTUALENV_OVERRIDE_APP_DATA"):
-        return [context.path(given, tilde=True)]
+        return [context.make_absolute(given, tilde=True)]
     return [
-        os.path.join(context.xdg("XDG_CACHE_HOME", ".cache"), "virtualenv"),
-        os.path.join(context.xdg("XDG_DATA_HOME", ".local/share"), "virtualenv"),
+        os.path.join(context.xdg_directory("XDG_CACHE_HOME", ".cache"), "virtualenv"),
+        os.path.join(context.xdg_directory("XDG_DATA_HOME", ".local/share"), "virtualenv"),
     ]
 
 
 def below_python_tools(context: ProfileContext) -> None:
     """Add the caches of pip, virtualenv and uv, which the tool runs."""
-    context.zone(BELOW, pip_cache(context), uv_cache(context), *virtualenv_store(context))
+    context.add_zone(BELOW, pip_cache(context), uv_cache(context), *virtualenv_store(context))
     # What uv installs on the way: Pythons, and environments of tools.
-    context.zone(BELOW, os.path.join(context.xdg("XDG_DATA_HOME", ".local/share"), "uv"))
-    rustup(context)
+    context.add_zone(BELOW, os.path.join(context.xdg_directory("XDG_DATA_HOME", ".local/share"), "uv"))
+    add_rustup(context)
 
 
-def rustup(context: ProfileContext) -> None:
+def add_rustup(context: ProfileContext) -> None:
     """Add what rustup notes when pip asks `rustc` for its version, and that is rustup's."""
     own = context.env.get("RUSTUP_HOME")
     # tox and its like do not hand the variable on.
-    homes = [os.path.join(context.home, ".rustup"), *([context.path(own)] if own else [])]
-    context.zone(BELOW, *(os.path.join(home, "settings.toml") for home in homes))
+    homes = [os.path.join(context.home, ".rustup"), *([context.make_absolute(own)] if own else [])]
+    context.add_zone(BELOW, *(os.path.join(home, "settings.toml") for home in homes))
 
 
-def bytecode(context: ProfileContext) -> None:
+def add_bytecode(context: ProfileContext) -> None:
     """Add the bytecode of the tool itself: who installed it may have left compiling to the first run."""
     if prefix := context.env.get("PYTHONPYCACHEPREFIX"):
-        context.zone("bytecode", context.path(prefix))
-    program = context.program(context.run.program)
-    if program is None or context.truthy("PYTHONDONTWRITEBYTECODE"):
+        context.add_zone("bytecode", context.make_absolute(prefix))
+    program = context.find_program(context.run.program)
+    if program is None or context.is_truthy("PYTHONDONTWRITEBYTECODE"):
         return
     for start in dict.fromkeys((program, os.path.realpath(program))):
         prefix = os.path.dirname(os.path.dirname(start))
-        if prefix in ("", "/") or context.covers(prefix):
+        if prefix in ("", "/") or context.covers_path(prefix):
             continue
         # On Debian every program's code is in dist-packages below /usr/lib/python3.
-        patterns = [pattern + b"/lib/**/__pycache__" for pattern in context.patterns(prefix)]
-        context.zone("bytecode", patterns=patterns)
+        patterns = [pattern + b"/lib/**/__pycache__" for pattern in context.patterns_for(prefix)]
+        context.add_zone("bytecode", patterns=patterns)
 
 
 def build_output(context: ProfileContext, root: str, *, tests: bool = False) -> None:
@@ -97,15 +97,15 @@ def build_output(context: ProfileContext, root: str, *, tests: bool = False) -> 
     names += [f"{name}-[0-9]*" for name in _project_names(context, root)]
     if tests:
         names += _TEST_OUTPUT
-    context.zone(
+    context.add_zone(
         "output",
-        patterns=[pattern + b"/" + name.encode() for pattern in context.patterns(root) for name in names],
+        patterns=[pattern + b"/" + name.encode() for pattern in context.patterns_for(root) for name in names],
     )
 
 
 def _project_names(context: ProfileContext, root: str) -> list[str]:
     """Return how setuptools may spell a project's name in the directory from which it makes an sdist."""
-    name = text(context.toml(root, "pyproject.toml"), "project", "name")
+    name = get_text(context.read_toml(root, "pyproject.toml"), "project", "name")
     if name is None or any(char in "*?[/" for char in name):
         return ["*"]
     plain = re.sub(r"[-_.]+", "-", name)
@@ -116,4 +116,4 @@ def is_built(context: ProfileContext, root: str) -> bool:
     """Whether installing the project at `root` means to build it."""
     if any(os.path.exists(os.path.join(root, name)) for name in ("setup.py", "setup.cfg")):
         return True
-    return table(context.toml(root, "pyproject.toml"), "build-system") is not None
+    return get_table(context.read_toml(root, "pyproject.toml"), "build-system") is not None

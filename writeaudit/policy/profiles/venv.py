@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from writeaudit.policy.profiles.context import ProfileContext
-from writeaudit.policy.profiles.python_tools import bytecode, pip_cache
+from writeaudit.policy.profiles.python_tools import add_bytecode, pip_cache
 
 _WITH_VALUE = frozenset({"--prompt"})
 
 
-def gather(context: ProfileContext) -> None:
+def add_zones(context: ProfileContext) -> None:
     """Add the zones of a venv command."""
-    context.zone("cache", pip_cache(context))
-    context.zone("venv", *(context.path(place) for place in context.operands(_WITH_VALUE) or [".venv"]))
-    bytecode(context)
+    context.add_zone("cache", pip_cache(context))
+    context.add_zone(
+        "venv", *(context.make_absolute(place) for place in context.list_operands(_WITH_VALUE) or [".venv"])
+    )
+    add_bytecode(context)

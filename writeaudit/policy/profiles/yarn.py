@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from writeaudit.policy.profiles.context import ProfileContext
-from writeaudit.policy.profiles.npm import javascript_caches, modules
+from writeaudit.policy.profiles.npm import add_modules, javascript_caches
 
 _CHANGE_WORDS = "install add remove upgrade up set dedupe import init link unlink unplug rebuild dlx version"
 _CHANGES = frozenset(_CHANGE_WORDS.split())
@@ -15,34 +15,44 @@ _PLUG_AND_PLAY = (
 )  # fmt: skip
 
 
-def gather(context: ProfileContext) -> None:
+def add_zones(context: ProfileContext) -> None:
     """Add the zones of a yarn command."""
-    if directory := context.option("--cwd"):
-        context.cwd = context.path(directory)
-    root = context.nearest("yarn.lock", ".yarnrc.yml") or context.nearest("package.json") or context.cwd
+    if directory := context.last_option("--cwd"):
+        context.cwd = context.make_absolute(directory)
+    root = (
+        context.find_nearest("yarn.lock", ".yarnrc.yml")
+        or context.find_nearest("package.json")
+        or context.cwd
+    )
     settings = os.path.join(root, ".yarnrc.yml")
     # yarn 1 gives root another home: its constant, not a setting.
     homes = [context.home, *(["/usr/local/share"] if context.is_root else [])]
     caches = [os.path.join(home, ".cache", "yarn") for home in homes]
     if place := context.env.get("XDG_CACHE_HOME"):
         caches = [os.path.join(place, "yarn")]
-    one = context.option("--cache-folder") or context.env.get("YARN_CACHE_FOLDER")
-    one = one or context.setting(os.path.join(root, ".yarnrc"), "cache-folder", " ")
-    one = one or context.setting(os.path.join(context.home, ".yarnrc"), "cache-folder", " ")
-    one = one or context.setting(settings, "cacheFolder", ":")
-    everything = context.env.get("YARN_GLOBAL_FOLDER") or context.setting(settings, "globalFolder", ":")
+    one = context.last_option("--cache-folder") or context.env.get("YARN_CACHE_FOLDER")
+    one = one or context.read_setting(os.path.join(root, ".yarnrc"), "cache-folder", " ")
+    one = one or context.read_setting(os.path.join(context.home, ".yarnrc"), "cache-folder", " ")
+    one = one or context.read_setting(settings, "cacheFolder", ":")
+    everything = context.env.get("YARN_GLOBAL_FOLDER") or context.read_setting(settings, "globalFolder", ":")
     berry = (
-        context.path(everything, base=root, tilde=True) if everything else os.path.join(context.home, ".yarn")
+        context.make_absolute(everything, base=root, tilde=True)
+        if everything
+        else os.path.join(context.home, ".yarn")
     )
-    context.zone("cache", *([context.path(one, base=root, tilde=True)] if one else caches), berry)
+    context.add_zone(
+        "cache", *([context.make_absolute(one, base=root, tilde=True)] if one else caches), berry
+    )
     javascript_caches(context)
-    context.zone(
+    context.add_zone(
         "state",
         *(os.path.join(home, ".yarnrc") for home in homes),
         *(os.path.join(home, ".config", "yarn") for home in homes),
         *(os.path.join(home, ".local", "share", "yarn") for home in homes),
     )
-    modules(context, ["package.json", "yarn.lock", ".yarnrc.yml", ".gitattributes", ".gitignore"], _CHANGES)
-    context.zone("node_modules", *(os.path.join(root, name) for name in _PLUG_AND_PLAY))
+    add_modules(
+        context, ["package.json", "yarn.lock", ".yarnrc.yml", ".gitattributes", ".gitignore"], _CHANGES
+    )
+    context.add_zone("node_modules", *(os.path.join(root, name) for name in _PLUG_AND_PLAY))
     if context.run.args[:1] == ("set",):
-        context.zone("lockfile", os.path.join(root, ".yarn", "releases"))
+        context.add_zone("lockfile", os.path.join(root, ".yarn", "releases"))

@@ -32,7 +32,7 @@ class _Plain(FileCollector):
             return
         if judged.on_source and event.source is not None:
             self._count(self._table.history_of(event.source, event.source_mount), op, judged.verdict)
-            judged = self._classifier.sides(event).path
+            judged = self._classifier.judge_sides(event).path
         if op is Op.OPEN and "tmpfile" in event.flags and event.result == OK:
             path = collector._unnamed_path(event)
         history = self._table.history_of(path, event.mount)
