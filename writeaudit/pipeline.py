@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
-from writeaudit.analysis import analyze
-from writeaudit.analysis.adjust import adjusted
-from writeaudit.analysis.fail_on import FailOn, failing
+from writeaudit.analysis import analyze_audit
+from writeaudit.analysis.adjust import adjust_findings
+from writeaudit.analysis.fail_on import FailOn, select_failing
 from writeaudit.analysis.files.collector import FileCollector
 from writeaudit.audit import BackendInfo, BlindSpot, Completeness, RunInfo, of_ops
 from writeaudit.capture.interface import (
@@ -518,25 +518,25 @@ def examine(
     classifier = classifier_for(policy, audit.processes)
     classifier.look_ahead(of_ops(audit.events, MOVES), lambda: audit.events)
     files, tally = FileCollector(classifier), Tally()
-    analysis = analyze(
+    analysis = analyze_audit(
         audit,
         policy,
         classifier.judge,
         (files, tally),
         PolicyTrial(audit.run, policy, audit.processes, recording.path),
     )
-    findings = adjusted(analysis.findings, policy, covers_path)
+    findings = adjust_findings(analysis.findings, policy, covers_path)
     return Examined(
         build(
             audit,
             policy,
             findings,
-            files.result(),
+            files.list_summaries(),
             tally,
             outcome=analysis.outcome,
             copied=analysis.copied,
             fail_on=fail_on_words,
-            failing=failing(findings, fail_on),
+            failing=select_failing(findings, fail_on),
         )
     )
 

@@ -34,7 +34,7 @@ class PolicyTrial:
         """Return the zone of a path, None outside every zone."""
         return self._classifier.zone_of(path)
 
-    def allowed(
+    def count_allowed(
         self, paths: Sequence[bytes], *, profile: str | None = None, zones: Sequence[str] = ()
     ) -> int:
         """Return how many of `paths` might be changed under a profile, or with these ``--zone`` options.
@@ -53,7 +53,7 @@ class PolicyTrial:
         except UsageError:
             return 0
 
-    def tools(self) -> tuple[str, ...]:
+    def list_tools(self) -> tuple[str, ...]:
         """Return the tools with a profile that the run started, in order, without that of the policy."""
         if self._tools is None:
             found: dict[str, None] = {}

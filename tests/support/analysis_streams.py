@@ -219,8 +219,8 @@ def analyzed(
         judge,
     )
     for event in stream.events:
-        analyzer.feed(event, judge(event))
-    return analyzer.findings()
+        analyzer.add_event(event, judge(event))
+    return analyzer.list_findings()
 
 
 def forbidden(zone: str | None, verdict: Verdict = Verdict.VIOLATION, reason: Reason | None = None) -> Judged:

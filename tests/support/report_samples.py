@@ -190,7 +190,7 @@ def report(
     )
     tally = view.Tally()
     for item in events:
-        tally.feed(item, judge(item))
+        tally.add_event(item, judge(item))
     built = view.build(audit, policy, findings, summaries(events), tally)
     return dataclasses.replace(built, tool_version="0.0.0")
 

@@ -61,7 +61,7 @@ def test_no_help_is_cut_off(name: str, width: int) -> None:
 
 def test_every_value_of_fail_on_is_documented() -> None:
     page = DOCS[ROOT / "docs/cli.md"]
-    for value in fail_on.choices():
+    for value in fail_on.list_choices():
         if value not in {rule.id for rule in RULES}:
             assert f"`{value}`" in page, value
     shown = COMMANDS["run"].get_help(click.Context(COMMANDS["run"], terminal_width=200))

@@ -19,19 +19,19 @@ def _trial(*processes: Process) -> PolicyTrial:
 def test_options_are_applied() -> None:
     trial = _trial()
     paths = [b"/p/a", b"/p/b", b"/q"]
-    assert trial.allowed(paths) == 0
-    assert trial.allowed(paths, zones=["NAME=/p/a:rw"]) == 1
-    assert trial.allowed(paths, zones=["NAME=/p/a:rw", "NAME=/q:rw"]) == 2
-    assert trial.allowed(paths, zones=["project=/p:rw"]) == 2
-    assert trial.allowed(paths, zones=["nonsense"]) == 0
+    assert trial.count_allowed(paths) == 0
+    assert trial.count_allowed(paths, zones=["NAME=/p/a:rw"]) == 1
+    assert trial.count_allowed(paths, zones=["NAME=/p/a:rw", "NAME=/q:rw"]) == 2
+    assert trial.count_allowed(paths, zones=["project=/p:rw"]) == 2
+    assert trial.count_allowed(paths, zones=["nonsense"]) == 0
 
 
 def test_profiles_are_tried() -> None:
     trial = _trial()
     home = run_info().env["HOME"]
     cache = f"{home}/.cache/uv/x".encode()
-    assert trial.allowed([cache, b"/elsewhere"], profile="uv") == 1
-    assert trial.allowed([b"/elsewhere"], profile="uv") == 0
+    assert trial.count_allowed([cache, b"/elsewhere"], profile="uv") == 1
+    assert trial.count_allowed([b"/elsewhere"], profile="uv") == 0
 
 
 def test_recording_is_named_so_that_it_is_found() -> None:
@@ -57,4 +57,4 @@ def test_tools_behind_another_command(argv: tuple[bytes, ...], tools: tuple[str,
         Process(2, 1, b"/x", argv, 1, 8, 0),
         Process(3, 1, b"/x", argv, 1, 8, 0),
     ]
-    assert _trial(*processes).tools() == tools
+    assert _trial(*processes).list_tools() == tools

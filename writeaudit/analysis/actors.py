@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from writeaudit.analysis.processes import ProcessTable, command
+from writeaudit.analysis.processes import ProcessTable, shorten_command
 from writeaudit.audit import Process
 from writeaudit.events import FsEvent
 from writeaudit.judgement import Actor, Finding
@@ -32,10 +32,10 @@ def attach_actors(
     if not wanted:
         return list(findings)
     events = {event.seq: (event.pid, event.time_ns) for event in pick(wanted)}
-    return [_attach(finding, table, events) for finding in findings]
+    return [_attach_actors(finding, table, events) for finding in findings]
 
 
-def _attach(finding: Finding, table: ProcessTable, events: dict[int, tuple[int, int]]) -> Finding:
+def _attach_actors(finding: Finding, table: ProcessTable, events: dict[int, tuple[int, int]]) -> Finding:
     numbers: dict[tuple[int, int], int] = {}
     actors: list[Actor] = []
     whose: list[int | None] = []
@@ -45,33 +45,33 @@ def _attach(finding: Finding, table: ProcessTable, events: dict[int, tuple[int, 
             whose.append(None)
             continue
         pid, time_ns = known
-        program = table.program(pid, time_ns)
+        program = table.find_program(pid, time_ns)
         key = pid, -1 if program is None else program.started_ns
         if key not in numbers:
             if len(actors) >= _MOST:
                 whose.append(None)
                 continue
             numbers[key] = len(actors)
-            actors.append(_actor(pid, program, table))
+            actors.append(_find_actor(pid, program, table))
         whose.append(numbers[key])
     return dataclasses.replace(finding, actors=tuple(actors), evidence_actors=tuple(whose))
 
 
-def _actor(pid: int, program: Process | None, table: ProcessTable) -> Actor:
+def _find_actor(pid: int, program: Process | None, table: ProcessTable) -> Actor:
     if program is None:
         return Actor(pid)
-    parent = table.parent(program)
+    parent = table.find_parent(program)
     return Actor(
         pid,
-        command(program),
+        shorten_command(program),
         escape_path(program.exe),
         program.ppid,
-        "" if parent is None else command(parent),
-        _package(program, table),
+        "" if parent is None else shorten_command(parent),
+        _find_package(program, table),
     )
 
 
-def _package(program: Process | None, table: ProcessTable) -> str:
+def _find_package(program: Process | None, table: ProcessTable) -> str:
     """Return the npm or Python package whose script a program is, or was started by; empty if unknown."""
     for _ in range(8):
         if program is None:
@@ -81,5 +81,5 @@ def _package(program: Process | None, table: ProcessTable) -> str:
                 found = pattern.findall(word)
                 if found:
                     return escape_path(found[-1])
-        program = table.parent(program)
+        program = table.find_parent(program)
     return ""

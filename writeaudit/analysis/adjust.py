@@ -13,7 +13,7 @@ _ABOUT_ZONES = frozenset({"WA201", "WA202", "WA203", "WA204"})
 """Rules whose exceptions the verdicts hold already."""
 
 
-def adjusted(
+def adjust_findings(
     findings: Iterable[Finding], policy: Policy, covers: Callable[[tuple[bytes, ...], bytes], bool]
 ) -> list[Finding]:
     """Return the findings as the policy wants them: with its severities, and without what it excepts.
@@ -24,7 +24,7 @@ def adjusted(
     wanted = dict(policy.severities)
     kept: list[Finding] = []
     for finding in findings:
-        if _excepted(finding, policy, covers):
+        if _is_excepted(finding, policy, covers):
             continue
         word = wanted.get(finding.rule)
         if word == "off":
@@ -40,7 +40,9 @@ def adjusted(
     return kept
 
 
-def _excepted(finding: Finding, policy: Policy, covers: Callable[[tuple[bytes, ...], bytes], bool]) -> bool:
+def _is_excepted(
+    finding: Finding, policy: Policy, covers: Callable[[tuple[bytes, ...], bytes], bool]
+) -> bool:
     """Whether all that a finding is about is excepted; where not all of it is named, nobody can say so."""
     if finding.rule in _ABOUT_ZONES or not policy.exemptions:
         return False

@@ -84,7 +84,7 @@ class Analyzer:
             shared,
             binaries,
             caches,
-            self.outcome,
+            self.get_outcome,
         )
         self._outcome = OutcomeCollector(context)
         self._links = LinkCollector(context)
@@ -105,7 +105,7 @@ class Analyzer:
         self._watchers = {op: [watcher for ops, watcher in wanted if op in ops] for op in Op}
         self._feeds: dict[tuple[Op, Judged], _Feeds] = {}
 
-    def feed(self, event: FsEvent, judged: Judged) -> None:
+    def add_event(self, event: FsEvent, judged: Judged) -> None:
         """Hand one event to every collector that wants its operation; in order of seq."""
         for feed in self._feeds.get((event.op, judged)) or self._feeds_for(event.op, judged):
             feed(event, judged)
@@ -123,29 +123,29 @@ class Analyzer:
         if len(self._feeds) >= _MOST_FEEDS:
             self._feeds.clear()
         feeds = self._feeds[op, judged] = tuple(
-            watcher.feed
+            watcher.add_event
             for watcher in self._watchers[op]
-            if not isinstance(watcher, Selective) or watcher.wants(op, judged)
+            if not isinstance(watcher, Selective) or watcher.wants_operation(op, judged)
         )
         return feeds
 
-    def outcome(self) -> CommandOutcome:
+    def get_outcome(self) -> CommandOutcome:
         """Return how the command ended, and why, once all events have been fed."""
         if self._ended is None:
-            self._ended = self._outcome.result()
+            self._ended = self._outcome.get_outcome()
         return self._ended
 
-    def copied(self) -> Mapping[bytes, int | None]:
-        """Return the files that were copied by reading and writing; after `findings`."""
+    def list_copied(self) -> Mapping[bytes, int | None]:
+        """Return the files that were copied by reading and writing; after `list_findings`."""
         return self._links.copied
 
-    def findings(self) -> list[Finding]:
+    def list_findings(self) -> list[Finding]:
         """Return all findings: the most severe first, then by rule, then by files touched."""
-        found = [finding for each in self._collectors for finding in each.findings()]
+        found = [finding for each in self._collectors for finding in each.list_findings()]
         return sorted(found, key=lambda each: (*by_gravity(each), -each.files, -each.count))
 
 
-def analyze(
+def analyze_audit(
     audit: Audit,
     policy: Policy,
     judge: Judge,
@@ -171,5 +171,7 @@ def analyze(
         audit.caches,
     )
     analyzer.judge_all(audit.events, judge)
-    findings = attach_actors(analyzer.findings(), analyzer.processes, lambda seqs: pick(audit.events, seqs))
-    return Analysis(findings, analyzer.outcome(), analyzer.copied())
+    findings = attach_actors(
+        analyzer.list_findings(), analyzer.processes, lambda seqs: pick(audit.events, seqs)
+    )
+    return Analysis(findings, analyzer.get_outcome(), analyzer.list_copied())

@@ -31,12 +31,12 @@ class Trial(Protocol):
     def zone_of(self, path: bytes, /) -> Zone | None:
         """Return the zone of a path, None outside every zone."""
 
-    def allowed(
+    def count_allowed(
         self, paths: Sequence[bytes], /, *, profile: str | None = None, zones: Sequence[str] = ()
     ) -> int:
         """Return how many of the paths might be changed under a profile, or with ``--zone`` options."""
 
-    def tools(self) -> tuple[str, ...]:
+    def list_tools(self) -> tuple[str, ...]:
         """Return the tools with a profile that the run started, without that of the policy."""
 
 
@@ -62,7 +62,7 @@ class RunContext:
     outcome: Callable[[], CommandOutcome] = lambda: CommandOutcome(failed=False)
     """How the command ended and why; to be asked once all events have been fed."""
 
-    def observed(self, seq: int) -> Observation | None:
+    def get_observation(self, seq: int) -> Observation | None:
         """Return what was seen of the disk at an event."""
         return self.observations.get(seq)
 
@@ -80,7 +80,7 @@ class RunContext:
 class Watcher(Protocol):
     """Anything that wants to see every event with its verdict, once, in order of seq."""
 
-    def feed(self, event: FsEvent, judged: Judged, /) -> None:
+    def add_event(self, event: FsEvent, judged: Judged, /) -> None:
         """Take the next event."""
 
 
@@ -98,7 +98,7 @@ class SideJudge(Protocol):
 class Selective(Protocol):
     """A watcher that need not see events of which the verdict alone says that they do not matter to it."""
 
-    def wants(self, op: Op, judged: Judged, /) -> bool:
+    def wants_operation(self, op: Op, judged: Judged, /) -> bool:
         """Whether an event of an operation that was judged so may matter. Asked once for all of them."""
 
 
@@ -112,5 +112,5 @@ class Collector(Watcher, Protocol):
     def ops(self) -> frozenset[Op]:
         """The operations that it wants to be fed; the others are kept from it."""
 
-    def findings(self) -> list[Finding]:
+    def list_findings(self) -> list[Finding]:
         """Return what was found; called once, after the last event."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from writeaudit.analysis.collector import EVERY_OP, MAX_EVIDENCE, MAX_EXAMPLES, RunContext
-from writeaudit.analysis.processes import called
+from writeaudit.analysis.processes import name_process
 from writeaudit.audit import BlindSpot
 from writeaudit.events import OK, Certainty, Doubt, FsEvent, Op, effect_of
 from writeaudit.judgement import Finding, Judged, Severity, Verdict
@@ -27,11 +27,11 @@ class CompletenessCollector:
         """All: certainty decides."""
         return EVERY_OP
 
-    def wants(self, _op: Op, judged: Judged, /) -> bool:
+    def wants_operation(self, _op: Op, judged: Judged, /) -> bool:
         """Only changes of files."""
         return judged.verdict is not Verdict.READ
 
-    def feed(self, event: FsEvent, judged: Judged) -> None:
+    def add_event(self, event: FsEvent, judged: Judged) -> None:
         """Take the next event."""
         if event.certainty is not Certainty.LEXICAL or event.result != OK:
             return
@@ -43,15 +43,15 @@ class CompletenessCollector:
         if len(self._paths) < MAX_EXAMPLES:
             self._paths[event.path] = None
 
-    def findings(self) -> list[Finding]:
+    def list_findings(self) -> list[Finding]:
         """Return one finding for losses, one for each blind spot, one for paths, one for survivors."""
-        found = list(self._lost())
-        found += [_blind(spot) for spot in self._context.completeness.blind_spots]
+        found = list(self._list_lost())
+        found += [_describe_blind_spot(spot) for spot in self._context.completeness.blind_spots]
         found += self._uncertain_paths()
-        found += self._survivors()
+        found += self._list_survivors()
         return found
 
-    def _lost(self) -> Iterator[Finding]:
+    def _list_lost(self) -> Iterator[Finding]:
         completeness = self._context.completeness
         registered = rule("WA901")
         if completeness.lost_events:
@@ -112,7 +112,7 @@ class CompletenessCollector:
             message="; ".join(parts) + ".",
             count=count,
             evidence=tuple(self._evidence),
-            cause=_cause(completeness.doubts),
+            cause=_describe_cause(completeness.doubts),
             advice=(self._look_again(),),
             details={
                 "doubts": dict(completeness.doubts),
@@ -128,15 +128,15 @@ class CompletenessCollector:
             return "Judge these by hand, or run again with the ebpf backend, which asks the kernel itself."
         return "Judge these by hand: where the directories named in them were no symlinks, they are right."
 
-    def _survivors(self) -> Iterator[Finding]:
+    def _list_survivors(self) -> Iterator[Finding]:
         pids = self._context.completeness.survivors
         if not pids:
             return
         registered = rule("WA904")
         left = plural(len(pids), "process", "processes")
         table = self._context.table
-        last = [table.program(pid, 1 << 62) for pid in pids[:MAX_EXAMPLES]]
-        named = "; ".join(called(program, pid) for program, pid in zip(last, pids, strict=False))
+        last = [table.find_program(pid, 1 << 62) for pid in pids[:MAX_EXAMPLES]]
+        named = "; ".join(name_process(program, pid) for program, pid in zip(last, pids, strict=False))
         more = len(pids) - len(last)
         named += f" and {more:,} more" if more > 0 else ""
         yield Finding(
@@ -156,12 +156,12 @@ class CompletenessCollector:
             ),
             details={
                 "pids": list(pids),
-                "programs": [called(program, pid) for program, pid in zip(last, pids, strict=False)],
+                "programs": [name_process(program, pid) for program, pid in zip(last, pids, strict=False)],
             },
         )
 
 
-def _blind(spot: BlindSpot) -> Finding:
+def _describe_blind_spot(spot: BlindSpot) -> Finding:
     registered = rule("WA902")
     return Finding(
         rule=registered.id,
@@ -188,7 +188,7 @@ _REASONS = {
 }
 
 
-def _cause(doubts: Mapping[str, int]) -> str:
+def _describe_cause(doubts: Mapping[str, int]) -> str:
     """Return the reasons, the most frequent first; for a recording that names none, what they may be."""
     by_name = {str(doubt.name).lower(): sentence for doubt, sentence in _REASONS.items()}
     counted = sorted(doubts.items(), key=lambda item: -item[1])

@@ -31,7 +31,7 @@ class FailOn(NamedTuple):
     rules: frozenset[str] = frozenset()
     """Findings of these rules, whatever their severity."""
 
-    def fails(self, finding: Finding) -> bool:
+    def fails_run(self, finding: Finding) -> bool:
         """Whether this finding alone fails the run."""
         if finding.rule in self.rules:
             return True
@@ -40,7 +40,7 @@ class FailOn(NamedTuple):
         return finding.severity.rank >= self.level.rank
 
 
-def choices() -> tuple[str, ...]:
+def list_choices() -> tuple[str, ...]:
     """Return every value that `parse_fail_on` knows."""
     levels = (*(severity.value for severity in Severity), "none")
     return (*levels, *ALIASES, *number_groups(), *(rule.id for rule in RULES))
@@ -63,10 +63,10 @@ def parse_fail_on(values: Iterable[str]) -> FailOn:
         elif lower in set(Severity):
             levels.append(Severity(lower))
         else:
-            near = nearest(lower, [each.lower() for each in choices()])
-            guess = f"Did you mean {_spelled(near)}? " if near else ""
+            near = nearest(lower, [each.lower() for each in list_choices()])
+            guess = f"Did you mean {_find_spelling(near)}? " if near else ""
             raise UsageError(
-                f"--fail-on does not know {value!r}.", hint=f"{guess}Choices: {', '.join(choices())}"
+                f"--fail-on does not know {value!r}.", hint=f"{guess}Choices: {', '.join(list_choices())}"
             )
     if never and levels:
         raise UsageError(
@@ -76,10 +76,10 @@ def parse_fail_on(values: Iterable[str]) -> FailOn:
     return FailOn(level=None if never else level, rules=frozenset(rules))
 
 
-def failing(findings: Sequence[Finding], fail_on: FailOn) -> list[Finding]:
+def select_failing(findings: Sequence[Finding], fail_on: FailOn) -> list[Finding]:
     """Return the findings that fail the run, in their order."""
-    return [finding for finding in findings if fail_on.fails(finding)]
+    return [finding for finding in findings if fail_on.fails_run(finding)]
 
 
-def _spelled(lower: str) -> str:
-    return next(each for each in choices() if each.lower() == lower)
+def _find_spelling(lower: str) -> str:
+    return next(each for each in list_choices() if each.lower() == lower)

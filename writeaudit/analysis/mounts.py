@@ -16,15 +16,15 @@ class MountTable:
         # Later entries lie over earlier ones at the same mount point.
         self._by_point = {mount.mountpoint: mount for mount in mounts if mount.own}
 
-    def find(self, mount_id: int | None, path: bytes | None = None) -> Mount | None:
+    def find_mount(self, mount_id: int | None, path: bytes | None = None) -> Mount | None:
         """Return the mount with this id or else, if ``path`` is given, the one that holds it."""
         if mount_id is not None:
             found = self._by_id.get(mount_id)
             if found is not None:
                 return found
-        return None if path is None else self.holding(path)
+        return None if path is None else self.mount_over(path)
 
-    def holding(self, path: bytes) -> Mount | None:
+    def mount_over(self, path: bytes) -> Mount | None:
         """Return the mount of writeaudit's own namespace with the longest mount point over ``path``."""
         while True:
             found = self._by_point.get(path or b"/")
@@ -33,7 +33,7 @@ class MountTable:
             path = path.rpartition(b"/")[0]
 
 
-def describe(mount: Mount | None, dev: int | None = None) -> str:
+def describe_mount(mount: Mount | None, dev: int | None = None) -> str:
     """Return ``/dev/shm (tmpfs, device 0:25)``, or what is known where the mount is not."""
     if mount is not None:
         return f"{escape_path(mount.mountpoint)} ({mount.fstype}, device {format_device(mount.dev)})"
@@ -42,7 +42,7 @@ def describe(mount: Mount | None, dev: int | None = None) -> str:
     return "an unknown mount"
 
 
-def details(mount: Mount | None, dev: int | None = None) -> Mapping[str, object]:
+def mount_details(mount: Mount | None, dev: int | None = None) -> Mapping[str, object]:
     """Return the JSON form of a mount; keys are left out where nothing is known."""
     if mount is None:
         return {} if dev is None else {"dev": format_device(dev)}

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 
 from writeaudit.analysis.collector import EVERY_OP, RunContext
-from writeaudit.analysis.mounts import describe
-from writeaudit.analysis.processes import Family, called
+from writeaudit.analysis.mounts import describe_mount
+from writeaudit.analysis.processes import Family, name_process
 from writeaudit.audit import Mount, Process
 from writeaudit.events import NAMESPACE_OPS, OK, FsEvent, Op
 from writeaudit.judgement import CommandOutcome, Judged
@@ -91,17 +91,17 @@ class OutcomeCollector:
         """All that touch files; none of a run that did not fail."""
         return EVERY_OP - NAMESPACE_OPS if self._wanted else frozenset()
 
-    def feed(self, event: FsEvent, _judged: Judged, /) -> None:
+    def add_event(self, event: FsEvent, _judged: Judged, /) -> None:
         """Take the next event."""
         if event.result == OK:
-            self._succeeded(event)
+            self._note_success(event)
         elif event.result in _REFUSED and event.result not in _ALWAYS_MADE_UP_FOR.get(event.op, ()):
             met = _Met(event)
             self._met[event.pid].append(met)
             if len(self._pending) < _NAMES:
                 self._pending.setdefault(event.path, []).append(met)
 
-    def _succeeded(self, event: FsEvent) -> None:
+    def _note_success(self, event: FsEvent) -> None:
         op = event.op
         if op is Op.OPEN:
             if not event.created and (event.access is None or not event.access.writes):
@@ -115,39 +115,39 @@ class OutcomeCollector:
                 if met.event.op in (op, Op.LINK, Op.RENAME, Op.OPEN):
                     met.made_up_for = True
 
-    def result(self) -> CommandOutcome:
+    def get_outcome(self) -> CommandOutcome:
         """Return the outcome, once all events have been fed."""
         if not self._wanted:
             return CommandOutcome(failed=False)
         root = self._processes.root
-        met = None if root is None else self._explain(root, set())
+        met = None if root is None else self._explain_failure(root, set())
         if root is None and len(self._met) == 1:
-            met = self._last(next(iter(self._met)))
+            met = self._last_refusal(next(iter(self._met)))
         if met is None:
             return CommandOutcome(failed=True)
         event = met.event
-        program = self._processes.program(event.pid, event.time_ns)
-        return CommandOutcome(True, event.seq, self._say(event, program), event.pid)
+        program = self._processes.find_program(event.pid, event.time_ns)
+        return CommandOutcome(True, event.seq, self._describe_refusal(event, program), event.pid)
 
-    def _explain(self, family: Family, seen: set[int]) -> _Met | None:
+    def _explain_failure(self, family: Family, seen: set[int]) -> _Met | None:
         """Return the refusal that explains why a process failed: its own refusal or a child's."""
         if id(family) in seen:
             return None
         seen.add(id(family))
-        own = self._last(family.pid, family)
+        own = self._last_refusal(family.pid, family)
         failed = [child for child in family.children if child.failed and child.last.ended_ns is not None]
         if failed:
             last = max(failed, key=lambda child: child.last.ended_ns or 0)
             ended = last.last.ended_ns or 0
             if (own is None or own.event.time_ns < ended) and not self._went_on(family.pid, ended):
-                return self._explain(last, seen) or own
+                return self._explain_failure(last, seen) or own
         return own
 
-    def _last(self, pid: int, family: Family | None = None) -> _Met | None:
+    def _last_refusal(self, pid: int, family: Family | None = None) -> _Met | None:
         for met in reversed(self._met.get(pid, ())):
             if met.made_up_for or self._went_on(pid, met.event.time_ns):
                 continue
-            if family is not None and not _within(met.event, family):
+            if family is not None and not _is_within(met.event, family):
                 continue
             return met
         return None
@@ -157,7 +157,7 @@ class OutcomeCollector:
         made = self._made.get(pid)
         return made is not None and len(made) >= _WENT_ON and made[0] > time_ns
 
-    def _say(self, event: FsEvent, program: Process | None) -> str:
+    def _describe_refusal(self, event: FsEvent, program: Process | None) -> str:
         if event.op is Op.OPEN:
             writes = event.access is not None and event.access.writes
             what = f"opening {escape_path(event.path)}{' for writing' if writes else ''}"
@@ -169,26 +169,30 @@ class OutcomeCollector:
                 .replace("{path}", escape_path(event.path))
                 .replace("\0", source)
             )
-        why = self._why(event)
-        return f"{what} was refused with {event.result}{why}, in {called(program, event.pid)}"
+        why = self._describe_cause(event)
+        return f"{what} was refused with {event.result}{why}, in {name_process(program, event.pid)}"
 
-    def _why(self, event: FsEvent) -> str:
-        mount = self._mounts.find(event.mount, event.path)
+    def _describe_cause(self, event: FsEvent) -> str:
+        mount = self._mounts.find_mount(event.mount, event.path)
         if event.result == "EROFS" and mount is not None:
-            return f", as {describe(mount)} is mounted read-only"
+            return f", as {describe_mount(mount)} is mounted read-only"
         if event.result in {"ENOSPC", "EDQUOT"} and mount is not None:
-            return f", as {describe(mount)} is full" if event.result == "ENOSPC" else f" on {describe(mount)}"
+            return (
+                f", as {describe_mount(mount)} is full"
+                if event.result == "ENOSPC"
+                else f" on {describe_mount(mount)}"
+            )
         if event.result == "EXDEV" and event.source is not None:
-            return self._across(mount, self._mounts.find(event.source_mount, event.source))
+            return self._describe_across(mount, self._mounts.find_mount(event.source_mount, event.source))
         return ""
 
     @staticmethod
-    def _across(target: Mount | None, source: Mount | None) -> str:
+    def _describe_across(target: Mount | None, source: Mount | None) -> str:
         if source is None or target is None or source.id == target.id:
             return ""
-        return f", as these lie on two mounts, {describe(source)} and {describe(target)}"
+        return f", as these lie on two mounts, {describe_mount(source)} and {describe_mount(target)}"
 
 
-def _within(event: FsEvent, family: Family) -> bool:
+def _is_within(event: FsEvent, family: Family) -> bool:
     ended = family.last.ended_ns
     return family.lives[0].started_ns <= event.time_ns and (ended is None or event.time_ns <= ended)

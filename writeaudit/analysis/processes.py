@@ -54,7 +54,9 @@ class ProcessTable:
                 earlier[-1].lives.append(process)
                 continue
             family = Family(process)
-            parent = self.family(process.ppid, process.started_ns) if process.ppid != process.pid else None
+            parent = (
+                self.find_family(process.ppid, process.started_ns) if process.ppid != process.pid else None
+            )
             if parent is not None:
                 family.parent = parent
                 parent.children.append(family)
@@ -71,7 +73,7 @@ class ProcessTable:
             return families[0] if families else None
         return None
 
-    def family(self, pid: int, time_ns: int) -> Family | None:
+    def find_family(self, pid: int, time_ns: int) -> Family | None:
         """Return the process that had this id at a time (ns since the command was started)."""
         families = self._families.get(pid)
         if not families:
@@ -83,7 +85,7 @@ class ProcessTable:
             found = family
         return found
 
-    def program(self, pid: int, time_ns: int) -> Process | None:
+    def find_program(self, pid: int, time_ns: int) -> Process | None:
         """Return the program that a process ran at a time; None if the recording does not tell."""
         families = self._families.get(pid)
         if not families:
@@ -97,31 +99,31 @@ class ProcessTable:
             found = life
         return found
 
-    def parent(self, process: Process) -> Process | None:
+    def find_parent(self, process: Process) -> Process | None:
         """Return the program that started a process."""
-        return None if process.ppid == process.pid else self.program(process.ppid, process.started_ns)
+        return None if process.ppid == process.pid else self.find_program(process.ppid, process.started_ns)
 
 
-def called(process: Process | None, pid: int | None = None) -> str:
+def name_process(process: Process | None, pid: int | None = None) -> str:
     """Return ``python3 setup.py install (pid 12)``: the start of its command line, and its id."""
     number = pid if process is None else process.pid
     if process is None:
         return f"pid {number}"
-    line = command(process)
+    line = shorten_command(process)
     return f"{line} (pid {number})" if line else f"pid {number}"
 
 
-def command(process: Process, most: int = _MAX_ARGUMENTS) -> str:
+def shorten_command(process: Process, most: int = _MAX_ARGUMENTS) -> str:
     """Return the first words of a command line, cut; the program's own name without its directory."""
     words: Sequence[bytes] = process.argv or (process.exe,)
-    shown = [_word(os.path.basename(words[0]) or process.exe)]
-    shown += [_word(word) for word in words[1:most]]
+    shown = [_shorten_word(os.path.basename(words[0]) or process.exe)]
+    shown += [_shorten_word(word) for word in words[1:most]]
     if len(words) > most:
         shown.append("…")
     return " ".join(word for word in shown if word)
 
 
-def _word(raw: bytes) -> str:
+def _shorten_word(raw: bytes) -> str:
     cut = raw[:_MAX_ARGUMENT]
     first, *more = cut.split(b"\n", 1)
     return escape_path(first).replace("`", "'") + ("…" if more or len(raw) > _MAX_ARGUMENT else "")

@@ -33,9 +33,9 @@ def complete_profile(_ctx: click.Context, _param: click.Parameter, incomplete: s
 
 def complete_fail_on(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer what --fail-on takes."""
-    from writeaudit.analysis.fail_on import choices
+    from writeaudit.analysis.fail_on import list_choices
 
-    return _beginning_with(choices(), incomplete)
+    return _beginning_with(list_choices(), incomplete)
 
 
 def complete_recording(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -99,7 +99,7 @@ class Tally:
         self._seqs: array[int] = array("Q")
         self._looks = 0
 
-    def feed(self, event: FsEvent, judged: Judged) -> None:
+    def add_event(self, event: FsEvent, judged: Judged) -> None:
         """Take one event with its verdict."""
         self._kinds.append(self._numbers[event.mount, event.op, judged])
         self._seqs.append(event.seq)

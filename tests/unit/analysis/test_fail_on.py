@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from writeaudit.analysis.fail_on import FailOn, choices, failing, parse_fail_on
+from writeaudit.analysis.fail_on import FailOn, list_choices, parse_fail_on, select_failing
 from writeaudit.errors import UsageError
 from writeaudit.judgement import Finding, Severity
 
@@ -24,7 +24,7 @@ FINDINGS = (
 
 
 def failed(*values: str) -> list[tuple[str, str]]:
-    found = failing(FINDINGS, parse_fail_on(values))
+    found = select_failing(FINDINGS, parse_fail_on(values))
     return [(each.rule, each.severity.value) for each in found]
 
 
@@ -66,7 +66,7 @@ def test_an_unknown_value_is_a_usage_error_with_the_list(value: str, guess: str)
     assert repr(value) in raised.value.message
     assert raised.value.hint is not None
     assert guess in raised.value.hint
-    assert all(choice in raised.value.hint for choice in choices())
+    assert all(choice in raised.value.hint for choice in list_choices())
 
 
 def test_none_and_a_level_contradict_each_other() -> None:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from tests.support.analysis_streams import forbidden
-from writeaudit.analysis.adjust import adjusted
+from writeaudit.analysis.adjust import adjust_findings
 from writeaudit.audit import Process
 from writeaudit.errors import PolicyError
 from writeaudit.events import Access, FsEvent, Op
@@ -118,7 +118,7 @@ def test_severities_and_exceptions_of_findings(tmp_path: Path) -> None:
         _finding("WA301", Severity.ERROR, "/w/lib/a"),
         _finding("WA301", Severity.ERROR, "/w/other"),
     ]
-    found = [(each.rule, each.severity.value) for each in adjusted(findings, policy, covers_path)]
+    found = [(each.rule, each.severity.value) for each in adjust_findings(findings, policy, covers_path)]
     assert found == [("WA201", "note"), ("WA201", "note"), ("WA203", "error"), ("WA301", "error")]
 
 

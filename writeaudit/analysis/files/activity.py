@@ -39,7 +39,7 @@ class PathActivity:
         """Whether it was there for a while only: a temporary file."""
         return self.made and self.gone
 
-    def add(self, event: FsEvent, *, on_source: bool = False) -> None:
+    def count_event(self, event: FsEvent, *, on_source: bool = False) -> None:
         """Count one more event here; ``on_source``: its source is this path."""
         op = event.op
         self.mount = event.source_mount if on_source else event.mount
@@ -61,12 +61,12 @@ class PathActivity:
             self.seq = event.seq
 
 
-def evidence(activities: Iterable[PathActivity]) -> tuple[int, ...]:
+def pick_evidence(activities: Iterable[PathActivity]) -> tuple[int, ...]:
     """Return the first seq numbers that prove the places."""
     return tuple(sorted(activity.seq for activity in activities)[:MAX_EVIDENCE])
 
 
-def operations(activities: Iterable[PathActivity]) -> dict[str, int]:
+def count_operations(activities: Iterable[PathActivity]) -> dict[str, int]:
     """Return the operations on all places together, the most frequent first."""
     total: Counter[str] = Counter()
     for activity in activities:
@@ -75,12 +75,12 @@ def operations(activities: Iterable[PathActivity]) -> dict[str, int]:
     return dict(total.most_common())
 
 
-def examples(activities: Sequence[PathActivity]) -> list[str]:
+def pick_examples(activities: Sequence[PathActivity]) -> list[str]:
     """Return the first paths, shown: those that last before those that were there for a while."""
     return [escape_path(activity.path) for activity in _lasting_first(activities, MAX_EXAMPLES)]
 
 
-def naming(activities: Sequence[PathActivity], most: int = 3) -> str:
+def name_paths(activities: Sequence[PathActivity], most: int = 3) -> str:
     """Return ``/a, /b, /c and 7 more``; temporary files are named last."""
     named = ", ".join(escape_path(activity.path) for activity in _lasting_first(activities, most))
     more = len(activities) - most
@@ -120,25 +120,25 @@ def by_directory(
     alone where that makes too many; and what is left goes into one last group.
     """
     all_activities = list(activities)
-    groups = _grouped(all_activities, home, 2)
+    groups = _group_activities(all_activities, home, 2)
     if len(groups) > most:
-        groups = _grouped(all_activities, home, 1)
+        groups = _group_activities(all_activities, home, 1)
     ordered = sorted(groups.values(), key=len, reverse=True)
     if len(ordered) > most:
         ordered[most - 1 :] = [[activity for group in ordered[most - 1 :] for activity in group]]
     return ordered
 
 
-def _grouped(
+def _group_activities(
     activities: Iterable[PathActivity], home: bytes | None, depth: int
 ) -> dict[bytes, list[PathActivity]]:
     groups: dict[bytes, list[PathActivity]] = {}
     for activity in activities:
-        groups.setdefault(_top(activity.path, home, depth), []).append(activity)
+        groups.setdefault(_cut_path(activity.path, home, depth), []).append(activity)
     return groups
 
 
-def _top(path: bytes, home: bytes | None, depth: int) -> bytes:
+def _cut_path(path: bytes, home: bytes | None, depth: int) -> bytes:
     if home and home != b"/" and path.startswith(home + b"/"):
         rest = path[len(home) + 1 :].split(b"/", 1)
         return home if depth == 1 or len(rest) == 1 else home + b"/" + rest[0]
@@ -160,7 +160,7 @@ def finding_of(
     ``with_operations``: its details say how often each operation was made.
     """
     registered = rule(rule_id)
-    details: dict[str, object] = {"ops": operations(activities)} if with_operations else {}
+    details: dict[str, object] = {"ops": count_operations(activities)} if with_operations else {}
     return Finding(
         rule=registered.id,
         title=registered.title,
@@ -168,8 +168,8 @@ def finding_of(
         message=message,
         count=sum(activity.events for activity in activities),
         files=len(activities),
-        evidence=evidence(activities),
+        evidence=pick_evidence(activities),
         cause=cause,
         advice=(advice,),
-        details={**details, "examples": examples(activities)},
+        details={**details, "examples": pick_examples(activities)},
     )

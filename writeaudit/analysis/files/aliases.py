@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from writeaudit.analysis.collector import RunContext
 from writeaudit.analysis.files.activity import (
     PathActivity,
-    evidence,
-    examples,
+    count_operations,
     in_words,
-    naming,
-    operations,
+    name_paths,
+    pick_evidence,
+    pick_examples,
 )
 from writeaudit.analysis.files.elsewhere import BY_CASE, BY_LINK, BY_MOUNT, MadeMounts, Spellings, Way
 from writeaudit.analysis.files.names import Names, Shared
@@ -52,26 +52,26 @@ class AliasCollector:
         """All that change something, and mounts, which give names to what they show."""
         return frozenset(Op) - NAMESPACE_OPS - _NOT_CHANGED | {Op.MOUNT}
 
-    def wants(self, op: Op, judged: Judged, /) -> bool:
+    def wants_operation(self, op: Op, judged: Judged, /) -> bool:
         """Only changes, and the links that may lead to some."""
         return judged.verdict is not Verdict.READ or op is Op.LINK
 
-    def feed(self, event: FsEvent, judged: Judged) -> None:
+    def add_event(self, event: FsEvent, judged: Judged) -> None:
         """Take the next event; where nothing has a second name this costs a comparison or two."""
         if event.result != OK:
             return
         if event.op is Op.MOUNT:
-            self._made.note(event)
+            self._made.note_mount(event)
             return
         if event.op is Op.LINK:
-            self._names.linked(event)
+            self._names.note_linked(event)
         if event.created:
-            self._names.created(event.path)
+            self._names.note_created(event.path)
         if judged.verdict is Verdict.READ:
             return
         if event.op in NAME_OPS:
             # It changes a directory: what other names a file has does not matter to it.
-            self._names.moved(event)
+            self._names.note_moved(event)
         elif self._names.any and effect_of(event) is Effect.CHANGED:
             self._by_link(event, judged)
         if (
@@ -84,15 +84,16 @@ class AliasCollector:
     def _by_link(self, event: FsEvent, judged: Judged) -> None:
         if event.created:
             return
-        shared = self._names.of(event)
-        if shared is None or not shared.others(event.path):
+        shared = self._names.shared_file_of(event)
+        if shared is None or not shared.has_others(event.path):
             return
         reached = False
         if judged.reason is not Reason.READ_ONLY:
             for name in list(shared.names):
                 if name != event.path:
                     reached = (
-                        self._put(event, event._replace(path=name, mount=None), name, BY_LINK) or reached
+                        self._judge_alias(event, event._replace(path=name, mount=None), name, BY_LINK)
+                        or reached
                     )
         if not reached and not self._own_affair(event, judged, shared):
             self._keep_shared(event, shared)
@@ -112,49 +113,51 @@ class AliasCollector:
                 return
             other = next((name for name in shared.names if name != event.path), None)
             self._shared[event.path] = PathActivity(event.path), shared, other
-        self._shared[event.path][0].add(event)
+        self._shared[event.path][0].count_event(event)
 
     def _by_place(self, event: FsEvent) -> None:
-        for name, mount, way in self._elsewhere(event.path, event.mount):
-            self._put(event, event._replace(path=name, mount=mount), name, way)
+        for name, mount, way in self._other_names(event.path, event.mount):
+            self._judge_alias(event, event._replace(path=name, mount=mount), name, way)
         if event.source is not None and event.op in (Op.RENAME, Op.EXCHANGE):
-            for name, mount, way in self._elsewhere(event.source, event.source_mount):
-                self._put(event, event._replace(source=name, source_mount=mount), name, way)
+            for name, mount, way in self._other_names(event.source, event.source_mount):
+                self._judge_alias(event, event._replace(source=name, source_mount=mount), name, way)
 
-    def _elsewhere(self, path: bytes, mount: int | None) -> Iterator[tuple[bytes, int | None, Way]]:
-        for name, other in self._mounts.others(path, mount):
+    def _other_names(self, path: bytes, mount: int | None) -> Iterator[tuple[bytes, int | None, Way]]:
+        for name, other in self._mounts.other_names(path, mount):
             yield name, other, BY_MOUNT
-        for name in self._made.others(path):
+        for name in self._made.other_names(path):
             yield name, None, BY_MOUNT
-        for name in self._cases.others(path, mount):
+        for name in self._cases.other_spellings(path, mount):
             yield name, mount, BY_CASE
 
-    def _put(self, event: FsEvent, renamed: FsEvent, name: bytes, way: Way) -> bool:
+    def _judge_alias(self, event: FsEvent, renamed: FsEvent, name: bytes, way: Way) -> bool:
         """Judge an event as if it had been made under another name; return whether that is protected."""
         judged = self._judge(renamed)
         on_source = renamed.path == event.path
         if judged.reason is not Reason.READ_ONLY or judged.on_source is not on_source:
             return False
-        if way is BY_MOUNT and self._mounts.serves(event, name, judged.zone, on_source=on_source):
+        if way is BY_MOUNT and self._mounts.serves_volume(event, name, judged.zone, on_source=on_source):
             return False
         path = event.source if on_source and event.source is not None else event.path
         key = judged.zone, path
         if key not in self._reached:
             self._reached[key] = PathActivity(path), name, way
-        self._reached[key][0].add(event, on_source=on_source)
+        self._reached[key][0].count_event(event, on_source=on_source)
         return True
 
-    def findings(self) -> list[Finding]:
+    def list_findings(self) -> list[Finding]:
         """Return one finding for each zone and kind of alias, and one for what else is shared."""
         groups: defaultdict[tuple[str | None, Way], list[tuple[PathActivity, bytes]]] = defaultdict(list)
         for (zone, _path), (activity, name, way) in self._reached.items():
             groups[zone, way].append((activity, name))
-        found = [self._finding(zone, way, reached) for (zone, way), reached in groups.items()]
+        found = [self._make_finding(zone, way, reached) for (zone, way), reached in groups.items()]
         if self._shared:
             found.append(self._shared_finding(list(self._shared.values())))
         return found
 
-    def _finding(self, zone: str | None, way: Way, reached: Sequence[tuple[PathActivity, bytes]]) -> Finding:
+    def _make_finding(
+        self, zone: str | None, way: Way, reached: Sequence[tuple[PathActivity, bytes]]
+    ) -> Finding:
         registered = rule("WA301")
         activities = [activity for activity, _name in reached]
         first, name = reached[0]
@@ -164,21 +167,21 @@ class AliasCollector:
             severity=registered.severity,
             message=f"{plural(len(activities), 'path')} of zone {zone} "
             f"{'was' if len(activities) == 1 else 'were'} changed through {way.words}: "
-            f"{naming(activities)} ({in_words(operations(activities))}). "
+            f"{name_paths(activities)} ({in_words(count_operations(activities))}). "
             f"{escape_path(first.path)} is {escape_path(name)}.",
             count=sum(activity.events for activity in activities),
             bytes=sum(activity.bytes for activity in activities),
             files=len(activities),
-            evidence=evidence(activities),
+            evidence=pick_evidence(activities),
             cause=way.cause,
-            advice=(self._advice(way),),
+            advice=(self._give_advice(way),),
             details={
                 "zone": zone,
                 "alias": way.name,
-                "ops": operations(activities),
+                "ops": count_operations(activities),
                 "examples": [
                     {"path": path, "source": escape_path(other)}
-                    for path, (_place, other) in zip(examples(activities), reached, strict=False)
+                    for path, (_place, other) in zip(pick_examples(activities), reached, strict=False)
                 ],
             },
         )
@@ -203,18 +206,18 @@ class AliasCollector:
             title=registered.title,
             severity=registered.severity,
             message=f"{plural(len(activities), 'file')} with other names {was} changed in place: "
-            f"{naming(activities)} ({in_words(operations(activities))}). {escape_path(first.path)} "
+            f"{name_paths(activities)} ({in_words(count_operations(activities))}). {escape_path(first.path)} "
             f"{known}: a file with "
             f"{plural(max(shared.nlink, len(shared.names)), 'name')}.{hidden}",
             count=sum(activity.events for activity in activities),
             bytes=sum(activity.bytes for activity in activities),
             files=len(activities),
-            evidence=evidence(activities),
+            evidence=pick_evidence(activities),
             cause="A hard link is the same file under a second name: whoever uses the other name sees what "
             "was written, though nothing was written there.",
-            advice=(self._advice(BY_LINK),),
+            advice=(self._give_advice(BY_LINK),),
             details={
-                "ops": operations(activities),
+                "ops": count_operations(activities),
                 "unknown_names": unknown,
                 "examples": [
                     {
@@ -226,7 +229,7 @@ class AliasCollector:
             },
         )
 
-    def _advice(self, way: Way) -> str:
+    def _give_advice(self, way: Way) -> str:
         if way is BY_CASE:
             return "Spell the zone as the directory is spelled, or mount it read-only."
         if way is BY_MOUNT:
@@ -263,7 +266,7 @@ class _MountAliases:
         """Whether there are such mounts at all."""
         return bool(self._by_id)
 
-    def serves(self, event: FsEvent, name: bytes, zone: str | None, *, on_source: bool) -> bool:
+    def serves_volume(self, event: FsEvent, name: bytes, zone: str | None, *, on_source: bool) -> bool:
         """Whether the event's mount is a volume behind a writable zone: its source directory is that zone.
 
         So it is if the mount point lies in a writable zone, and what is mounted there is but a part of a
@@ -295,7 +298,7 @@ class _MountAliases:
                     return True
         return False
 
-    def others(self, path: bytes, mount_id: int | None) -> Iterator[tuple[bytes, int]]:
+    def other_names(self, path: bytes, mount_id: int | None) -> Iterator[tuple[bytes, int]]:
         """Yield the other names of a file, each with the id of its mount."""
         if mount_id is None or mount_id not in self._by_id:
             return
@@ -303,7 +306,7 @@ class _MountAliases:
         directory, name = path[:cut], path[cut:]
         found = self._directories.get((mount_id, directory))
         if found is None:
-            found = list(self._elsewhere(directory, *self._by_id[mount_id]))
+            found = list(self._names_elsewhere(directory, *self._by_id[mount_id]))
             if len(self._directories) >= _MOST_DIRECTORIES:
                 self._directories.clear()
             self._directories[mount_id, directory] = found
@@ -311,13 +314,15 @@ class _MountAliases:
             yield other + name, number
 
     @staticmethod
-    def _elsewhere(directory: bytes, mount: Mount, others: Sequence[Mount]) -> Iterator[tuple[bytes, int]]:
+    def _names_elsewhere(
+        directory: bytes, mount: Mount, others: Sequence[Mount]
+    ) -> Iterator[tuple[bytes, int]]:
         inside = path_suffix(directory, mount.mountpoint)
         if inside is None:
             return
-        activity = mount.root.rstrip(b"/") + inside
+        shared = mount.root.rstrip(b"/") + inside
         for other in others:
-            rest = path_suffix(activity, other.root)
+            rest = path_suffix(shared, other.root)
             if rest is not None:
                 yield other.mountpoint.rstrip(b"/") + rest, other.id
 

@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterator
 
 from writeaudit.analysis.collector import RunContext
-from writeaudit.analysis.files.activity import PathActivity, evidence, examples, in_words, naming, operations
+from writeaudit.analysis.files.activity import (
+    PathActivity,
+    count_operations,
+    in_words,
+    name_paths,
+    pick_evidence,
+    pick_examples,
+)
 from writeaudit.audit import Binary
 from writeaudit.events import DATA_OPS, OK, Effect, FsEvent, Op, effect_of
 from writeaudit.judgement import Finding, Judged, Severity
@@ -42,32 +49,32 @@ class BinaryCollector:
         """Those that make and fill files; none where nothing was found."""
         return DATA_OPS | {Op.OPEN, Op.RENAME, Op.CHMOD} if self._binaries else frozenset()
 
-    def feed(self, event: FsEvent, _judged: Judged, /) -> None:
+    def add_event(self, event: FsEvent, _judged: Judged, /) -> None:
         """Take the next event."""
         path = event.path
         if event.result != OK or path not in self._binaries or effect_of(event) is not Effect.CHANGED:
             return
-        _add(self._written, event)
+        _count_activity(self._written, event)
         if event.created or event.op is Op.RENAME:
             self._made.add(path)
             self._overwritten.pop(path, None)
         elif path not in self._made and event.op is not Op.CHMOD:
-            _add(self._overwritten, event)
+            _count_activity(self._overwritten, event)
 
-    def findings(self) -> list[Finding]:
+    def list_findings(self) -> list[Finding]:
         """Return one finding for what was overwritten, and one for each thing that is unsafe."""
         found = []
         activities = [each for path, each in self._overwritten.items() if self._binaries[path].existed]
         if activities:
             was = "was" if len(activities) == 1 else "were"
             found.append(
-                _finding(
+                _make_finding(
                     "WA305",
                     rule("WA305").title,
                     activities,
                     f"{plural(len(activities), 'program or library', 'programs and libraries')} {was} "
                     f"overwritten "
-                    f"in place: {naming(activities)} ({in_words(operations(activities))}).",
+                    f"in place: {name_paths(activities)} ({in_words(count_operations(activities))}).",
                     "Whoever runs the file at that time gets half of each, or crashes; and a file that "
                     "another name or a container's layer shares changes there as well.",
                     "Write a new file and rename it over the old one.",
@@ -75,13 +82,13 @@ class BinaryCollector:
             )
         groups: dict[str, tuple[str, str, list[bytes]]] = {}
         for binary in self._binaries.values():
-            for key, what, detail in self._unsafe(binary):
+            for key, what, detail in self._list_hazards(binary):
                 groups.setdefault(key, (what, detail, []))[2].append(binary.path)
         for key, (what, detail, paths) in groups.items():
             found.append(self._unsafe_finding(key, what, detail, paths))
         return found
 
-    def _unsafe(self, binary: Binary) -> Iterator[tuple[str, str, str]]:
+    def _list_hazards(self, binary: Binary) -> Iterator[tuple[str, str, str]]:
         if binary.kind != "elf":
             return
         if binary.damaged:
@@ -116,11 +123,11 @@ class BinaryCollector:
 
     def _unsafe_finding(self, key: str, what: str, detail: str, paths: list[bytes]) -> Finding:
         activities = [self._written.get(path) or PathActivity(path) for path in paths]
-        return _finding(
+        return _make_finding(
             "WA306",
             f"{rule('WA306').title}: {what}",
             activities,
-            f"{plural(len(paths), 'ELF file')} {what}: {naming(activities)} ({detail}).",
+            f"{plural(len(paths), 'ELF file')} {what}: {name_paths(activities)} ({detail}).",
             "The dynamic loader looks for libraries where RPATH and RUNPATH say, so who can write there "
             "runs code "
             "in every program that uses the file; executable stacks and text relocations make attacks "
@@ -131,13 +138,13 @@ class BinaryCollector:
         )
 
 
-def _add(activities: dict[bytes, PathActivity], event: FsEvent) -> None:
+def _count_activity(activities: dict[bytes, PathActivity], event: FsEvent) -> None:
     if event.path not in activities:
         activities[event.path] = PathActivity(event.path)
-    activities[event.path].add(event)
+    activities[event.path].count_event(event)
 
 
-def _finding(
+def _make_finding(
     rule_id: str,
     title: str,
     activities: list[PathActivity],
@@ -156,8 +163,8 @@ def _finding(
         message=message,
         count=max(sum(activity.events for activity in activities), len(activities)),
         files=len(activities),
-        evidence=tuple(seq for seq in evidence(activities) if seq),
+        evidence=tuple(seq for seq in pick_evidence(activities) if seq),
         cause=cause,
         advice=(advice,),
-        details={"examples": examples(activities)} | ({} if kind is None else {"kind": kind}),
+        details={"examples": pick_examples(activities)} | ({} if kind is None else {"kind": kind}),
     )

@@ -61,7 +61,7 @@ class FileCollector:
         self._unidentified: dict[tuple[bytes, int | None], PathHistory] = {}
         """by the path that the kernel shows, ``DIRECTORY/#INODE``, and mount."""
 
-    def feed(self, event: FsEvent, judged: Judged) -> None:
+    def add_event(self, event: FsEvent, judged: Judged) -> None:
         """Take one event with its verdict."""
         op = event.op
         path = event.path
@@ -73,7 +73,9 @@ class FileCollector:
             return
         if judged.on_source and event.source is not None:
             # A copy out of a zone that may not be read: the blame belongs to what was read.
-            self._count(self._table.history_of(event.source, event.source_mount), op, judged.verdict)
+            self._count_operation(
+                self._table.history_of(event.source, event.source_mount), op, judged.verdict
+            )
             judged = self._classifier.judge_sides(event).path
         if flags and op is Op.OPEN and "tmpfile" in flags and event.result == "ok":
             path = _unnamed_path(event)
@@ -83,16 +85,18 @@ class FileCollector:
         if directory is not None and directory.is_real and event.bytes is None and event.source is None:
             # The commonest step of all: what was done to many others is done to one more.
             name = path[cut + 1 :]
-            history = directory.names.get(name) or self._table.beginning(event.mount)
+            history = directory.names.get(name) or self._table.first_history(event.mount)
             if isinstance(history, SharedHistory) and history.mount == event.mount:
                 signature = op, event.fmt, event[EVENT_SIGNATURE], verdict
-                after = history.after.get(signature) or self._step(history, directory, signature, event)
+                after = history.after.get(signature) or self._follow_step(
+                    history, directory, signature, event
+                )
                 if after is not None:
                     directory.names[name] = after
                     return
-        self._apply(self._table.history_of(path, event.mount), event, verdict)
+        self._apply_event(self._table.history_of(path, event.mount), event, verdict)
 
-    def _step(
+    def _follow_step(
         self, history: SharedHistory, directory: Directory, signature: _Signature, event: FsEvent
     ) -> SharedHistory | None:
         """Return where an event leads from a history; None if that depends on more than its signature."""
@@ -100,34 +104,34 @@ class FileCollector:
         guessed = event.op is Op.OPEN and "creat" in flags and not event.created
         if guessed or "deleted" in flags or "tmpfile" in flags:
             return None
-        end = history.own(directory, b"")
-        self._apply(end, event, signature[-1])
-        return self._table.step(history, signature, end)
+        end = history.make_own(directory, b"")
+        self._apply_event(end, event, signature[-1])
+        return self._table.note_step(history, signature, end)
 
-    def _apply(self, history: PathHistory, event: FsEvent, verdict: Verdict) -> None:
+    def _apply_event(self, history: PathHistory, event: FsEvent, verdict: Verdict) -> None:
         """Let an event happen to a name."""
-        self._count(history, event.op, verdict)
+        self._count_operation(history, event.op, verdict)
         if event.result != "ok":
-            self._failed(history, event)
+            self._note_failure(history, event)
         else:
-            self._done(history, event)
+            self._note_success(history, event)
 
     def _feed_both(self, event: FsEvent, judged: Judged) -> None:
         """Take a link, a rename or an exchange."""
         two_sided = event.source is not None or event.op is Op.LINK
         on_path = self._classifier.judge_sides(event).path if judged.on_source else judged
         history = self._table.history_of(event.path, event.mount)
-        self._count(history, event.op, on_path.verdict)
+        self._count_operation(history, event.op, on_path.verdict)
         if event.result != "ok":
-            self._failed(history, event)
+            self._note_failure(history, event)
             if event.source is not None:
                 self._failed_source(event.source, event, judged)
         elif two_sided:
-            self._moved(history, event, judged)
+            self._follow_move(history, event, judged)
         else:
-            self._done(history, event)
+            self._note_success(history, event)
 
-    def result(self) -> Sequence[FileSummary]:
+    def list_summaries(self) -> Sequence[FileSummary]:
         """Return the summaries, sorted by path and mount, once all events have been fed.
 
         They are made when they are asked for, again each time: all of them together would
@@ -135,14 +139,14 @@ class FileCollector:
         """
         return _Summaries(self._table, self._classifier)
 
-    def _count(self, history: PathHistory, op: Op, verdict: Verdict) -> None:
-        history.counts = self._table.counts.add(history.counts, op)
+    def _count_operation(self, history: PathHistory, op: Op, verdict: Verdict) -> None:
+        history.counts = self._table.counts.add_operation(history.counts, op)
         if _RANK[verdict] > _RANK[history.verdict]:
             history.verdict = verdict
 
     # -- events ------------------------------------------------------------------------
 
-    def _failed(self, history: PathHistory, event: FsEvent) -> None:
+    def _note_failure(self, history: PathHistory, event: FsEvent) -> None:
         if effect_of(event):
             history.tried = True
         if history.before is None:
@@ -158,9 +162,9 @@ class FileCollector:
         source = self._table.history_of(name, event.source_mount)
         source.tried = True
         on_source = self._classifier.judge_sides(event).source
-        self._count(source, event.op, (on_source or judged).verdict)
+        self._count_operation(source, event.op, (on_source or judged).verdict)
 
-    def _done(self, history: PathHistory, event: FsEvent) -> None:
+    def _note_success(self, history: PathHistory, event: FsEvent) -> None:
         op = event.op
         flags = event.flags
         if flags and ("deleted" in flags or (op is Op.OPEN and "tmpfile" in flags)):
@@ -171,25 +175,25 @@ class FileCollector:
                 self._unidentified[(history.path, history.mount)] = history
         elif op is Op.OPEN:
             if event.created or ("creat" in flags and self._must_have_made(history)):
-                history.appear()
+                history.mark_present()
                 history.origin = _WRITTEN
             else:
-                history.seen()
+                history.mark_seen()
                 if "trunc" in flags and event.fmt not in NOT_ON_DISK:
                     history.changed = True
         elif op in MAKE_OPS:
-            history.appear()
+            history.mark_present()
         elif op in REMOVE_OPS:
-            history.vanish()
+            history.mark_gone()
         elif effect_of(event) is Effect.CHANGED and not has_no_name(event):
-            history.seen()
+            history.mark_seen()
             if op not in TRANSFER_OPS or event.fmt not in NOT_ON_DISK:
                 history.changed = True
         if op in _FILLS:
             history.bytes += event.bytes or 0
-            self._came(history, event)
+            self._note_origin(history, event)
 
-    def _came(self, history: PathHistory, event: FsEvent) -> None:
+    def _note_origin(self, history: PathHistory, event: FsEvent) -> None:
         """Take note of how a file came: of its sources the first counts."""
         op = event.op
         if op in MAKE_OPS:
@@ -217,35 +221,35 @@ class FileCollector:
         parent = self._table.find_history(directory, history.mount) if directory else None
         return parent is not None and parent.before is False and parent.now is True
 
-    def _moved(self, history: PathHistory, event: FsEvent, judged: Judged) -> None:
+    def _follow_move(self, history: PathHistory, event: FsEvent, judged: Judged) -> None:
         """Follow a rename, an exchange or a link that succeeded."""
         if event.op is Op.LINK or event.source is None:
-            history.appear()
+            history.mark_present()
             key = Came.HARD_LINKED, event.source_mount
             history.origin = self._origins.setdefault(key, Origin(*key))
-            self._linked(history, event, judged)
+            self._follow_link(history, event, judged)
             return
         if (event.source, event.source_mount) == (event.path, event.mount):
-            history.seen()
+            history.mark_seen()
             return
         old = self._table.history_of(event.source, event.source_mount)
         on_source = self._classifier.judge_sides(event).source
-        self._count(old, event.op, (on_source or judged).verdict)
+        self._count_operation(old, event.op, (on_source or judged).verdict)
         if event.op is Op.EXCHANGE:
             for side in (history, old):
-                side.seen()
+                side.mark_seen()
                 side.replaced = True
             history.bytes, old.bytes = old.bytes, history.bytes
-            ours = self._take(event.path, event.mount)
-            theirs = self._take(event.source, event.source_mount)
-            self._put(theirs, event.source, event.path, event.mount)
-            self._put(ours, event.path, event.source, event.source_mount)
+            ours = self._take_below(event.path, event.mount)
+            theirs = self._take_below(event.source, event.source_mount)
+            self._put_below(theirs, event.source, event.path, event.mount)
+            self._put_below(ours, event.path, event.source, event.source_mount)
             return
-        old.vanish()
+        old.mark_gone()
         if "whiteout" in event.flags:
             old.now = True
             old.replaced = True
-        history.appear()
+        history.mark_present()
         history.bytes += old.bytes
         old.bytes = 0
         history.folder = old.folder or event.fmt == stat.S_IFDIR
@@ -255,10 +259,10 @@ class FileCollector:
         else:
             history.origin = old.origin
         if event.source in self._table.directories:
-            taken = self._take(event.source, event.source_mount)
-            self._put(taken, event.source, event.path, event.mount)
+            taken = self._take_below(event.source, event.source_mount)
+            self._put_below(taken, event.source, event.path, event.mount)
 
-    def _linked(self, history: PathHistory, event: FsEvent, judged: Judged) -> None:
+    def _follow_link(self, history: PathHistory, event: FsEvent, judged: Judged) -> None:
         unnamed = self._without_name(event)
         if unnamed is not None:
             history.bytes += unnamed.bytes
@@ -267,9 +271,9 @@ class FileCollector:
             return
         if judged.on_source and event.source is not None:
             source = self._table.history_of(event.source, event.source_mount)
-            source.seen()
+            source.mark_seen()
             source.changed = True
-            self._count(source, event.op, judged.verdict)
+            self._count_operation(source, event.op, judged.verdict)
 
     def _without_name(self, event: FsEvent) -> PathHistory | None:
         """Return the file without a name that a link gives one to, if its source is such a file."""
@@ -285,7 +289,7 @@ class FileCollector:
 
     # -- directories that move ---------------------------------------------------------
 
-    def _take(self, directory: bytes, mount: int | None) -> list[PathHistory]:
+    def _take_below(self, directory: bytes, mount: int | None) -> list[PathHistory]:
         """Take out of `directory` and below what the run made there or changed there."""
         taken = [
             history
@@ -300,17 +304,17 @@ class FileCollector:
                 self._table.remove_history(history)
         return taken
 
-    def _put(self, taken: Iterable[PathHistory], old: bytes, new: bytes, mount: int | None) -> None:
-        """Enter what `_take` found below `old` under the directory's name `new`."""
+    def _put_below(self, taken: Iterable[PathHistory], old: bytes, new: bytes, mount: int | None) -> None:
+        """Enter what `_take_below` found below `old` under the directory's name `new`."""
         for history in taken:
             path = new + history.path[len(old) :]
             here = self._table.history_of(path, mount)
-            here.appear()
+            here.mark_present()
             if history.before:
-                here.counts = self._table.counts.add(here.counts, Op.RENAME)
+                here.counts = self._table.counts.add_operation(here.counts, Op.RENAME)
                 verdict = Verdict.ALLOWED
             else:
-                here.counts = self._table.counts.join(here.counts, history.counts.times)
+                here.counts = self._table.counts.join_counts(here.counts, history.counts.times)
                 verdict = history.verdict
             here.bytes += history.bytes
             here.origin, here.folder = history.origin, history.folder
@@ -356,21 +360,23 @@ class _Summaries(Sequence[FileSummary]):
     def __getitem__(self, index: int | slice) -> FileSummary | Sequence[FileSummary]:
         directories, names, histories = self._entries
         if isinstance(index, slice):
-            return list(map(self._summary, directories[index], names[index], histories[index]))
-        return self._summary(directories[index], names[index], histories[index])
+            return list(map(self._make_summary, directories[index], names[index], histories[index]))
+        return self._make_summary(directories[index], names[index], histories[index])
 
     def __iter__(self) -> Iterator[FileSummary]:
-        return map(self._summary, *self._entries)
+        return map(self._make_summary, *self._entries)
 
-    def _summary(self, directory: Directory, name: bytes, held: PathHistory | SharedHistory) -> FileSummary:
-        history = held if isinstance(held, PathHistory) else held.own(directory, name)
+    def _make_summary(
+        self, directory: Directory, name: bytes, held: PathHistory | SharedHistory
+    ) -> FileSummary:
+        history = held if isinstance(held, PathHistory) else held.make_own(directory, name)
         path = history.path
         return FileSummary(
             path,
             history.mount,
             self._classifier.zone_name(path),
             history.verdict,
-            history.net(),
+            history.net_effect(),
             history.counts.times,
             history.bytes,
             history.origin,
@@ -378,9 +384,9 @@ class _Summaries(Sequence[FileSummary]):
         )
 
 
-def summarise(classifier: SideJudge, events: Iterable[JudgedEvent]) -> Sequence[FileSummary]:
+def summarise_run(classifier: SideJudge, events: Iterable[JudgedEvent]) -> Sequence[FileSummary]:
     """Return the summaries of a whole run at once."""
     collector = FileCollector(classifier)
     for event, judged in events:
-        collector.feed(event, judged)
-    return collector.result()
+        collector.add_event(event, judged)
+    return collector.list_summaries()

@@ -50,14 +50,14 @@ class Spellings:
         patterns = [
             pattern for zone in context.policy.zones if zone.access in protected for pattern in zone.patterns
         ]
-        self._zones = {_folded(start): start for start in map(_literal_start, patterns) if start != b"/"}
+        self._zones = {_fold_case(start): start for start in map(_literal_start, patterns) if start != b"/"}
         self.any = bool(self._mounts and self._zones)
 
-    def others(self, path: bytes, mount: int | None) -> Iterator[bytes]:
+    def other_spellings(self, path: bytes, mount: int | None) -> Iterator[bytes]:
         """Yield what a name would be if it were spelled as a zone is."""
         if mount not in self._mounts:
             return
-        folded = _folded(path)
+        folded = _fold_case(path)
         for zone, spelled in self._zones.items():
             if (folded == zone or folded.startswith(zone + b"/")) and not path.startswith(spelled):
                 yield spelled + folded[len(zone) :]
@@ -77,7 +77,7 @@ def _literal_start(pattern: bytes) -> bytes:
 _ESCAPED, _WILD = re.compile(rb"\[(.)\]"), re.compile(rb"[*?\[]")
 
 
-def _folded(path: bytes) -> bytes:
+def _fold_case(path: bytes) -> bytes:
     return os.fsencode(os.fsdecode(path).casefold())
 
 
@@ -104,7 +104,7 @@ class MadeMounts:
         """Whether any were made."""
         return bool(self._sources)
 
-    def note(self, event: FsEvent) -> None:
+    def note_mount(self, event: FsEvent) -> None:
         """Take a mount; one of a new file system shows no other directory."""
         if event.result != OK or event.source is None or not {"bind", "move"} & {*event.flags}:
             return
@@ -112,16 +112,16 @@ class MadeMounts:
             self._sources[event.path] = event.source
             self._lengths = sorted({len(point) for point in self._sources}, reverse=True)
 
-    def others(self, path: bytes) -> Iterator[bytes]:
+    def other_names(self, path: bytes) -> Iterator[bytes]:
         """Yield the other names of a file. A mount may show what another one does."""
         for _ in range(_MOST_IN_A_ROW):
-            name = self._next(path)
+            name = self._next_name(path)
             if name is None:
                 return
             yield name
             path = name
 
-    def _next(self, path: bytes) -> bytes | None:
+    def _next_name(self, path: bytes) -> bytes | None:
         for length in self._lengths:
             source = self._sources.get(path[:length])
             if source is not None and path[length : length + 1] in (b"", b"/"):

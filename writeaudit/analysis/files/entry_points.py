@@ -8,11 +8,11 @@ from collections import defaultdict
 from writeaudit.analysis.collector import RunContext
 from writeaudit.analysis.files.activity import (
     PathActivity,
-    evidence,
-    examples,
+    count_operations,
     in_words,
-    naming,
-    operations,
+    name_paths,
+    pick_evidence,
+    pick_examples,
 )
 from writeaudit.events import NAMESPACE_OPS, OK, Effect, FsEvent, Op, effect_of
 from writeaudit.judgement import Finding, Judged, Severity, Verdict
@@ -85,11 +85,11 @@ class EntryPointCollector:
         """All that change a file or a name."""
         return frozenset(Op) - NAMESPACE_OPS - {Op.ACCESS, Op.MKDIR, Op.RMDIR, Op.UTIME}
 
-    def wants(self, _op: Op, judged: Judged, /) -> bool:
+    def wants_operation(self, _op: Op, judged: Judged, /) -> bool:
         """Only changes."""
         return judged.verdict is not Verdict.READ
 
-    def feed(self, event: FsEvent, judged: Judged) -> None:
+    def add_event(self, event: FsEvent, judged: Judged) -> None:
         """Take the next event."""
         path = event.path
         if event.result != OK or not _CANDIDATE.search(path) or judged.verdict is Verdict.READ:
@@ -102,20 +102,22 @@ class EntryPointCollector:
                 activities = self._found[word, verdict]
                 if path not in activities:
                     activities[path] = PathActivity(path)
-                activities[path].add(event)
+                activities[path].count_event(event)
                 return
 
-    def findings(self) -> list[Finding]:
+    def list_findings(self) -> list[Finding]:
         """Return one finding for each kind, and for what the policy allows and forbids."""
         found = []
         for word, what, _pattern in _KINDS:
             for verdict in (Verdict.VIOLATION, Verdict.ALLOWED):
                 activities = list(self._found.get((word, verdict), {}).values())
                 if activities:
-                    found.append(self._finding(word, what, verdict, activities))
+                    found.append(self._make_finding(word, what, verdict, activities))
         return found
 
-    def _finding(self, word: str, what: str, verdict: Verdict, activities: list[PathActivity]) -> Finding:
+    def _make_finding(
+        self, word: str, what: str, verdict: Verdict, activities: list[PathActivity]
+    ) -> Finding:
         registered = rule("WA206")
         severity = Severity.NOTE if word in _ORDINARY else Severity.WARNING
         allowed = "; the policy allows it"
@@ -126,12 +128,12 @@ class EntryPointCollector:
             rule=registered.id,
             title=f"{registered.title}: {what}",
             severity=severity,
-            message=f"{plural(len(activities), 'file')} {was} changed: {naming(activities)} "
-            f"({in_words(operations(activities))}){allowed}.",
+            message=f"{plural(len(activities), 'file')} {was} changed: {name_paths(activities)} "
+            f"({in_words(count_operations(activities))}){allowed}.",
             count=sum(activity.events for activity in activities),
             bytes=sum(activity.bytes for activity in activities),
             files=len(activities),
-            evidence=evidence(activities),
+            evidence=pick_evidence(activities),
             cause="Such a file runs a program later, or lets somebody in: whoever writes it does more than "
             "install a package.",
             advice=(
@@ -141,5 +143,9 @@ class EntryPointCollector:
                     "back and treat the machine as one where a foreign program ran."
                 ),
             ),
-            details={"kind": word, "ops": operations(activities), "examples": examples(activities)},
+            details={
+                "kind": word,
+                "ops": count_operations(activities),
+                "examples": pick_examples(activities),
+            },
         )

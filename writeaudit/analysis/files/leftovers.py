@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from writeaudit.analysis.collector import RunContext
-from writeaudit.analysis.files.activity import PathActivity, finding_of, naming
+from writeaudit.analysis.files.activity import PathActivity, finding_of, name_paths
 from writeaudit.events import OK, Access, FsEvent, Op
 from writeaudit.judgement import Finding, Judged, Verdict, ZoneAccess
 from writeaudit.text import escape_path, plural
@@ -38,21 +38,21 @@ class LeftoverCollector:
         """Those that make, move and remove names."""
         return frozenset({Op.OPEN, Op.MKDIR, Op.SYMLINK, Op.RENAME, Op.UNLINK, Op.RMDIR, Op.LINK, Op.MKNOD})
 
-    def feed(self, event: FsEvent, judged: Judged) -> None:
+    def add_event(self, event: FsEvent, judged: Judged) -> None:
         """Take the next event."""
         op = event.op
         if op is Op.OPEN:
             if event.access in _WRITES and judged.zone in self._protected and is_lock(event.path):
-                self._lock(event, judged)
+                self._note_lock(event, judged)
             if not event.created or "tmpfile" in event.flags:
                 return
         if event.result != OK:
             return
         match op:
             case Op.OPEN | Op.MKDIR | Op.MKNOD | Op.LINK:
-                self._made(event, judged)
+                self._note_created(event, judged)
             case Op.SYMLINK:
-                self._symlinked(event, judged)
+                self._note_symlink(event, judged)
             case Op.UNLINK | Op.RMDIR:
                 self._left.pop(event.path, None)
                 self._links.pop(event.path, None)
@@ -60,19 +60,19 @@ class LeftoverCollector:
                 moved = self._left.pop(event.source, None)
                 self._left.pop(event.path, None)
                 if moved is not None:
-                    self._made(event, judged)
+                    self._note_created(event, judged)
             case _:
                 pass
 
-    def _made(self, event: FsEvent, judged: Judged) -> None:
+    def _note_created(self, event: FsEvent, judged: Judged) -> None:
         path = event.path
         if path in self._left or len(self._left) >= _MOST:
             return
         if judged.zone in self._tmp or _TEMPORARY.search(path):
             activity = self._left[path] = PathActivity(path)
-            activity.add(event)
+            activity.count_event(event)
 
-    def _symlinked(self, event: FsEvent, judged: Judged) -> None:
+    def _note_symlink(self, event: FsEvent, judged: Judged) -> None:
         target = event.source
         if not self._caches or not target or judged.zone in self._caches or len(self._links) >= _MOST:
             return
@@ -80,10 +80,10 @@ class LeftoverCollector:
         looked = event._replace(op=Op.OPEN, access=Access.READ, path=where, source=None, mount=None)
         if self._judge(looked).zone in self._caches:
             activity = PathActivity(event.path)
-            activity.add(event)
+            activity.count_event(event)
             self._links[event.path] = activity, where
 
-    def _lock(self, event: FsEvent, judged: Judged) -> None:
+    def _note_lock(self, event: FsEvent, judged: Judged) -> None:
         if judged.verdict is Verdict.READ or judged.zone is None:
             return
         key = judged.zone, event.path
@@ -91,13 +91,13 @@ class LeftoverCollector:
             if len(self._locks) >= _MOST:
                 return
             self._locks[key] = PathActivity(event.path)
-        self._locks[key].add(event)
+        self._locks[key].count_event(event)
 
-    def findings(self) -> list[Finding]:
+    def list_findings(self) -> list[Finding]:
         """Return at most one finding for each of the rules."""
         found = []
         if self._links:
-            found.append(self._symlinks())
+            found.append(self._report_symlinks())
         left = [activity for path, activity in self._left.items() if os.path.dirname(path) not in self._left]
         if left:
             found.append(
@@ -105,7 +105,7 @@ class LeftoverCollector:
                     "WA401",
                     left,
                     f"{plural(len(left), 'temporary path')} {'is' if len(left) == 1 else 'are'} still there: "
-                    f"{naming(left)}.",
+                    f"{name_paths(left)}.",
                     "They were made in a place for temporary files, or under a name that is drawn at "
                     "random, and "
                     "nothing removed them.",
@@ -121,7 +121,7 @@ class LeftoverCollector:
                     activities,
                     f"{plural(len(activities), 'lock file')} of zone {zones} "
                     f"{'was' if len(activities) == 1 else 'were'} "
-                    f"opened for writing: {naming(activities)}.",
+                    f"opened for writing: {name_paths(activities)}.",
                     "A lock needs a file that can be opened for writing, though nothing is written into "
                     "it. On a "
                     "read-only mount that open is refused.",
@@ -132,7 +132,7 @@ class LeftoverCollector:
             )
         return found
 
-    def _symlinks(self) -> Finding:
+    def _report_symlinks(self) -> Finding:
         activities = [activity for activity, _target in self._links.values()]
         first, target = next(iter(self._links.values()))
         return finding_of(
@@ -140,7 +140,7 @@ class LeftoverCollector:
             activities,
             f"{plural(len(activities), 'symlink')} {'leads' if len(activities) == 1 else 'lead'} into "
             f"the cache: "
-            f"{naming(activities)}. {escape_path(first.path)} leads to {escape_path(target)}.",
+            f"{name_paths(activities)}. {escape_path(first.path)} leads to {escape_path(target)}.",
             "A symlink holds a name, not the file: when the cache is cleaned, what was installed is gone "
             "with it.",
             "Use another link mode (hard links, reflinks or copies), or never clean that cache.",

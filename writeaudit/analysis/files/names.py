@@ -34,7 +34,7 @@ class Shared:
         """How many names are not known."""
         return max(self.nlink - len(self.names), 0)
 
-    def others(self, name: bytes) -> bool:
+    def has_others(self, name: bytes) -> bool:
         """Whether it has other names than this one."""
         return len(self.names) - (name in self.names) > 0 or self.nlink > 1
 
@@ -56,14 +56,14 @@ class Names:
             self._by_file[file.dev, file.ino] = entry
             for name in file.names:
                 if name not in self._by_name:
-                    self._enter(name, entry)
+                    self._enter_name(name, entry)
 
     @property
     def any(self) -> bool:
         """Whether there is any."""
         return bool(self._by_name)
 
-    def of(self, event: FsEvent) -> Shared | None:
+    def shared_file_of(self, event: FsEvent) -> Shared | None:
         """Return the file that an event changes, if it is one of these."""
         if event.ino is not None:
             found = self._by_file.get((event.dev, event.ino))
@@ -73,15 +73,15 @@ class Names:
             return known if known is not None and not known.identified else None
         return self._by_name.get(event.path)
 
-    def created(self, name: bytes) -> None:
+    def note_created(self, name: bytes) -> None:
         """A file was made under a name."""
         if len(self._made) >= _MOST_MADE:
             self._made.clear()
         self._made.add(name)
         if name in self._by_name:
-            self._forget(name)
+            self._forget_name(name)
 
-    def linked(self, event: FsEvent) -> None:
+    def note_linked(self, event: FsEvent) -> None:
         """Take a link that succeeded."""
         if event.source is None or len(self._by_name) >= _MOST:
             return
@@ -96,30 +96,30 @@ class Names:
             shared = Shared(made=nameless or event.source in self._made)
             if not nameless:
                 shared.names[event.source] = None
-            self._enter(event.source, shared)
+            self._enter_name(event.source, shared)
         if event.source_ino is not None:
             shared.identified = True
             self._by_file[event.source_dev, event.source_ino] = shared
         shared.names[event.path] = None
-        self._enter(event.path, shared)
+        self._enter_name(event.path, shared)
 
-    def moved(self, event: FsEvent) -> None:
+    def note_moved(self, event: FsEvent) -> None:
         """Take an operation on names that succeeded."""
         op = event.op
         if op is Op.RENAME and event.source is not None:
-            self._rename(event.source, event.path)
+            self._rename_name(event.source, event.path)
         elif op is Op.EXCHANGE and event.source is not None:
-            self._rename(event.source, event.path + _ASIDE)
-            self._rename(event.path, event.source)
-            self._rename(event.path + _ASIDE, event.path)
+            self._rename_name(event.source, event.path + _ASIDE)
+            self._rename_name(event.path, event.source)
+            self._rename_name(event.path + _ASIDE, event.path)
         elif op is Op.UNLINK:
-            self._forget(event.path)
+            self._forget_name(event.path)
 
-    def _enter(self, name: bytes, shared: Shared) -> None:
+    def _enter_name(self, name: bytes, shared: Shared) -> None:
         self._by_name[name] = shared
         self._below.setdefault(name[: name.rfind(b"/")], set()).add(name)
 
-    def _take(self, name: bytes) -> Shared | None:
+    def _take_name(self, name: bytes) -> Shared | None:
         shared = self._by_name.pop(name, None)
         directory = name[: name.rfind(b"/")]
         names = self._below.get(directory)
@@ -129,23 +129,23 @@ class Names:
                 del self._below[directory]
         return shared
 
-    def _forget(self, name: bytes) -> None:
-        shared = self._take(name)
+    def _forget_name(self, name: bytes) -> None:
+        shared = self._take_name(name)
         if shared is not None:
             shared.names.pop(name, None)
             shared.nlink -= shared.nlink > 1
 
-    def _rename(self, old: bytes, new: bytes) -> None:
+    def _rename_name(self, old: bytes, new: bytes) -> None:
         is_file = old in self._made
         if is_file:
             self._made.discard(old)
             self._made.add(new)
         if old in self._by_name:
             if old != new and self._by_name.get(new) is not self._by_name[old]:
-                self._forget(new)
-                self._put(old, new)
+                self._forget_name(new)
+                self._put_below(old, new)
             return
-        self._forget(new)
+        self._forget_name(new)
         if is_file:
             return  # no name lies below it
         if self._moves >= _DIRECTORY_MOVES:
@@ -154,14 +154,14 @@ class Names:
         start = old + b"/"
         moved = [directory for directory in self._below if directory == old or directory.startswith(start)]
         for name in [name for directory in moved for name in self._below[directory]]:
-            self._put(name, new + name[len(old) :])
+            self._put_below(name, new + name[len(old) :])
 
-    def _put(self, old: bytes, new: bytes) -> None:
-        shared = self._take(old)
+    def _put_below(self, old: bytes, new: bytes) -> None:
+        shared = self._take_name(old)
         if shared is not None:
             shared.names.pop(old, None)
             shared.names[new] = None
-            self._enter(new, shared)
+            self._enter_name(new, shared)
 
 
 _ASIDE = b"\0aside"

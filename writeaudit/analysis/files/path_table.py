@@ -45,19 +45,19 @@ class CountTable:
         self._shared: dict[tuple[tuple[str, int], ...], Counts] = {}
         self.none = Counts({}, 0, shared=True)
 
-    def add(self, counts: Counts, op: Op) -> Counts:
+    def add_operation(self, counts: Counts, op: Op) -> Counts:
         """Return the counts after one more ``op``; ``counts`` are not to be used any more."""
         if not counts.shared:
             counts.times[op] = counts.times.get(op, 0) + 1
             return counts
         after = counts.after.get(op)
         if after is None:
-            after = self.join(counts, {op: 1})
+            after = self.join_counts(counts, {op: 1})
             if after.shared:
                 counts.after[op] = after
         return after
 
-    def join(self, counts: Counts, more: Mapping[str, int]) -> Counts:
+    def join_counts(self, counts: Counts, more: Mapping[str, int]) -> Counts:
         """Return the counts after all of ``more``; ``counts`` are not to be used any more."""
         times = dict(counts.times)
         for op, count in more.items():
@@ -113,7 +113,7 @@ class SharedHistory:
         self.after: dict[object, SharedHistory] = {}
         """What comes of it by one more event, by the signature of that."""
 
-    def own(self, directory: Directory, name: bytes) -> PathHistory:
+    def make_own(self, directory: Directory, name: bytes) -> PathHistory:
         """Return a history of its own for one of the names."""
         history = PathHistory(directory, name, self.mount, self.counts)
         history.verdict = self.verdict
@@ -157,7 +157,7 @@ class PathHistory:
         directory = self.directory.path
         return self.name if directory is None else b"%b/%b" % (directory, self.name)
 
-    def appear(self) -> None:
+    def mark_present(self) -> None:
         """The name, missing until now, stands."""
         if self.before is None:
             self.before = False
@@ -165,19 +165,19 @@ class PathHistory:
             self.replaced = True
         self.now = True
 
-    def seen(self) -> None:
+    def mark_seen(self) -> None:
         """The name was used, so it stood."""
         if self.before is None:
             self.before = True
         self.now = True
 
-    def vanish(self) -> None:
+    def mark_gone(self) -> None:
         """The name, which stood, is gone."""
         if self.before is None:
             self.before = True
         self.now = False
 
-    def net(self) -> NetEffect:
+    def net_effect(self) -> NetEffect:
         """What had become of it."""
         if self.before and self.now is False:
             return NetEffect.DELETED
@@ -222,7 +222,7 @@ class PathTable:
         self._beginnings: dict[int | None, SharedHistory] = {}
         self._steps = 0
 
-    def beginning(self, mount: int | None) -> SharedHistory:
+    def first_history(self, mount: int | None) -> SharedHistory:
         """Return the history of a name that nothing is known of."""
         found = self._beginnings.get(mount)
         if found is None:
@@ -232,7 +232,7 @@ class PathTable:
             found = self._beginnings[mount] = none
         return found
 
-    def step(self, history: SharedHistory, signature: object, end: PathHistory) -> SharedHistory | None:
+    def note_step(self, history: SharedHistory, signature: object, end: PathHistory) -> SharedHistory | None:
         """Note where an event of some signature leads from a history; None if that is nothing to share."""
         if end.bytes or end.unnamed or not end.counts.shared or self._steps >= _SHARED_STEPS:
             return None
@@ -249,8 +249,8 @@ class PathTable:
 
     def history_of(self, path: bytes, mount: int | None) -> PathHistory:
         """Return the history of a name on a mount; a new one if it did not come up before."""
-        directory, name = self._split(path)
-        first = history = self._own(directory, name)
+        directory, name = self._split_path(path)
+        first = history = self._make_own(directory, name)
         while history is not None:
             if history.mount == mount:
                 return history
@@ -264,16 +264,16 @@ class PathTable:
         """Return the history of a name on a mount, if it came up before."""
         cut = path.rfind(b"/")
         directory = self._nowhere if cut < 0 else self.directories.get(path[:cut])
-        history = None if directory is None else self._own(directory, path[cut + 1 :])
+        history = None if directory is None else self._make_own(directory, path[cut + 1 :])
         while history is not None and history.mount != mount:
             history = history.other
         return history
 
-    def _own(self, directory: Directory, name: bytes) -> PathHistory | None:
+    def _make_own(self, directory: Directory, name: bytes) -> PathHistory | None:
         """Return a name's history, which becomes its own; the first of those on several mounts."""
         history = directory.names.get(name)
         if isinstance(history, SharedHistory):
-            history = directory.names[name] = history.own(directory, name)
+            history = directory.names[name] = history.make_own(directory, name)
         return history
 
     def histories_below(self, directory: bytes, mount: int | None) -> list[PathHistory]:
@@ -285,7 +285,7 @@ class PathTable:
             at = pending.pop()
             pending.extend(at.below.values())
             for name in at.names:
-                history = self._own(at, name)
+                history = self._make_own(at, name)
                 while history is not None:
                     if history.mount == mount:
                         found.append(history)
@@ -295,7 +295,7 @@ class PathTable:
     def remove_history(self, history: PathHistory) -> None:
         """Forget a name."""
         names = history.directory.names
-        first = self._own(history.directory, history.name)
+        first = self._make_own(history.directory, history.name)
         assert first is not None
         if first is not history:
             while first.other is not history:
@@ -329,14 +329,14 @@ class PathTable:
             else:
                 pending.pop()
 
-    def _split(self, path: bytes) -> tuple[Directory, bytes]:
+    def _split_path(self, path: bytes) -> tuple[Directory, bytes]:
         cut = path.rfind(b"/")
         if cut < 0:
             return self._nowhere, path
         directory = self.directories.get(path[:cut])
-        return directory or self._add(path[:cut]), path[cut + 1 :]
+        return directory or self._add_directory(path[:cut]), path[cut + 1 :]
 
-    def _add(self, path: bytes) -> Directory:
+    def _add_directory(self, path: bytes) -> Directory:
         """Enter a directory, and those above it that are new."""
         made = child = self.directories[path] = Directory(path)
         while True:

@@ -12,10 +12,10 @@ import stat
 from writeaudit.analysis.collector import RunContext
 from writeaudit.analysis.files.activity import (
     PathActivity,
+    count_operations,
     finding_of,
     in_words,
-    naming,
-    operations,
+    name_paths,
 )
 from writeaudit.audit import FileState
 from writeaudit.events import OK, FsEvent, Op
@@ -49,18 +49,18 @@ class PermissionCollector:
         """Those that set modes and attributes, and those that take them away with the name."""
         return frozenset(_MODES | _MOVES | {Op.SETXATTR})
 
-    def feed(self, event: FsEvent, judged: Judged, /) -> None:
+    def add_event(self, event: FsEvent, judged: Judged, /) -> None:
         """Take the next event; modes mean the same in every zone, but for a cache that others use, too."""
         if event.result != OK:
             return
         op = event.op
         if op in _MOVES:
             if self._world:
-                self._follow(event)
+                self._follow_name(event)
             return
         if op is Op.SETXATTR:
             if _CAPABILITIES in event.flags:
-                self._keep(self._rights, event)
+                self._keep_activity(self._rights, event)
             return
         if event.mode is not None and (op is not Op.OPEN or event.created):
             self._judge_mode(event, judged, event.mode)
@@ -75,13 +75,13 @@ class PermissionCollector:
         if judged.zone == "cache" and self._caches:
             self._in_shared_cache(event, mode, 0o050 if directory else 0o040)
         if mode & stat.S_ISUID or (mode & stat.S_ISGID and not directory and self._is_file(event)):
-            self._keep(self._rights, event)
+            self._keep_activity(self._rights, event)
         if mode & stat.S_IWOTH and not (directory and mode & stat.S_ISVTX) and not self._is_special(event):
-            self._keep(self._world, event)
+            self._keep_activity(self._world, event)
         elif op is Op.CHMOD:
             self._world.pop(event.path, None)
 
-    def _follow(self, event: FsEvent) -> None:
+    def _follow_name(self, event: FsEvent) -> None:
         """Follow what everybody may write to its last name, and note whether anything is written to it."""
         path = event.path
         if event.op is Op.RENAME:
@@ -110,7 +110,7 @@ class PermissionCollector:
     def _in_shared_cache(self, event: FsEvent, mode: int, needed: int) -> None:
         inside = any(path_suffix(event.path, state.path) is not None for state in self._caches)
         if inside and mode & needed != needed:
-            self._keep(self._closed, event)
+            self._keep_activity(self._closed, event)
         elif event.op is Op.CHMOD:
             self._closed.pop(event.path, None)
 
@@ -124,14 +124,14 @@ class PermissionCollector:
         return kind not in (None, 0, stat.S_IFREG, stat.S_IFDIR) or event.path[:1] != b"/"
 
     @staticmethod
-    def _keep(activities: dict[bytes, PathActivity], event: FsEvent) -> None:
+    def _keep_activity(activities: dict[bytes, PathActivity], event: FsEvent) -> None:
         if event.path not in activities:
             if len(activities) >= _MOST:
                 return
             activities[event.path] = PathActivity(event.path)
-        activities[event.path].add(event)
+        activities[event.path].count_event(event)
 
-    def findings(self) -> list[Finding]:
+    def list_findings(self) -> list[Finding]:
         """Return at most one finding for each of the two rules."""
         found = []
         if self._closed:
@@ -144,7 +144,7 @@ class PermissionCollector:
                     f"{plural(len(activities), 'entry', 'entries')} of the shared cache "
                     f"{escape_path(state.path)} "
                     f"({state.owner}:{state.group}, mode {state.mode:04o}) cannot be read by its group: "
-                    f"{naming(activities)}.",
+                    f"{name_paths(activities)}.",
                     "The directory is meant for several users, and what this run made in it has a mode that "
                     "keeps the others out. Their runs fail, or fetch everything again.",
                     f"Let everybody who fills the cache use `umask 002`; make it once with `chgrp -R "
@@ -160,8 +160,9 @@ class PermissionCollector:
                 finding_of(
                     "WA302",
                     activities,
-                    f"{plural(len(activities), 'path')} may be written by every user: {naming(activities)} "
-                    f"({in_words(operations(activities))}).",
+                    f"{plural(len(activities), 'path')} may be written by every user: "
+                    f"{name_paths(activities)} "
+                    f"({in_words(count_operations(activities))}).",
                     "The mode has the write bit for others. Any user of the machine can change what is "
                     "there, "
                     "and what is run from there.",
@@ -180,7 +181,7 @@ class PermissionCollector:
                     f"{plural(len(activities), 'file')} {'was' if len(activities) == 1 else 'were'} "
                     f"given rights "
                     f"of its "
-                    f"own: {naming(activities)} ({in_words(operations(activities))}).",
+                    f"own: {name_paths(activities)} ({in_words(count_operations(activities))}).",
                     "A set-user-ID or set-group-ID program runs with its owner's or group's rights, one "
                     "with file "
                     "capabilities with those. Whoever may start it has them, wherever it lies.",

@@ -30,7 +30,7 @@ class LinkAdviser:
         self._known = self._tool = tool
         self._origin = b""
 
-    def advice(
+    def give_advice(
         self,
         why: RefusalCause,
         source: Mount | None,
@@ -44,28 +44,32 @@ class LinkAdviser:
         """
         self._origin = origin
         self._tool = self._known.of_version(origin)
-        if why in _PLACES and self._zone(example) == "cache" and self._zone(origin) != "cache":
-            return (self._into_cache(source, target), *self._accept())
+        if why in _PLACES and self._find_zone(example) == "cache" and self._find_zone(origin) != "cache":
+            return (self._into_cache(source, target), *self._advise_accept())
         match why:
             case RefusalCause.DEVICES | RefusalCause.UNKNOWN_MOUNTS:
-                return (self._move(target, example), *self._accept())
+                return (self._advise_move(target, example), *self._advise_accept())
             case RefusalCause.SUBVOLUMES:
                 return (
-                    *self._clone(target),
+                    *self._advise_clone(target),
                     "Keep both sides in one subvolume: no hard link or rename leads out of one.",
-                    *self._accept(),
+                    *self._advise_accept(),
                 )
             case RefusalCause.MOUNTS:
-                return (self._join(source, target, example), *self._clone(target), *self._accept())
+                return (
+                    self._advise_join(source, target, example),
+                    *self._advise_clone(target),
+                    *self._advise_accept(),
+                )
             case RefusalCause.PROTECTED:
-                return (self._owner(), *self._accept())
+                return (self._advise_owner(), *self._advise_accept())
             case RefusalCause.FLAGS:
                 return (
                     (
                         "Look for the immutable or append-only flag with `lsattr` on the source, and "
                         "take it away with `chattr -i -a`."
                     ),
-                    *self._accept(),
+                    *self._advise_accept(),
                 )
             case RefusalCause.DIRECTORY:
                 return (
@@ -75,109 +79,114 @@ class LinkAdviser:
                     ),
                 )
             case RefusalCause.WITHIN:
-                return self._accept()  # after what each of its candidates needs
+                return self._advise_accept()  # after what each of its candidates needs
             case RefusalCause.TOO_MANY:
                 return (
                     (
-                        f"Start a new {self._cache()}: a file of the present one has as many links as the "
+                        f"Start a new {self._name_cache()}: a file of the present one has as many "
+                        "links as the "
                         "file system allows. Environments that nobody needs any more hold them."
                     ),
-                    *self._accept(),
+                    *self._advise_accept(),
                 )
             case RefusalCause.UNSUPPORTED:
                 return (
-                    f"Put both the {self._cache()} and the environment on a file system with hard links.",
-                    *self._accept(),
+                    f"Put the {self._name_cache()} and the environment on a file system with hard links.",
+                    *self._advise_accept(),
                 )
             case RefusalCause.OTHER:
-                return self._accept() or ("Look the errno up in link(2).",)
+                return self._advise_accept() or ("Look the errno up in link(2).",)
             case _ as unreachable:
                 assert_never(unreachable)
 
-    def _cache(self) -> str:
+    def _name_cache(self) -> str:
         return "store" if self._tool.name == "pnpm" else "cache"
 
-    def _move(self, target: Mount | None, example: bytes) -> str:
+    def _advise_move(self, target: Mount | None, example: bytes) -> str:
         if option := self._without_cache():
             begin = (
                 f"This run has no cache of its own: {self._tool.name} makes a temporary one in TMPDIR. "
                 f"Drop {option}"
             )
-            activity = self._place(target, example, b".tmp")
-            if activity is None:
+            directory = self._find_directory(target, example, b".tmp")
+            if directory is None:
                 return f"{begin}, or give it a temporary directory on the mount of the environment."
-            temporary = shell_word(activity)
+            temporary = shell_word(directory)
             return (
                 f"{begin}, or give it a temporary directory on the mount of the environment: "
                 f"`mkdir -p {temporary}` and `TMPDIR={temporary}`."
             )
         where = "" if target is None else f" ({escape_path(target.mountpoint)})"
         if self._tool.cache_setting is None:
-            return self._either(target, example)
-        activity = self._place(target, example, os.fsencode(self._tool.cache_directory))
-        if activity is None:
+            return self._advise_either(target, example)
+        directory = self._find_directory(target, example, os.fsencode(self._tool.cache_directory))
+        if directory is None:
             return (
-                f"All of the mount of the environment{where} is the environment, and a {self._cache()} does "
+                f"All of the mount of the environment{where} is the environment, and a "
+                f"{self._name_cache()} does "
                 "not belong there: put both on one mount (one volume with two directories in it, say)."
             )
-        setting = self._setting(activity)
-        return f"Put the {self._cache()} on the file system of the environment{where}: {setting}."
+        setting = self._describe_setting(directory)
+        return f"Put the {self._name_cache()} on the file system of the environment{where}: {setting}."
 
-    def _setting(self, activity: bytes) -> str:
+    def _describe_setting(self, directory: bytes) -> str:
         """Return the setting that moves the cache, to be pasted."""
         assert self._tool.cache_setting is not None
-        own = f"`{self._tool.cache_setting.format(shell_word(activity))}`"
+        own = f"`{self._tool.cache_setting.format(shell_word(directory))}`"
         if self._tool.older is None or self._tool.older.cache_setting is None:
             return own
-        before = self._tool.older.cache_setting.format(shell_word(activity))
+        before = self._tool.older.cache_setting.format(shell_word(directory))
         return f"{own} ({self._tool.older.name}: `{before}`)"
 
-    def _either(self, target: Mount | None, example: bytes) -> str:
+    def _advise_either(self, target: Mount | None, example: bytes) -> str:
         """Say which side could move, for a tool whose settings are not known."""
         where = "" if target is None else f" ({escape_path(target.mountpoint)})"
         if not self._from_cache():
             return (
-                f"Both sides have to lie on one mount: the directory of the source, {_shown(self._origin)}, "
-                f"or that of the target, {_shown(example)}, has to move to the other's."
+                "Both sides have to lie on one mount: the directory of the source, "
+                f"{_quote_path(self._origin)}, "
+                f"or that of the target, {_quote_path(example)}, has to move to the other's."
             )
-        activity = self._place(target, example, b"")
-        below = "" if activity is None else f", for instance below {escape_path(activity)}"
+        directory = self._find_directory(target, example, b"")
+        below = "" if directory is None else f", for instance below {escape_path(directory)}"
         return f"Put the tool's cache or store on the mount of the target{where}{below}."
 
     def _into_cache(self, source: Mount | None, target: Mount | None) -> str:
         """Say how to bring a cache to what is linked into it."""
         where = "" if source is None else f" ({escape_path(source.mountpoint)})"
         there = "" if target is None else f", or work on {escape_path(target.mountpoint)}"
-        begin = f"The links lead into the {self._cache()}: put it on the mount of what is linked{where}"
-        activity = self._place(source, self._origin, os.fsencode(self._tool.cache_directory or ".cache"))
-        if activity is None or self._tool.cache_setting is None:
-            below = "" if activity is None else f", for instance {escape_path(activity)}"
+        begin = f"The links lead into the {self._name_cache()}: put it on the mount of what is linked{where}"
+        directory = self._find_directory(
+            source, self._origin, os.fsencode(self._tool.cache_directory or ".cache")
+        )
+        if directory is None or self._tool.cache_setting is None:
+            below = "" if directory is None else f", for instance {escape_path(directory)}"
             return f"{begin}{below}{there}."
-        return f"{begin}: {self._setting(activity)}{there}."
+        return f"{begin}: {self._describe_setting(directory)}{there}."
 
-    def _join(self, source: Mount | None, target: Mount | None, example: bytes) -> str:
+    def _advise_join(self, source: Mount | None, target: Mount | None, example: bytes) -> str:
         if self._without_cache():
-            return self._move(target, example)
+            return self._advise_move(target, example)
         both = "two"
         if source is not None and target is not None:
             both = f"{escape_path(source.mountpoint)} and {escape_path(target.mountpoint)}"
-        direct = self._direct(source, target)
+        direct = self._find_direct_name(source, target)
         if direct is not None:
-            way = f": {self._setting(direct)}" if self._tool.cache_setting else ""
+            way = f": {self._describe_setting(direct)}" if self._tool.cache_setting else ""
             name = escape_path(direct)
             return f"{name} is the same directory on the mount of the environment: use it by that name{way}."
         keep = ""
         if self._tool.cache_setting is not None:
-            activity = self._place(target, example, os.fsencode(self._tool.cache_directory))
-            if activity is not None:
-                keep = f"keep {self._setting(activity)} on the mount of the environment; or "
+            directory = self._find_directory(target, example, os.fsencode(self._tool.cache_directory))
+            if directory is not None:
+                keep = f"keep {self._describe_setting(directory)} on the mount of the environment; or "
         return (
             f"Let one mount hold both sides: {keep}mount one common parent directory instead of {both} "
             "(docker: one volume or bind mount with cache and environment below it, not one `-v` for each; "
             "kubernetes: one volumeMount without subPath)."
         )
 
-    def _direct(self, source: Mount | None, target: Mount | None) -> bytes | None:
+    def _find_direct_name(self, source: Mount | None, target: Mount | None) -> bytes | None:
         """Return the name on the target's mount of the cache, where that mount shows it too."""
         if source is None or target is None:
             return None
@@ -191,15 +200,15 @@ class LinkAdviser:
                     below = pattern[len(source.mountpoint.rstrip(b"/")) :]
         name = target.mountpoint.rstrip(b"/") + source.root[len(top) :].rstrip(b"/") + below
         # Another mount may lie over it, and the environment is no place for a cache.
-        return name if self._mounts.holding(name) == target and not self._in_environment(name) else None
+        return name if self._mounts.mount_over(name) == target and not self._in_environment(name) else None
 
-    def _clone(self, target: Mount | None) -> tuple[str, ...]:
+    def _advise_clone(self, target: Mount | None) -> tuple[str, ...]:
         if target is None or target.fstype not in _REFLINKS:
             return ()
         setting = f": `{self._tool.clone_setting}`" if self._tool.clone_setting else ""
         return (f"Reflinks work where hard links do not on {target.fstype}{setting}.",)
 
-    def _owner(self) -> str:
+    def _advise_owner(self) -> str:
         user = escape_path(os.fsencode(self._context.run.user))
         zone = next((each for each in self._context.policy.zones if each.name == "cache"), None)
         cache = zone.patterns[0] if zone is not None and zone.patterns else None
@@ -209,15 +218,16 @@ class LinkAdviser:
         home = self._context.run.env.get("HOME")
         own = ""
         if self._tool.cache_setting is not None and home and self._tool.name != "pnpm":
-            activity = os.path.join(os.fsencode(home), b".cache", os.fsencode(self._tool.name))
-            own = f": {self._setting(activity)}" if activity != cache else ""
+            directory = os.path.join(os.fsencode(home), b".cache", os.fsencode(self._tool.name))
+            own = f": {self._describe_setting(directory)}" if directory != cache else ""
         return (
-            f"Let {user} own the files of the {self._cache()}, or be able to read and write them (a common "
+            f"Let {user} own the files of the {self._name_cache()}, or be able to read and write "
+            "them (a common "
             f"group, {change}, setgid directories, and `umask 002` for everybody who adds to it); or, safer, "
-            f"give {user} a {self._cache()} of their own{own}."
+            f"give {user} a {self._name_cache()} of their own{own}."
         )
 
-    def _accept(self) -> tuple[str, ...]:
+    def _advise_accept(self) -> tuple[str, ...]:
         if self._tool.copy_setting is None:
             return ()
         older = self._tool.older
@@ -228,9 +238,9 @@ class LinkAdviser:
         """Return the option or variable that took the cache away for this run."""
         return self._tool.without_cache(self._context.run, self._context.policy)
 
-    def _place(self, target: Mount | None, example: bytes, name: bytes) -> bytes | None:
+    def _find_directory(self, target: Mount | None, example: bytes, name: bytes) -> bytes | None:
         """Return a directory on the target's mount, not in the environment, or None if there is none."""
-        environment = self._environment(example)
+        environment = self._find_environment(example)
         home = self._context.run.env.get("HOME")
         candidates: list[bytes] = []
         if home and name == os.fsencode(self._tool.cache_directory):
@@ -239,9 +249,9 @@ class LinkAdviser:
         candidates.append(os.path.join(os.path.dirname(environment), name))
         if target is not None:
             candidates.append(os.path.join(target.mountpoint, name))
-        for activity in candidates:
-            path = activity.rstrip(b"/") or b"/"
-            if target is not None and self._mounts.holding(path) != target:
+        for directory in candidates:
+            path = directory.rstrip(b"/") or b"/"
+            if target is not None and self._mounts.mount_over(path) != target:
                 continue
             if not self._in_environment(path) and not (path + b"/").startswith(environment + b"/"):
                 return path
@@ -258,11 +268,11 @@ class LinkAdviser:
 
     def _from_cache(self) -> bool:
         """Whether what was to be linked lies in a cache; where no zone is called so, it is taken for one."""
-        return self._zone(self._origin) == "cache" or not any(
+        return self._find_zone(self._origin) == "cache" or not any(
             zone.name == "cache" for zone in self._context.policy.zones
         )
 
-    def _zone(self, path: bytes) -> str | None:
+    def _find_zone(self, path: bytes) -> str | None:
         if self._context.trial is not None:
             found = self._context.trial.zone_of(path)
             return found.name if found is not None else None
@@ -271,7 +281,7 @@ class LinkAdviser:
                 return zone.name
         return None
 
-    def _environment(self, example: bytes) -> bytes:
+    def _find_environment(self, example: bytes) -> bytes:
         """Return the directory of the environment that ``example`` lies in, or its own directory."""
         best = b""
         for zone in self._context.policy.zones:
@@ -289,5 +299,5 @@ class LinkAdviser:
         return os.path.dirname(example)
 
 
-def _shown(path: bytes) -> str:
+def _quote_path(path: bytes) -> str:
     return escape_path(os.path.dirname(path) or path)

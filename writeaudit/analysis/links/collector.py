@@ -10,10 +10,10 @@ from writeaudit.analysis.installers import installer_of
 from writeaudit.analysis.links.advice import LinkAdviser
 from writeaudit.analysis.links.copies import Refusal, match_copies
 from writeaudit.analysis.links.provenance import CreatedFile, FileProvenance
-from writeaudit.analysis.links.refusals import RefusalCause, across, diagnose
+from writeaudit.analysis.links.refusals import RefusalCause, diagnose_across, diagnose_refusal
 from writeaudit.analysis.links.renames import rename_finding
 from writeaudit.analysis.links.sandboxes import Sandboxes
-from writeaudit.analysis.links.within import Restrictions, candidates
+from writeaudit.analysis.links.within import Restrictions, find_candidates
 from writeaudit.analysis.links.wording import CloneGroup, LinkGroup, clone_finding, link_finding
 from writeaudit.analysis.mounts import MountTable
 from writeaudit.audit import Mount
@@ -49,7 +49,7 @@ class LinkCollector:
         self._adviser = LinkAdviser(context, self._mounts, self._tool)
         self._provenance = FileProvenance()
         self.copied: dict[bytes, int | None] = {}
-        """What was copied because a link was refused, with the mount of its source; after `findings`."""
+        """What was copied because a link was refused, with the mount of its source; after `list_findings`."""
         self._links: list[Refusal] = []
         self._renames: list[Refusal] = []
         self._restrictions = Restrictions(context)
@@ -61,16 +61,16 @@ class LinkCollector:
         self._linked_before: dict[_CloneKey, int] = {}
         """Of each kind of refused clone: the hard links that had been made when the first one was refused."""
         self._takers: dict[Op, Callable[[FsEvent], None]] = {
-            Op.OPEN: self._provenance.opened,
-            Op.COPY: self._provenance.copied,
-            Op.WRITE: self._provenance.written,
-            Op.LINK: self._link,
-            Op.CLONE: self._clone,
-            Op.RENAME: self._rename,
-            Op.RESTRICT: self._restrictions.feed,
-            Op.MOUNT: self._sandboxes.mounted,
-            Op.EXCHANGE: self._provenance.exchanged,
-            Op.UNLINK: self._provenance.unlinked,
+            Op.OPEN: self._provenance.note_opened,
+            Op.COPY: self._provenance.note_copied,
+            Op.WRITE: self._provenance.note_written,
+            Op.LINK: self._add_link,
+            Op.CLONE: self._add_clone,
+            Op.RENAME: self._add_rename,
+            Op.RESTRICT: self._restrictions.note_restriction,
+            Op.MOUNT: self._sandboxes.note_mount,
+            Op.EXCHANGE: self._provenance.note_exchanged,
+            Op.UNLINK: self._provenance.note_unlinked,
         }
 
     @property
@@ -78,37 +78,37 @@ class LinkCollector:
         """Those that make, fill, move and remove files."""
         return frozenset(self._takers)
 
-    def feed(self, event: FsEvent, _judged: Judged, /) -> None:
+    def add_event(self, event: FsEvent, _judged: Judged, /) -> None:
         """Take the next event; links are refused alike in every zone, so its verdict is not asked."""
         self._takers[event.op](event)
 
-    def _link(self, event: FsEvent) -> None:
+    def _add_link(self, event: FsEvent) -> None:
         if event.result == OK:
             self._linked[event.source_mount, event.mount] += 1
         elif event.source is not None and event.result not in _NOT_ABOUT_LINKS:
             if self._provenance.is_empty(event.source):
                 self._probes.add(event.seq)
             self._provenance.keep_all()
-            self._links.append(Refusal.of(event))
+            self._links.append(Refusal.from_event(event))
 
-    def _rename(self, event: FsEvent) -> None:
+    def _add_rename(self, event: FsEvent) -> None:
         if event.result == "EXDEV" and event.source is not None:
             self._provenance.keep_all()
-            self._renames.append(Refusal.of(event))
+            self._renames.append(Refusal.from_event(event))
         else:
-            self._provenance.renamed(event)
+            self._provenance.note_renamed(event)
 
-    def _clone(self, event: FsEvent) -> None:
-        self._provenance.copied(event)
+    def _add_clone(self, event: FsEvent) -> None:
+        self._provenance.note_copied(event)
         if event.result != OK and event.result not in _NOT_ABOUT_LINKS:
             self._provenance.keep_all()
-            refusal = Refusal.of(event)
+            refusal = Refusal.from_event(event)
             if event.source is not None and self._provenance.is_empty(event.source):
                 self._probes.add(event.seq)
             self._clones.append(refusal)
             self._linked_before.setdefault(_clone_key(refusal), self._links_like(refusal))
 
-    def findings(self) -> list[Finding]:
+    def list_findings(self) -> list[Finding]:
         """Return one finding for each rule, cause, and pair of mounts."""
         links = self._link_groups()
         found = [
@@ -135,8 +135,8 @@ class LinkCollector:
         groups: dict[tuple[RefusalCause, str, int | None, int | None], LinkGroup] = {}
         by_seq: dict[int, LinkGroup] = {}
         for refusal in self._links:
-            source, target = self._sides(refusal)
-            why = diagnose(refusal, source, target, self._context.run)
+            source, target = self._find_mounts(refusal)
+            why = diagnose_refusal(refusal, source, target, self._context.run)
             key = (
                 why,
                 refusal.result,
@@ -150,23 +150,23 @@ class LinkCollector:
             by_seq[refusal.seq] = group
         self._add_copies(self._links, by_seq)
         for group in groups.values():
-            self._explain(group)
+            self._explain_group(group)
         return list(groups.values())
 
-    def _explain(self, group: LinkGroup) -> None:
+    def _explain_group(self, group: LinkGroup) -> None:
         """Add who may have refused it within one mount, and whether the command failed of it."""
         cause = self._context.outcome().likely_cause
         group.fatal = any(refusal.seq == cause for refusal in group.refusals)
         if group.why is RefusalCause.WITHIN:
             first = group.refusals[0]
-            group.candidates = candidates(self._context, self._restrictions, first, group.target)
+            group.candidates = find_candidates(self._context, self._restrictions, first, group.target)
 
     def _rename_groups(self) -> list[LinkGroup]:
         groups: dict[tuple[RefusalCause, int | None, int | None], LinkGroup] = {}
         targets: dict[bytes, tuple[Refusal, LinkGroup]] = {}
         for refusal in self._renames:
-            source, target = self._sides(refusal)
-            why = across(refusal, source, target)
+            source, target = self._find_mounts(refusal)
+            why = diagnose_across(refusal, source, target)
             key = (
                 why,
                 source.id if source else refusal.source_mount,
@@ -177,12 +177,12 @@ class LinkCollector:
                 group = groups[key] = LinkGroup(why, source, target)
             group.refusals.append(refusal)
             targets.setdefault(refusal.target, (refusal, group))
-        for made in self._provenance.made() if targets else ():
-            for refusal, group in _above(targets, made):
+        for made in self._provenance.list_created() if targets else ():
+            for refusal, group in _renames_above(targets, made):
                 group.copied.append((refusal, made))
                 self.copied[made.names[-1]] = refusal.source_mount
         for group in groups.values():
-            self._explain(group)
+            self._explain_group(group)
         return list(groups.values())
 
     def _clone_groups(self) -> list[CloneGroup]:
@@ -192,7 +192,7 @@ class LinkCollector:
             key = _clone_key(refusal)
             group = groups.get(key)
             if group is None:
-                source, target = self._sides(refusal)
+                source, target = self._find_mounts(refusal)
                 linked = self._links_like(refusal) - self._linked_before[key]
                 group = groups[key] = CloneGroup(source, target, linked)
             group.refusals.append(refusal)
@@ -204,14 +204,14 @@ class LinkCollector:
         self, refusals: Sequence[Refusal], groups: Mapping[int, LinkGroup] | Mapping[int, CloneGroup]
     ) -> None:
         """Add what was copied because links were refused to the groups of their refusals, given by seq."""
-        found = match_copies(refusals, self._provenance, self._tool.never_linked, self._store)
+        found = match_copies(refusals, self._provenance, self._tool.never_linked, self._find_store)
         for refusal, made in found.left:
             groups[refusal.seq].copied.append((refusal, made))
             self.copied[made.names[-1]] = refusal.source_mount
         for refusal, made in found.gone:
             groups[refusal.seq].gone.append(made)
 
-    def _store(self, path: bytes) -> object:
+    def _find_store(self, path: bytes) -> object:
         """Return the store that a file belongs to: its zone, or else the first directory of its mount."""
         best, zone = -1, None
         for each in self._context.policy.zones:
@@ -220,7 +220,7 @@ class LinkCollector:
                     best, zone = len(pattern), each.name
         if zone is not None:
             return zone
-        mount = self._mounts.holding(path)
+        mount = self._mounts.mount_over(path)
         point = b"" if mount is None else mount.mountpoint.rstrip(b"/")
         return path[: path.find(b"/", len(point) + 1)]
 
@@ -232,19 +232,19 @@ class LinkCollector:
             if to_mount == refusal.mount and refusal.source_mount in {from_mount, None}
         )
 
-    def _sides(self, refusal: Refusal) -> tuple[Mount | None, Mount | None]:
+    def _find_mounts(self, refusal: Refusal) -> tuple[Mount | None, Mount | None]:
         """Return the mounts of source and target: in the namespace of the process, if it has its own."""
-        seen = self._context.observed(refusal.seq)
+        seen = self._context.get_observation(refusal.seq)
         if seen is not None and seen.mount is not None and seen.source_mount is not None:
             return seen.source_mount, seen.mount
-        source = self._mounts.find(refusal.source_mount, refusal.source or None)
-        target = self._mounts.find(refusal.mount, refusal.target)
+        source = self._mounts.find_mount(refusal.source_mount, refusal.source or None)
+        target = self._mounts.find_mount(refusal.mount, refusal.target)
         if refusal.result == "EXDEV" and source is not None and source == target:
-            return self._sandboxes.sides(refusal, target)
+            return self._sandboxes.find_mounts(refusal, target)
         return source, target
 
 
-def _above(
+def _renames_above(
     targets: Mapping[bytes, tuple[Refusal, LinkGroup]], made: CreatedFile
 ) -> Iterator[tuple[Refusal, LinkGroup]]:
     """Yield the refused rename in whose place a file was made: at its target, or below it."""

@@ -39,7 +39,7 @@ class Refusal(NamedTuple):
     dev: int | None
 
     @classmethod
-    def of(cls, event: FsEvent) -> Refusal:
+    def from_event(cls, event: FsEvent) -> Refusal:
         """Return the refusal that ``event``, a failed link or clone, is."""
         return cls(
             seq=event.seq,
@@ -55,7 +55,7 @@ class Refusal(NamedTuple):
             dev=event.dev,
         )
 
-    def roots(self) -> tuple[bytes, bytes]:
+    def strip_common_tail(self) -> tuple[bytes, bytes]:
         """Return source and target without their common trailing components; b"" for the root."""
         source, target = self.source.split(b"/"), self.target.split(b"/")
         if _TEMPORARY.match(target[-1]):
@@ -100,14 +100,14 @@ def match_copies(
     pairing = _Pairing(refusals, store)
     if not pairing:
         return Copies([], [])
-    made = provenance.made()
+    made = provenance.list_created()
     # Who was refused a clone and copied then is one that goes on to copy: where it brought no data
     # there was none.
     goes_on = {
         file.pid for file in (*made, *provenance.gone) if file.clone_failed and file.filled is not None
     }
 
-    def eligible(file: CreatedFile) -> bool:
+    def is_eligible(file: CreatedFile) -> bool:
         if file.filled is None and file.clone_failed and file.pid not in goes_on:
             return False
         if file.names[0] == file.names[-1] + b".lock":
@@ -115,8 +115,8 @@ def match_copies(
         return never_linked is None or not never_linked.search(file.names[-1])
 
     return Copies(
-        pairing.matched(filter(eligible, made), provenance.reads),
-        pairing.matched(filter(eligible, provenance.gone), provenance.reads),
+        pairing.match_files(filter(is_eligible, made), provenance.reads),
+        pairing.match_files(filter(is_eligible, provenance.gone), provenance.reads),
     )
 
 
@@ -134,7 +134,7 @@ class _Pairing:
                 continue
             key = refusal.pid, refusal.source_mount, refusal.mount, store(refusal.source)
             self._switched.setdefault(key, refusal)
-            source_root, target_root = refusal.roots()
+            source_root, target_root = refusal.strip_common_tail()
             roots[source_root].setdefault(target_root, refusal)
             if source_root == refusal.source:
                 # Names with nothing in common: a store that names files by their content. Nothing
@@ -146,7 +146,7 @@ class _Pairing:
     def __bool__(self) -> bool:
         return bool(self._roots)
 
-    def matched(
+    def match_files(
         self, files: Iterable[CreatedFile], reads: Iterable[bytes]
     ) -> list[tuple[Refusal, CreatedFile]]:
         """Return the files that a refusal explains, each with it; ``reads``: the names that were read."""
@@ -161,9 +161,9 @@ class _Pairing:
         # Files without a copying call: copied by read and write, or empty. Reading is the evidence.
         taken: set[int] = set()
         for path in reads if rest else ():
-            for refusal, counterpart in self._finder.pairs(path):
+            for refusal, counterpart in self._finder.find_pairs(path):
                 candidate = rest.get(counterpart)
-                if candidate is None or id(candidate) in taken or not _before(refusal, candidate):
+                if candidate is None or id(candidate) in taken or not _refused_before(refusal, candidate):
                     continue
                 taken.add(id(candidate))
                 found.append((refusal, candidate))
@@ -172,21 +172,21 @@ class _Pairing:
                 continue
             source, mount = made.read_from
             switched = self._switched.get((made.pid, mount, made.mount, self._store(source)))
-            if switched is not None and _before(switched, made):
+            if switched is not None and _refused_before(switched, made):
                 found.append((switched, made))
         return sorted(found, key=lambda pair: pair[1].seq)
 
     def _by_source(self, made: CreatedFile, source: bytes) -> Refusal | None:
-        for refusal, counterpart in self._finder.pairs(source):
-            if counterpart in made.names and _before(refusal, made):
+        for refusal, counterpart in self._finder.find_pairs(source):
+            if counterpart in made.names and _refused_before(refusal, made):
                 return refusal
         stray = self._scattered.get((made.pid, made.source_mount, made.mount))
         if stray is None:
             stray = self._switched.get((made.pid, made.source_mount, made.mount, self._store(source)))
-        return stray if stray is not None and _before(stray, made) else None
+        return stray if stray is not None and _refused_before(stray, made) else None
 
 
-def _before(refusal: Refusal, made: CreatedFile) -> bool:
+def _refused_before(refusal: Refusal, made: CreatedFile) -> bool:
     """Whether a file was filled after a link was refused, and so perhaps because of it.
 
     The refused clone of an empty file is itself all that speaks of its source: the same event.
@@ -201,12 +201,12 @@ class _RootFinder:
         self._roots = roots
         self._above: dict[bytes, tuple[bytes, ...]] = {}
 
-    def pairs(self, source: bytes) -> Iterable[tuple[Refusal, bytes]]:
+    def find_pairs(self, source: bytes) -> Iterable[tuple[Refusal, bytes]]:
         """Yield for each root over ``source`` its refusal, and the name of the counterpart."""
         parent = source.rpartition(b"/")[0]
         above = self._above.get(parent)
         if above is None:
-            above = self._above[parent] = tuple(self._walk(parent))
+            above = self._above[parent] = tuple(self._walk_upwards(parent))
         if source in self._roots:
             above = (source, *above)
         for root in above:
@@ -214,7 +214,7 @@ class _RootFinder:
             for target_root, refusal in self._roots[root].items():
                 yield refusal, target_root + below
 
-    def _walk(self, directory: bytes) -> Iterable[bytes]:
+    def _walk_upwards(self, directory: bytes) -> Iterable[bytes]:
         while True:
             if directory in self._roots:
                 yield directory

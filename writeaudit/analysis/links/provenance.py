@@ -70,7 +70,7 @@ class CreatedFile:
         """
         return max(self.seq, self.begun) if self.filled is None else self.filled
 
-    def emptied(self, event: FsEvent) -> None:
+    def note_emptied(self, event: FsEvent) -> None:
         """All that it held is gone: whatever it was filled from, it was not for good."""
         self.begun = event.seq
         if self.source is not None or self.filled is not None:
@@ -79,7 +79,7 @@ class CreatedFile:
         self.cloned = self.clone_failed = False
         self.size = 0
 
-    def take(self, event: FsEvent) -> None:
+    def count_bytes(self, event: FsEvent) -> None:
         """Count what an event brought."""
         self.size += event.bytes or 0
         if self.filled is None:
@@ -105,16 +105,16 @@ class FileProvenance:
         """A link was refused: what is copied from now on may be in its stead."""
         self._keeps_all = True
 
-    def made(self) -> list[CreatedFile]:
+    def list_created(self) -> list[CreatedFile]:
         """Return the files that were made and still have a name."""
         return list(self._made.values())
 
     def is_empty(self, path: bytes) -> bool:
         """Whether the run made the file itself and has put nothing in."""
-        found = self._made.get(self._name(path))
+        found = self._made.get(self._kept_name(path))
         return found is not None and found.filled is None and found.size == 0
 
-    def opened(self, event: FsEvent) -> None:
+    def note_opened(self, event: FsEvent) -> None:
         """Take an open."""
         if event.result != OK:
             return
@@ -124,7 +124,7 @@ class FileProvenance:
             if self._keeps_all:
                 self._read_last[event.pid] = event.path, event.mount
             if len(self.reads) >= 2 * LATEST and not self._keeps_all:
-                self.reads = _latest(self.reads)
+                self.reads = _keep_latest(self.reads)
             return
         flags = event.flags
         if event.created:
@@ -133,19 +133,19 @@ class FileProvenance:
             if last is not None and _same_name(last[0], event.path):
                 made.read_from = last
             if len(self._made) >= 2 * LATEST and not self._keeps_all:
-                self._made = _latest(self._made)
+                self._made = _keep_latest(self._made)
         elif "trunc" in flags:
-            name = self._name(event.path)
+            name = self._kept_name(event.path)
             found = self._made.get(name)
             if found is not None:
-                found.emptied(event)
+                found.note_emptied(event)
             elif "creat" in flags:
                 # Not made, but all that it held is gone: filled from nothing nevertheless.
                 self._made[name] = CreatedFile(name, event)
 
-    def copied(self, event: FsEvent) -> None:
+    def note_copied(self, event: FsEvent) -> None:
         """Take a copy or a clone: also a refused one, for it still says what was to be copied."""
-        found = self._made.get(self._name(event.path))
+        found = self._made.get(self._kept_name(event.path))
         if found is None:
             return
         accepted = event.result == OK
@@ -159,55 +159,55 @@ class FileProvenance:
             found.clone_failed = event.op is Op.CLONE and not accepted
         if accepted:
             found.cloned = event.op is Op.CLONE and (found.filled is None or found.cloned)
-            found.take(event)
+            found.count_bytes(event)
 
-    def written(self, event: FsEvent) -> None:
+    def note_written(self, event: FsEvent) -> None:
         """Take a write."""
         if event.result != OK:
             return
-        found = self._made.get(self._name(event.path))
+        found = self._made.get(self._kept_name(event.path))
         if found is not None:
-            found.take(event)
+            found.count_bytes(event)
 
-    def renamed(self, event: FsEvent) -> None:
+    def note_renamed(self, event: FsEvent) -> None:
         """Take a rename."""
         old, new = event.source, event.path
         if old is None or event.result != OK:
             return
-        found = self._made.pop(self._name(old), None)
+        found = self._made.pop(self._kept_name(old), None)
         if found is None:
             # A directory, or a file that was there before and now stands in the place of another.
-            self._remove(new)
+            self._remove_name(new)
             before = self._moved.pop(old, None)
-            self._moved[new] = self._name(old) if before is None else before
+            self._moved[new] = self._kept_name(old) if before is None else before
             return
         found.names = (*found.names, new)
         self._moved.pop(new, None)
-        self._remove(new)
+        self._remove_name(new)
         self._made[new] = found
 
-    def exchanged(self, event: FsEvent) -> None:
+    def note_exchanged(self, event: FsEvent) -> None:
         """Take an exchange of two names."""
         if event.source is None or event.result != OK:
             return
-        one, two = self._name(event.path), self._name(event.source)
+        one, two = self._kept_name(event.path), self._kept_name(event.source)
         first, second = self._made.pop(one, None), self._made.pop(two, None)
         for found, name in ((first, two), (second, one)):
             if found is not None:
                 found.names = (*found.names, name)
                 self._made[name] = found
 
-    def unlinked(self, event: FsEvent) -> None:
+    def note_unlinked(self, event: FsEvent) -> None:
         """Take an unlink."""
         if event.result == OK:
-            self._remove(self._name(event.path))
+            self._remove_name(self._kept_name(event.path))
 
-    def _remove(self, name: bytes) -> None:
+    def _remove_name(self, name: bytes) -> None:
         found = self._made.pop(name, None)
         if found is not None and found.filled is not None and self._keeps_all:
             self.gone.append(found)
 
-    def _name(self, path: bytes) -> bytes:
+    def _kept_name(self, path: bytes) -> bytes:
         """Return the name under which the file now at ``path`` is kept here."""
         if path in self._made or not self._moved:
             return path
@@ -224,6 +224,6 @@ def _same_name(one: bytes, other: bytes) -> bool:
     return one[one.rfind(b"/") :] == other[other.rfind(b"/") :]
 
 
-def _latest(entries: dict[bytes, _Value]) -> dict[bytes, _Value]:
+def _keep_latest(entries: dict[bytes, _Value]) -> dict[bytes, _Value]:
     """Return the last `LATEST` entries."""
     return dict(islice(entries.items(), len(entries) - LATEST, None))

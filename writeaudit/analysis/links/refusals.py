@@ -51,11 +51,13 @@ _SUBVOLUMES = frozenset({"btrfs", "bcachefs"})
 _NO_HARD_LINKS = frozenset({"vfat", "msdos", "exfat", "fuseblk"})
 
 
-def diagnose(refusal: Refusal, source: Mount | None, target: Mount | None, run: RunInfo) -> RefusalCause:
+def diagnose_refusal(
+    refusal: Refusal, source: Mount | None, target: Mount | None, run: RunInfo
+) -> RefusalCause:
     """Return why the link was refused. ``source`` and ``target`` are its mounts, where known."""
     match refusal.result:
         case "EXDEV":
-            return across(refusal, source, target)
+            return diagnose_across(refusal, source, target)
         case "EPERM":
             if target is not None and target.fstype in _NO_HARD_LINKS:
                 return RefusalCause.UNSUPPORTED
@@ -72,7 +74,7 @@ def diagnose(refusal: Refusal, source: Mount | None, target: Mount | None, run: 
             return RefusalCause.OTHER
 
 
-def across(refusal: Refusal, source: Mount | None, target: Mount | None) -> RefusalCause:
+def diagnose_across(refusal: Refusal, source: Mount | None, target: Mount | None) -> RefusalCause:
     """Return why EXDEV was the answer."""
     if source is not None and target is not None:
         if source.dev != target.dev:

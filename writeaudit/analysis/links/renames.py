@@ -5,15 +5,15 @@ from __future__ import annotations
 from writeaudit.analysis.links.refusals import RefusalCause
 from writeaudit.analysis.links.wording import (
     LinkGroup,
-    between,
-    blamed,
+    describe_route,
+    describe_suspect,
     evidence_of,
     examples_of,
-    remedies,
+    list_remedies,
     within_cause,
     within_details,
 )
-from writeaudit.analysis.mounts import describe, details
+from writeaudit.analysis.mounts import describe_mount, mount_details
 from writeaudit.judgement import Finding
 from writeaudit.rules import rule
 from writeaudit.text import escape_path, plural, size
@@ -27,9 +27,10 @@ def rename_finding(group: LinkGroup) -> Finding:
     tried = plural(len(group.refusals), "rename")
     was = "was" if len(group.refusals) == 1 else "were"
     message = (
-        f"{tried} {between(group.source, group.target, first)} {was} refused with EXDEV"
-        f"{blamed(group.candidates)}; "
-        f"{_instead(group, total)} The first: {escape_path(first.source)} to {escape_path(first.target)}."
+        f"{tried} {describe_route(group.source, group.target, first)} {was} refused with EXDEV"
+        f"{describe_suspect(group.candidates)}; "
+        f"{_describe_replacement(group, total)} The first: {escape_path(first.source)} to "
+        f"{escape_path(first.target)}."
     )
     title = registered.title
     if group.why is RefusalCause.SUBVOLUMES:
@@ -45,12 +46,12 @@ def rename_finding(group: LinkGroup) -> Finding:
         bytes=total,
         files=len(group.copied),
         evidence=evidence_of(group.refusals, group.copied),
-        cause=_cause(group),
-        advice=_advice(group),
+        cause=_describe_cause(group),
+        advice=_give_advice(group),
         details={
             "errno": "EXDEV",
-            "source_mount": details(group.source, first.source_dev),
-            "target_mount": details(group.target, first.dev),
+            "source_mount": mount_details(group.source, first.source_dev),
+            "target_mount": mount_details(group.target, first.dev),
             "examples": examples_of(group.refusals, group.copied),
             "fatal": group.fatal,
             **within_details(group.candidates),
@@ -58,7 +59,7 @@ def rename_finding(group: LinkGroup) -> Finding:
     )
 
 
-def _instead(group: LinkGroup, total: int) -> str:
+def _describe_replacement(group: LinkGroup, total: int) -> str:
     if group.fatal:
         return "nothing was done in its place: the command most likely failed of it."
     if not group.copied:
@@ -70,9 +71,9 @@ def _instead(group: LinkGroup, total: int) -> str:
     return f"{plural(len(group.copied), 'file')} ({shared}) {was} {done} instead."
 
 
-def _cause(group: LinkGroup) -> str:
+def _describe_cause(group: LinkGroup) -> str:
     first = group.refusals[0]
-    source, target = describe(group.source, first.source_dev), describe(group.target, first.dev)
+    source, target = describe_mount(group.source, first.source_dev), describe_mount(group.target, first.dev)
     match group.why:
         case RefusalCause.WITHIN:
             return within_cause(group.candidates, target)
@@ -93,9 +94,9 @@ def _cause(group: LinkGroup) -> str:
             )
 
 
-def _advice(group: LinkGroup) -> tuple[str, ...]:
+def _give_advice(group: LinkGroup) -> tuple[str, ...]:
     if group.why is RefusalCause.WITHIN:
-        return remedies(group.candidates)
+        return list_remedies(group.candidates)
     if group.why is RefusalCause.SUBVOLUMES:
         return ("Make plain directories of the two subvolumes, or let the tool copy with `cp --reflink`.",)
     together = "Let one mount hold both directories"

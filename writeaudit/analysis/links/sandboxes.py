@@ -25,26 +25,26 @@ class Sandboxes:
         self._made: defaultdict[int, list[bytes]] = defaultdict(list)
         self._count = 0
 
-    def mounted(self, event: FsEvent) -> None:
+    def note_mount(self, event: FsEvent) -> None:
         """Take a `mount` event."""
         if event.ok and self._count < _MOST:
             self._count += 1
             self._made[event.pid].append(event.path)
 
-    def sides(self, refusal: Refusal, mount: Mount) -> tuple[Mount, Mount]:
+    def find_mounts(self, refusal: Refusal, mount: Mount) -> tuple[Mount, Mount]:
         """Return the mounts of source and target of a refused link or rename as its process sees them.
 
         ``mount`` is that of both in writeaudit's own namespace.
         """
-        points = self._over(refusal.pid, refusal.time_ns) if self._made else []
-        source, target = _point(refusal.source, points), _point(refusal.target, points)
+        points = self._mount_points_over(refusal.pid, refusal.time_ns) if self._made else []
+        source, target = _point_above(refusal.source, points), _point_above(refusal.target, points)
         if source == target:
             return mount, mount
         return _as_seen(mount, source), _as_seen(mount, target)
 
-    def _over(self, pid: int, time_ns: int) -> list[bytes]:
+    def _mount_points_over(self, pid: int, time_ns: int) -> list[bytes]:
         """Return the mount points that a process and those above it made."""
-        family = self._context.table.family(pid, time_ns)
+        family = self._context.table.find_family(pid, time_ns)
         if family is None:
             return list(self._made.get(pid, ()))
         points: list[bytes] = []
@@ -54,7 +54,7 @@ class Sandboxes:
         return points
 
 
-def _point(path: bytes, points: list[bytes]) -> bytes | None:
+def _point_above(path: bytes, points: list[bytes]) -> bytes | None:
     """Return the directory above a path that was mounted.
 
     A sandbox mounts below its new root directory (``/newroot/srv/cache``): no part of the name later.

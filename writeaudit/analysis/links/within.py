@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from writeaudit.analysis.collector import RunContext
-from writeaudit.analysis.processes import called
+from writeaudit.analysis.processes import name_process
 from writeaudit.audit import Mount, Observation
 from writeaudit.events import FsEvent, Op
 
@@ -71,18 +71,18 @@ class Restrictions:
         self._context = context
         self._events: list[FsEvent] = []
 
-    def feed(self, event: FsEvent) -> None:
+    def note_restriction(self, event: FsEvent) -> None:
         """Take a `restrict` event."""
         if event.ok and len(self._events) < _MOST:
             self._events.append(event)
 
-    def over(self, pid: int, time_ns: int) -> FsEvent | None:
+    def restriction_of(self, pid: int, time_ns: int) -> FsEvent | None:
         """Return the restriction that a process was under at a time, if the run made one."""
         table = self._context.table
         made = {event.pid: event for event in reversed(self._events) if event.time_ns <= time_ns}
         if not made:
             return None
-        family = table.family(pid, time_ns)
+        family = table.find_family(pid, time_ns)
         if family is None:
             return made.get(pid)
         while family is not None:
@@ -96,35 +96,35 @@ class Restrictions:
 _MOST = 1 << 12
 
 
-def candidates(
+def find_candidates(
     context: RunContext, restrictions: Restrictions, event: Refused, mount: Mount | None
 ) -> list[Candidate]:
     """Return who may have answered EXDEV to a link or rename within one mount, the likeliest first."""
-    seen = context.observed(event.seq)
+    seen = context.get_observation(event.seq)
     found = [
-        _landlock(context, restrictions, event),
-        _overlay(event, mount, seen),
-        _project(mount, seen),
-        _server(mount),
+        _suspect_landlock(context, restrictions, event),
+        _suspect_overlay(event, mount, seen),
+        _suspect_project(mount, seen),
+        _suspect_server(mount),
     ]
     return sorted(found, key=lambda each: -each.weight)
 
 
-def _landlock(context: RunContext, restrictions: Restrictions, event: Refused) -> Candidate:
+def _suspect_landlock(context: RunContext, restrictions: Restrictions, event: Refused) -> Candidate:
     remedy = (
         "Whoever sets up the Landlock sandbox must grant LANDLOCK_ACCESS_FS_REFER on both directories; or "
         "keep both in one directory."
     )
-    made = restrictions.over(event.pid, event.time_ns)
+    made = restrictions.restriction_of(event.pid, event.time_ns)
     if made is not None:
-        who = called(context.table.program(made.pid, made.time_ns), made.pid)
+        who = name_process(context.table.find_program(made.pid, made.time_ns), made.pid)
         for_it = (f"landlock_restrict_self was called by {who} before (event {made.seq})",)
         return Candidate("landlock", "Landlock", 2, for_it, (), remedy)
     against = ("no process of this run called landlock_restrict_self (of its caller that is not known)",)
     return Candidate("landlock", "Landlock", 1, (), against, remedy)
 
 
-def _overlay(event: Refused, mount: Mount | None, seen: Observation | None) -> Candidate:
+def _suspect_overlay(event: Refused, mount: Mount | None, seen: Observation | None) -> Candidate:
     remedy = (
         "A directory of a lower layer cannot be renamed without redirect_dir: copy it and remove the old "
         "one, mount the overlay with redirect_dir=on, or rename it when the image is built, in the layer "
@@ -151,7 +151,7 @@ def _overlay(event: Refused, mount: Mount | None, seen: Observation | None) -> C
     return Candidate("overlay", title, 2 if mount is not None else 1, tuple(for_it), (), remedy)
 
 
-def _project(mount: Mount | None, seen: Observation | None) -> Candidate:
+def _suspect_project(mount: Mount | None, seen: Observation | None) -> Candidate:
     remedy = (
         "Give source and target the same project id: `lsattr -pd` on both directories shows it, and "
         "`chattr -p ID` sets it."
@@ -172,7 +172,7 @@ def _project(mount: Mount | None, seen: Observation | None) -> Candidate:
     return Candidate("project", title, 1, (), ("the mount shows no project quota",), remedy)
 
 
-def _server(mount: Mount | None) -> Candidate:
+def _suspect_server(mount: Mount | None) -> Candidate:
     remedy = "Ask the file system's own documentation what it makes of links and renames between directories."
     title = "the file system's server"
     if mount is not None and mount.fstype.startswith(_SERVERS):

@@ -13,7 +13,7 @@ from writeaudit.analysis.links.copies import Refusal
 from writeaudit.analysis.links.provenance import CreatedFile
 from writeaudit.analysis.links.refusals import RefusalCause
 from writeaudit.analysis.links.within import Candidate
-from writeaudit.analysis.mounts import describe, details
+from writeaudit.analysis.mounts import describe_mount, mount_details
 from writeaudit.audit import Mount, RunInfo
 from writeaudit.judgement import Finding
 from writeaudit.rules import rule
@@ -60,8 +60,9 @@ def link_finding(group: LinkGroup, run: RunInfo, adviser: LinkAdviser) -> Findin
     tried = plural(len(group.refusals), "hard link")
     was = "was" if len(group.refusals) == 1 else "were"
     message = (
-        f"{tried} {between(group.source, group.target, first)} {was} refused with {first.result}"
-        f"{_because(group.why, run)}{blamed(group.candidates)}; {_copied(group.copied, group.gone)}"
+        f"{tried} {describe_route(group.source, group.target, first)} {was} refused with {first.result}"
+        f"{_describe_reason(group.why, run)}{describe_suspect(group.candidates)}; "
+        f"{_describe_copied(group.copied, group.gone)}"
     )
     if group.fatal:
         message += " The command most likely failed of it."
@@ -69,22 +70,22 @@ def link_finding(group: LinkGroup, run: RunInfo, adviser: LinkAdviser) -> Findin
         message += f" The first: {escape_path(first.source)} to {escape_path(first.target)}."
     return Finding(
         rule=registered.id,
-        title=_title(group, registered.title),
+        title=_choose_title(group, registered.title),
         severity=registered.severity,
         message=message,
         count=len(group.refusals),
         bytes=sum(made.size for _, made in group.copied),
         files=len(group.copied),
         evidence=evidence_of(group.refusals, group.copied),
-        cause=_cause(group, run),
+        cause=_describe_cause(group, run),
         advice=(
-            *remedies(group.candidates),
-            *adviser.advice(group.why, group.source, group.target, first.target, first.source),
+            *list_remedies(group.candidates),
+            *adviser.give_advice(group.why, group.source, group.target, first.target, first.source),
         ),
         details={
             "errno": first.result,
-            "source_mount": details(group.source, first.source_dev),
-            "target_mount": details(group.target, first.dev),
+            "source_mount": mount_details(group.source, first.source_dev),
+            "target_mount": mount_details(group.target, first.dev),
             "examples": examples_of(group.refusals, group.copied),
             "fatal": group.fatal,
             **within_details(group.candidates),
@@ -92,7 +93,7 @@ def link_finding(group: LinkGroup, run: RunInfo, adviser: LinkAdviser) -> Findin
     )
 
 
-def _title(group: LinkGroup, title: str) -> str:
+def _choose_title(group: LinkGroup, title: str) -> str:
     """Return the rule's title; that of what happened instead, where nothing was copied."""
     if group.why is RefusalCause.SUBVOLUMES:
         title = "hardlink fell back to a copy: two subvolumes of one file system"
@@ -117,7 +118,7 @@ def within_cause(found: Sequence[Candidate], target: str) -> str:
     return f"{head} {verb} {' or '.join(said)}."
 
 
-def blamed(found: Sequence[Candidate]) -> str:
+def describe_suspect(found: Sequence[Candidate]) -> str:
     """Return who probably refused it, as a clause; nothing without evidence."""
     sure = [each for each in found if each.weight > 1]
     if not sure:
@@ -126,7 +127,7 @@ def blamed(found: Sequence[Candidate]) -> str:
     return ", probably by " + " or ".join(f"{each.title} ({'; '.join(each.speaks_for)})" for each in sure)
 
 
-def remedies(found: Sequence[Candidate]) -> tuple[str, ...]:
+def list_remedies(found: Sequence[Candidate]) -> tuple[str, ...]:
     """Return what to do about the candidates that evidence speaks for; about all if none has any."""
     sure = [each.remedy for each in found if each.weight > 1]
     return tuple(sure or [each.remedy for each in found if each.weight])
@@ -163,7 +164,8 @@ def clone_finding(group: CloneGroup) -> Finding:
         rule=registered.id,
         title=registered.title,
         severity=registered.severity,
-        message=f"{tried} {between(group.source, group.target, first)} {was} refused with {first.result}; "
+        message=f"{tried} {describe_route(group.source, group.target, first)} {was} refused with "
+        f"{first.result}; "
         f"{done}",
         count=len(group.refusals),
         bytes=sum(made.size for _, made in group.copied),
@@ -173,29 +175,29 @@ def clone_finding(group: CloneGroup) -> Finding:
         advice=_clone_advice(group),
         details={
             "errno": first.result,
-            "source_mount": details(group.source, first.source_dev),
-            "target_mount": details(group.target, first.dev),
+            "source_mount": mount_details(group.source, first.source_dev),
+            "target_mount": mount_details(group.target, first.dev),
             "hard_linked": group.linked,
             "examples": examples_of(group.refusals, group.copied),
         },
     )
 
 
-def between(source: Mount | None, target: Mount | None, refusal: Refusal) -> str:
+def describe_route(source: Mount | None, target: Mount | None, refusal: Refusal) -> str:
     """Return where a refused link or rename led from and to."""
     if source is not None and source == target:
-        return f"on {describe(target)}"
-    return f"from {describe(source, refusal.source_dev)} to {describe(target, refusal.dev)}"
+        return f"on {describe_mount(target)}"
+    return f"from {describe_mount(source, refusal.source_dev)} to {describe_mount(target, refusal.dev)}"
 
 
-def _because(why: RefusalCause, run: RunInfo) -> str:
+def _describe_reason(why: RefusalCause, run: RunInfo) -> str:
     """Return the cause where it is not to be seen from the mounts."""
     if why is RefusalCause.PROTECTED:
         return f", as {run.user} neither owns the files nor may both read and write them"
     return ""
 
 
-def _copied(copied: Sequence[tuple[Refusal, CreatedFile]], gone: Sequence[CreatedFile]) -> str:
+def _describe_copied(copied: Sequence[tuple[Refusal, CreatedFile]], gone: Sequence[CreatedFile]) -> str:
     cloned = sum(made.cloned for _, made in copied)
     files = [made for _, made in copied if not made.cloned] or gone
     shared = ""
@@ -213,10 +215,10 @@ def _copied(copied: Sequence[tuple[Refusal, CreatedFile]], gone: Sequence[Create
     return f"{shared}{plural(len(files), 'file')} ({size(total)}) {was} copied instead{again}."
 
 
-def _cause(group: LinkGroup, run: RunInfo) -> str:
+def _describe_cause(group: LinkGroup, run: RunInfo) -> str:
     first = group.refusals[0]
-    source = describe(group.source, first.source_dev)
-    target = describe(group.target, first.dev)
+    source = describe_mount(group.source, first.source_dev)
+    target = describe_mount(group.target, first.dev)
     match group.why:
         case RefusalCause.DEVICES:
             return (
@@ -243,7 +245,8 @@ def _cause(group: LinkGroup, run: RunInfo) -> str:
             )
         case RefusalCause.PROTECTED:
             return (
-                f"fs.protected_hardlinks{_setting(run)} allows {run.user} (uid {run.uid}) to link a file "
+                f"fs.protected_hardlinks{_describe_setting(run)} allows {run.user} (uid {run.uid}) "
+                "to link a file "
                 "only if they own it or may both read and write it. File systems and mounts are not the "
                 "reason, whatever the tool's own warning says."
             )
@@ -270,7 +273,7 @@ def _cause(group: LinkGroup, run: RunInfo) -> str:
             assert_never(unreachable)
 
 
-def _setting(run: RunInfo) -> str:
+def _describe_setting(run: RunInfo) -> str:
     value = run.host.get("fs.protected_hardlinks")
     return "" if value is None else f" = {value}"
 
@@ -308,7 +311,7 @@ def examples_of(
 ) -> list[dict[str, object]]:
     """Return the first copies; the first refusals where nothing was copied."""
     if not copied:
-        return [_pair(each.target, each.source or None) for each in refusals[:MAX_EXAMPLES]]
+        return [_pair_fields(each.target, each.source or None) for each in refusals[:MAX_EXAMPLES]]
     seen: Counter[Refusal] = Counter()
     chosen: list[CreatedFile] = []
     # One for each refusal (each package, that is) says more than ten of the first.
@@ -316,10 +319,10 @@ def examples_of(
         if seen[refusal] == 0 and len(chosen) < MAX_EXAMPLES:
             chosen.append(made)
         seen[refusal] += 1
-    return [_pair(made.names[-1], made.source) | {"bytes": made.size} for made in chosen]
+    return [_pair_fields(made.names[-1], made.source) | {"bytes": made.size} for made in chosen]
 
 
-def _pair(path: bytes, source: bytes | None) -> dict[str, object]:
+def _pair_fields(path: bytes, source: bytes | None) -> dict[str, object]:
     pair: dict[str, object] = {"path": escape_path(path)}
     if source is not None:
         pair["source"] = escape_path(source)

@@ -42,22 +42,27 @@ class ZoneAdviser:
         recording = "last" if context.trial is None else shell_word(os.fsencode(context.trial.recording))
         self._suggest = f"`writeaudit suggest {recording} --for policy`"
 
-    def changed(self, zone: str, activities: Sequence[PathActivity]) -> tuple[str, ...]:
+    def advise_changed(self, zone: str, activities: Sequence[PathActivity]) -> tuple[str, ...]:
         """Return what helps when something in a read-only zone changed."""
         lock: tuple[str, ...] = ()
         if self._tool.name == "uv" and any(activity.path.endswith(b"/uv.lock") for activity in activities):
             lock = (
                 "uv brings uv.lock up to date unless told not to: `--frozen`, or `--locked` to fail instead.",
             )
-        return (*self._hints(activities), *self._for_zone(zone), *lock, *self._allow(zone, activities))
+        return (
+            *self._suggest_profile(activities),
+            *self._for_zone(zone),
+            *lock,
+            *self._advise_allow(zone, activities),
+        )
 
-    def outside(self, activities: Sequence[PathActivity]) -> tuple[str, ...]:
+    def advise_outside(self, activities: Sequence[PathActivity]) -> tuple[str, ...]:
         """Return what helps when something outside every zone changed."""
         named = self._name_places(activities, "If the tool is meant to write there, name the place")
         if all(starts_or_grants(activity.path) for activity in activities):
-            return (*self._hints(activities), *named)
+            return (*self._suggest_profile(activities), *named)
         return (
-            *self._hints(activities),
+            *self._suggest_profile(activities),
             *named,
             (
                 "If not, find the setting that moves it: in the HTML and JSON reports the finding's evidence "
@@ -65,53 +70,55 @@ class ZoneAdviser:
             ),
         )
 
-    def unjudged(self, activities: Sequence[PathActivity]) -> tuple[str, ...]:
+    def advise_unjudged(self, activities: Sequence[PathActivity]) -> tuple[str, ...]:
         """Return how to say where a command that no profile knows may write."""
-        options = self._coverer.cover(activities).options
+        options = self._coverer.find_cover(activities).options
         one = f", and `{options}` allows these places" if options else ""
         return (
-            *self._hints(activities),
+            *self._suggest_profile(activities),
             (
                 f"To have it judged, say where it may write: {self._suggest} writes a policy that allows "
                 f"what this run did{one}. `writeaudit profiles` lists the tools that are known."
             ),
         )
 
-    def opened(self, zone: str | None, activities: Sequence[PathActivity]) -> tuple[str, ...]:
+    def advise_opened(self, zone: str | None, activities: Sequence[PathActivity]) -> tuple[str, ...]:
         """Return what helps when files were opened for writing and left as they were."""
         locks = any(_is_lock(activity.path) for activity in activities)
         if zone is None:
             return self._name_places(activities, "Name the place in the policy if it may be written")
-        return (*(self._for_zone(zone) if locks else ()), *self._allow(zone, activities))
+        return (*(self._for_zone(zone) if locks else ()), *self._advise_allow(zone, activities))
 
-    def linked(self) -> tuple[str, ...]:
+    def advise_linked(self) -> tuple[str, ...]:
         """Return what helps when files of a read-only zone were hard-linked."""
         setting = f": `{self._tool.copy_setting}`" if self._tool.copy_setting else ""
         return (f"Where nothing may ever reach the zone, ask the tool for copies{setting}.",)
 
-    def attempted(self, zone: str | None, errno: str, activities: Sequence[PathActivity]) -> tuple[str, ...]:
+    def advise_attempted(
+        self, zone: str | None, errno: str, activities: Sequence[PathActivity]
+    ) -> tuple[str, ...]:
         """Return what the refused operations would have needed, and how to do without them."""
-        needed = self._needed(errno)
+        needed = self._name_need(errno)
         would = f"They would have needed {needed}, and a policy that allows it." if needed else ""
         hints = self._for_zone(zone) if zone is not None else self._name_directories(activities)
         return tuple(each for each in (*hints, would) if each)
 
-    def refused(self, zone: str | None, errno: str, variable: str | None = None) -> tuple[str, ...]:
+    def advise_refused(self, zone: str | None, errno: str, variable: str | None = None) -> tuple[str, ...]:
         """Return what operations that the policy allows would have needed of the system.
 
         ``variable`` says where they went.
         """
-        needed = self._needed(errno)
+        needed = self._name_need(errno)
         would = f"They need {needed}." if needed else ""
         if variable is not None and would:
             would = f"{would[:-1]}; `{variable}` says where they go: name another place with it."
         hints = self._for_zone(zone) if zone == "cache" else ()
         return tuple(each for each in (would, *hints) if each)
 
-    def read(self, zone: str | None) -> tuple[str, ...]:
+    def advise_read(self, zone: str | None) -> tuple[str, ...]:
         """Return what helps when a zone without access was read."""
-        found = self._zone(zone)
-        options = self._coverer.whole(found, ZoneAccess.READ_ONLY) if found is not None else ""
+        found = self._find_zone(zone)
+        options = self._coverer.widen_zone(found, ZoneAccess.READ_ONLY) if found is not None else ""
         way = f": `{options}`" if options else " in the policy file, with access ro"
         return (
             f"If reading is harmless, declare it so{way}.",
@@ -121,20 +128,20 @@ class ZoneAdviser:
             ),
         )
 
-    def _needed(self, errno: str) -> str | None:
+    def _name_need(self, errno: str) -> str | None:
         needed = _NEEDED.get(errno)
         return None if needed is None else needed.format(user=self._context.run.user)
 
     # -- profiles ----------------------------------------------------------------------
 
-    def _hints(self, activities: Sequence[PathActivity]) -> tuple[str, ...]:
+    def _suggest_profile(self, activities: Sequence[PathActivity]) -> tuple[str, ...]:
         """Name the profile of a tool that ran behind the command, if that would change the verdict."""
         trial = self._context.trial
         if trial is None:
             return ()
         paths = [activity.path for activity in activities]
-        for tool in trial.tools():
-            count = trial.allowed(paths, profile=tool)
+        for tool in trial.list_tools():
+            count = trial.count_allowed(paths, profile=tool)
             if count:
                 which = "these" if count == len(paths) else f"{count:,} of these"
                 return (f"The command ran {tool}: with `--profile {tool}` {which} would lie in its zones.",)
@@ -188,47 +195,50 @@ class ZoneAdviser:
 
     # -- zones -------------------------------------------------------------------------
 
-    def _zone(self, name: str | None) -> Zone | None:
+    def _find_zone(self, name: str | None) -> Zone | None:
         return next((each for each in self._context.policy.zones if each.name == name), None)
 
-    def _allow(self, name: str, activities: Sequence[PathActivity]) -> tuple[str, ...]:
+    def _advise_allow(self, name: str, activities: Sequence[PathActivity]) -> tuple[str, ...]:
         """Return how to allow changes in a zone: the places themselves, or a zone that is one thing."""
-        zone = self._zone(name)
-        whole = self._coverer.whole(zone) if zone is not None else ""
+        zone = self._find_zone(name)
+        whole = self._coverer.widen_zone(zone) if zone is not None else ""
         if name in _UNITS and whole:
             return (f"If the change is meant, allow it: `{whole}`.",)
-        cover = self._coverer.cover(activities)
+        cover = self._coverer.find_cover(activities)
         if cover.options:
-            return (*_sensitive(cover), f"If the change is meant, allow it: `{cover.options}`.")
+            return (*_warn_sensitive(cover), f"If the change is meant, allow it: `{cover.options}`.")
         if whole and not cover.sensitive and cover.wide is None:
             return (f"If the change is meant, allow it: `{whole}` opens all of the zone.",)
-        return (*_sensitive(cover), *_no_option(cover, "If the change is meant", self._suggest))
+        return (*_warn_sensitive(cover), *_no_option(cover, "If the change is meant", self._suggest))
 
     def _name_places(self, activities: Sequence[PathActivity], begin: str) -> tuple[str, ...]:
-        cover = self._coverer.cover(activities)
+        cover = self._coverer.find_cover(activities)
         if cover.options:
-            return (*_sensitive(cover), f"{begin}: `{cover.options}`, or a zone in the policy file.")
-        return (*_sensitive(cover), *_no_option(cover, "If the tool is meant to write there", self._suggest))
+            return (*_warn_sensitive(cover), f"{begin}: `{cover.options}`, or a zone in the policy file.")
+        return (
+            *_warn_sensitive(cover),
+            *_no_option(cover, "If the tool is meant to write there", self._suggest),
+        )
 
     def _name_directories(self, activities: Sequence[PathActivity]) -> tuple[str, ...]:
         """Return how to allow the directories in which something was refused: all, or the last few."""
         directories: dict[bytes, PathActivity] = {}
         for activity in sorted(activities, key=lambda each: each.seq, reverse=True):
-            wanted = self._coverer.directory(activity.path) or activity.path
+            wanted = self._coverer.directory_of(activity.path) or activity.path
             directories.setdefault(wanted, PathActivity(wanted))
         few = list(directories.values())[:FEW]
-        cover = self._coverer.cover(few)
+        cover = self._coverer.find_cover(few)
         if not cover.options:
             return self._name_places(activities, "If the tool is meant to write there, name the place")
         more = len(directories) - len(few)
         others = f" (and {plural(more, 'directory', 'directories')} more)" if more else ""
         return (
-            *_sensitive(cover),
+            *_warn_sensitive(cover),
             f"If the tool is meant to write there, name the place in the policy: `{cover.options}`{others}.",
         )
 
 
-def _sensitive(cover: Cover) -> tuple[str, ...]:
+def _warn_sensitive(cover: Cover) -> tuple[str, ...]:
     if not cover.sensitive:
         return ()
     shown = ", ".join(escape_path(path) for path in cover.sensitive[:3])

@@ -56,7 +56,7 @@ class Coverer:
             for pattern in zone.patterns
         )
 
-    def cover(self, activities: Sequence[PathActivity]) -> Cover:
+    def find_cover(self, activities: Sequence[PathActivity]) -> Cover:
         """Return options for all of these places (at least one)."""
         sensitive = tuple(
             dict.fromkeys(activity.path for activity in activities if starts_or_grants(activity.path))
@@ -68,7 +68,7 @@ class Coverer:
         for activity in rest:
             # Of a temporary file the name is another one in the next run.
             if activity.passing or (
-                is_random(os.path.basename(activity.path)) and not self._below(activity, rest)
+                is_random(os.path.basename(activity.path)) and not self._lies_below(activity, rest)
             ):
                 passing = True
                 directory = os.path.dirname(activity.path)
@@ -80,21 +80,21 @@ class Coverer:
                 wanted[activity.path] = None
         if wide is not None or not all(path.startswith(b"/") for path in wanted):
             return Cover("", sensitive, wide, passing)
-        tops = _tops(wanted)
+        tops = _keep_topmost(wanted)
         if len(tops) > FEW:
-            tops, wide = self._gathered(tops)
+            tops, wide = self._gather_directories(tops)
         if not tops or wide is not None:
             return Cover("", sensitive, wide, passing)
-        options = self.options([(path, "NAME") for path in tops])
+        options = self.format_options([(path, "NAME") for path in tops])
         paths = [activity.path for activity in rest]
-        return Cover(options if self._proven(tops, paths) else "", sensitive, None, passing)
+        return Cover(options if self._prove_options(tops, paths) else "", sensitive, None, passing)
 
-    def directory(self, path: bytes) -> bytes | None:
+    def directory_of(self, path: bytes) -> bytes | None:
         """Return the directory of a path, None if to open it would be too much."""
         found = os.path.dirname(path)
         return None if self._too_wide(found) else found
 
-    def whole(self, zone: Zone, access: ZoneAccess = ZoneAccess.READ_WRITE) -> str:
+    def widen_zone(self, zone: Zone, access: ZoneAccess = ZoneAccess.READ_WRITE) -> str:
         """Return the options that give a zone another access, empty if none can."""
         patterns = list(zone.patterns)
         if not patterns or len(patterns) > FEW or not _ZONE_NAME.fullmatch(zone.name):
@@ -108,7 +108,7 @@ class Coverer:
         ]
         return " ".join(f"--zone {word}" for word in words)
 
-    def options(self, named: Iterable[tuple[bytes, str]]) -> str:
+    def format_options(self, named: Iterable[tuple[bytes, str]]) -> str:
         """Return ``--zone`` options for paths."""
         free = self._free_name()
         return " ".join(
@@ -124,20 +124,20 @@ class Coverer:
             name for name in ("NAME", *(f"NAME{number}" for number in range(2, 999))) if name not in taken
         )
 
-    def _proven(self, tops: Sequence[bytes], paths: Sequence[bytes]) -> bool:
+    def _prove_options(self, tops: Sequence[bytes], paths: Sequence[bytes]) -> bool:
         """Whether these options do allow the paths."""
         trial = self._context.trial
         if trial is None:
             return True
         free = self._free_name()
         zones = [os.fsdecode(b"%b=%b:rw" % (free.encode(), as_pattern(path))) for path in tops]
-        return trial.allowed(paths, zones=zones) == len(paths)
+        return trial.count_allowed(paths, zones=zones) == len(paths)
 
     def _too_wide(self, directory: bytes, own: Zone | None = None) -> bool:
         others = tuple(pattern for pattern in self._protected if own is None or pattern not in own.patterns)
         return is_too_wide(directory, self._home, others)
 
-    def _gathered(self, tops: list[bytes]) -> tuple[list[bytes], bytes | None]:
+    def _gather_directories(self, tops: list[bytes]) -> tuple[list[bytes], bytes | None]:
         """Return a few directories that hold all of these, or the one that would be too much."""
         while len(tops) > FEW:
             # The deepest first: what is lifted to its directory joins what lies beside it.
@@ -145,10 +145,10 @@ class Coverer:
             directory = os.path.dirname(deepest)
             if self._too_wide(directory):
                 return [], directory
-            tops = _tops({**dict.fromkeys(tops), directory: None})
+            tops = _keep_topmost({**dict.fromkeys(tops), directory: None})
         return tops, None
 
-    def _below(self, activity: PathActivity, activities: Sequence[PathActivity]) -> bool:
+    def _lies_below(self, activity: PathActivity, activities: Sequence[PathActivity]) -> bool:
         """Whether a place lies below another one of the finding, which has a name of its own."""
         return any(
             activity.path.startswith(other.path + b"/") and not is_random(os.path.basename(other.path))
@@ -156,7 +156,7 @@ class Coverer:
         )
 
 
-def _tops(paths: Iterable[bytes]) -> list[bytes]:
+def _keep_topmost(paths: Iterable[bytes]) -> list[bytes]:
     """Return the paths that lie below none of the others."""
     tops: list[bytes] = []
     for path in sorted(paths, key=lambda each: each.replace(b"/", b"\0")):

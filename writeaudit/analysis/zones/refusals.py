@@ -7,28 +7,30 @@ from collections.abc import Iterable, Sequence
 
 from writeaudit.analysis.collector import RunContext
 from writeaudit.analysis.files.activity import PathActivity
-from writeaudit.analysis.mounts import describe
+from writeaudit.analysis.mounts import describe_mount
 from writeaudit.audit import FileState, Mount, Observation
 from writeaudit.events import Op
 from writeaudit.text import escape_path, size
 
 
-def explain(context: RunContext, errno: str, activities: Sequence[PathActivity]) -> str:
+def explain_refusal(context: RunContext, errno: str, activities: Sequence[PathActivity]) -> str:
     """Return what is known of why these places were refused, as a clause; empty if nothing is."""
     mounts = list(
-        dict.fromkeys(context.mount_table.find(activity.mount, activity.path) for activity in activities)
+        dict.fromkeys(
+            context.mount_table.find_mount(activity.mount, activity.path) for activity in activities
+        )
     )
     known = [mount for mount in mounts if mount is not None]
-    seen = [found for activity in activities if (found := context.observed(activity.seq)) is not None]
+    seen = [found for activity in activities if (found := context.get_observation(activity.seq)) is not None]
     match errno:
         case "EROFS":
             return _read_only(known)
         case "ENOSPC" | "EDQUOT":
-            return _full(errno, known, seen)
+            return _explain_full(errno, known, seen)
         case "EBUSY":
-            return _busy(context, activities)
+            return _explain_busy(context, activities)
         case "EACCES" | "EPERM":
-            return _permission(context, errno, activities)
+            return _explain_permission(context, errno, activities)
         case _:
             return ""
 
@@ -53,19 +55,19 @@ _NOT_A_PLACE = frozenset({"PWD", "OLDPWD", "HOME", "PATH"})
 
 def as_json(context: RunContext, activities: Sequence[PathActivity]) -> list[dict[str, object]]:
     """Return what was seen of the disk, for a finding's details."""
-    seen = [found for activity in activities if (found := context.observed(activity.seq)) is not None]
+    seen = [found for activity in activities if (found := context.get_observation(activity.seq)) is not None]
     return [
         {
             "seq": each.seq,
-            "file": _file(each.file),
-            "directory": _file(each.directory),
+            "file": _file_state(each.file),
+            "directory": _file_state(each.directory),
             "file_system": None if each.system is None else each.system._asdict(),
         }
         for each in seen[:10]
     ]
 
 
-def _file(state: FileState | None) -> dict[str, object] | None:
+def _file_state(state: FileState | None) -> dict[str, object] | None:
     if state is None:
         return None
     return {
@@ -82,13 +84,13 @@ def _file(state: FileState | None) -> dict[str, object] | None:
 
 
 def _read_only(mounts: Sequence[Mount]) -> str:
-    named = sorted(describe(mount) for mount in mounts if "ro" in mount.options)
+    named = sorted(describe_mount(mount) for mount in mounts if "ro" in mount.options)
     if not named:
         return ""
     return f", as {', '.join(named)} {'is' if len(named) == 1 else 'are'} mounted read-only"
 
 
-def _full(errno: str, mounts: Sequence[Mount], seen: Sequence[Observation]) -> str:
+def _explain_full(errno: str, mounts: Sequence[Mount], seen: Sequence[Observation]) -> str:
     if not mounts:
         return ""
     mount = mounts[0]
@@ -103,18 +105,18 @@ def _full(errno: str, mounts: Sequence[Mount], seen: Sequence[Observation]) -> s
     return f", as {where} is full" if errno == "ENOSPC" else f", as the quota on {where} is used up"
 
 
-def _busy(context: RunContext, activities: Sequence[PathActivity]) -> str:
+def _explain_busy(context: RunContext, activities: Sequence[PathActivity]) -> str:
     tops = {activity.path: activity for activity in activities}
     on_top = [mount for mount in context.mounts if mount.mountpoint in tops]
     if not on_top:
         return ""
-    return f", as {describe(on_top[0])} is mounted there"
+    return f", as {describe_mount(on_top[0])} is mounted there"
 
 
-def _permission(context: RunContext, errno: str, activities: Sequence[PathActivity]) -> str:
+def _explain_permission(context: RunContext, errno: str, activities: Sequence[PathActivity]) -> str:
     user = f"{context.run.user} (uid {context.run.uid})"
     for activity in activities:
-        seen = context.observed(activity.seq)
+        seen = context.get_observation(activity.seq)
         if seen is None:
             continue
         # To make, move or remove a name is a change of its directory.

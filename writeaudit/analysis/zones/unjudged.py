@@ -10,11 +10,11 @@ from writeaudit.analysis.files.activity import (
     PathActivity,
     by_directory,
     common_directory,
-    evidence,
-    examples,
+    count_operations,
     in_words,
-    naming,
-    operations,
+    name_paths,
+    pick_evidence,
+    pick_examples,
 )
 from writeaudit.analysis.zones.advice import ZoneAdviser
 from writeaudit.judgement import Finding, Severity
@@ -29,7 +29,7 @@ def unjudged_finding(
     """Return the one finding for all that changed where nobody said whether it may (at least one place)."""
     home = context.run.env.get("HOME")
     groups = by_directory(activities, os.fsencode(home) if home else None, _MOST_PLACES)
-    listed = "; ".join(_told(group) for group in groups)
+    listed = "; ".join(_describe_group(group) for group in groups)
     words = context.run.command
     program = escape_path(os.path.basename(words[0])) if words else "this command"
     return Finding(
@@ -40,15 +40,15 @@ def unjudged_finding(
         count=sum(activity.events for activity in activities),
         bytes=sum(activity.bytes for activity in activities),
         files=len(activities),
-        evidence=evidence(activities),
+        evidence=pick_evidence(activities),
         cause=f"No profile knows {program}, and no zone, profile or policy was given. So nobody said where "
         "it may write, and what it changed is listed without blame.",
-        advice=adviser.unjudged(activities),
+        advice=adviser.advise_unjudged(activities),
         details={
             "zone": None,
             "unjudged": True,
-            "ops": operations(activities),
-            "examples": examples(list(activities)),
+            "ops": count_operations(activities),
+            "examples": pick_examples(list(activities)),
             "places": [
                 {"path": escape_path(common_directory(group)), "files": len(group)} for group in groups
             ],
@@ -56,8 +56,11 @@ def unjudged_finding(
     )
 
 
-def _told(group: Sequence[PathActivity]) -> str:
+def _describe_group(group: Sequence[PathActivity]) -> str:
     directory = common_directory(group)
     where = f"in {escape_path(directory)}" if directory != b"/" else "elsewhere"
     written = sum(activity.bytes for activity in group)
-    return f"{len(group):,} {where} ({naming(group)}: {in_words(operations(group))}; {size(written)} written)"
+    return (
+        f"{len(group):,} {where} ({name_paths(group)}: {in_words(count_operations(group))}; "
+        f"{size(written)} written)"
+    )

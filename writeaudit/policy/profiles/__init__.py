@@ -66,9 +66,8 @@ _MODULES = {
     "dpkg": "apt",
     "debootstrap": "apt",
 }
-"""Each tool is a module of this package (of its own name, else that given here) with a
-function ``add_zones``,
-imported when it is needed."""
+"""Each tool is a module of this package (of its own name, else that given here) with a function
+``add_zones``, imported when it is needed."""
 
 _USUAL = {
     "uv": "sync",

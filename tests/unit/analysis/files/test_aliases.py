@@ -120,7 +120,7 @@ def test_protected_name_itself_is_no_alias() -> None:
     ],
 )
 def test_other_names(path: bytes, mount_id: int | None, others: list[tuple[bytes, int]]) -> None:
-    assert list(_MountAliases(MOUNTS, policy()).others(path, mount_id)) == others
+    assert list(_MountAliases(MOUNTS, policy()).other_names(path, mount_id)) == others
 
 
 def test_mounts_of_other_namespaces_have_no_names_here() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from writeaudit.analysis.files.collector import summarise
+from writeaudit.analysis.files.collector import summarise_run
 from writeaudit.events import Access, FsEvent, Op
 from writeaudit.judgement import FileSummary, JudgedEvent, NetEffect, Policy, Verdict, Zone, ZoneAccess
 from writeaudit.policy import Classifier
@@ -35,7 +35,9 @@ class Run:
 
     def files(self) -> dict[bytes, FileSummary]:
         classifier = Classifier(POLICY)
-        made = summarise(classifier, (JudgedEvent(event, classifier.judge(event)) for event in self.events))
+        made = summarise_run(
+            classifier, (JudgedEvent(event, classifier.judge(event)) for event in self.events)
+        )
         assert [item.path for item in made] == sorted(item.path for item in made)
         return {item.path: item for item in made}
 
@@ -211,7 +213,7 @@ def test_one_path_on_two_mounts() -> None:
     run = Run()
     run(Op.CHMOD, b"/w/f", mount=1)(Op.CHMOD, b"/w/f", mount=2)
     classifier = Classifier(POLICY)
-    made = summarise(classifier, [JudgedEvent(event, classifier.judge(event)) for event in run.events])
+    made = summarise_run(classifier, [JudgedEvent(event, classifier.judge(event)) for event in run.events])
     assert [(item.path, item.mount) for item in made] == [(b"/w/f", 1), (b"/w/f", 2)]
 
 

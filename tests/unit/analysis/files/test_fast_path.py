@@ -23,7 +23,7 @@ _PATHS = [directory + name for directory in (b"/w/", b"/w/d/", b"/n/", b"/") for
 class _Plain(FileCollector):
     """Looks each name up and counts it by the functions that are there for it."""
 
-    def feed(self, event: FsEvent, judged: Judged) -> None:
+    def add_event(self, event: FsEvent, judged: Judged) -> None:
         op, path = event.op, event.path
         if op in collector._TWO_SIDED:
             self._feed_both(event, judged)
@@ -31,16 +31,18 @@ class _Plain(FileCollector):
         if op in NAMESPACE_OPS:
             return
         if judged.on_source and event.source is not None:
-            self._count(self._table.history_of(event.source, event.source_mount), op, judged.verdict)
+            self._count_operation(
+                self._table.history_of(event.source, event.source_mount), op, judged.verdict
+            )
             judged = self._classifier.judge_sides(event).path
         if op is Op.OPEN and "tmpfile" in event.flags and event.result == OK:
             path = collector._unnamed_path(event)
         history = self._table.history_of(path, event.mount)
-        self._count(history, op, judged.verdict)
+        self._count_operation(history, op, judged.verdict)
         if event.result != OK:
-            self._failed(history, event)
+            self._note_failure(history, event)
         else:
-            self._done(history, event)
+            self._note_success(history, event)
 
 
 def _event(chance: random.Random, seq: int) -> FsEvent:
@@ -65,6 +67,6 @@ def test_the_summaries_are_those_of_the_long_way(seed: int) -> None:
     for seq in range(1, 601):
         event = _event(chance, seq)
         judged = classifier.judge(event)
-        fast.feed(event, judged)
-        plain.feed(event, judged)
-    assert list(fast.result()) == list(plain.result())
+        fast.add_event(event, judged)
+        plain.add_event(event, judged)
+    assert list(fast.list_summaries()) == list(plain.list_summaries())

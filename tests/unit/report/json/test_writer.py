@@ -228,7 +228,7 @@ class _Endless:
 def test_events_are_streamed() -> None:
     events, tally, bare = _Endless(60_000), Tally(), samples.report([])
     for event in events:
-        tally.feed(event, samples.judge(event))
+        tally.add_event(event, samples.judge(event))
     report = build(samples.reading(bare, events).audit, bare.policy, (), (), tally)
     pieces = writer.render(report)
     tracemalloc.start()
