@@ -12,7 +12,7 @@ START = b'10 5.000000 execve("/bin/x", ["x", "a\\nb"], 0x7f /* 3 vars */) = 0 <0
 def parser(**options: object) -> TraceParser:
     """Return a parser of a command that was executed in /w."""
     made = TraceParser(10, cwd=b"/w", parent=9, **options)  # type: ignore[arg-type]
-    made.feed(START)
+    made.feed_bytes(START)
     return made
 
 
@@ -22,7 +22,7 @@ def records(*calls: bytes, **options: object) -> list[Record]:
     text = b"".join(
         (line if line[:1].isdigit() else b"10 6.000001 " + line + b" <0.000010>") + b"\n" for line in calls
     )
-    out = made.feed(text) + made.finish()
+    out = made.feed_bytes(text) + made.finish_trace()
     assert made.lost == {}, made.samples
     return out
 

@@ -1,7 +1,7 @@
 """The strace backend: needs no privilege, only the distribution's strace.
 
 The command is our own child, as under every other backend; strace, in a session of its own,
-attaches to it at the start line (`strace_tracer`). So terminal, process group, signals and
+attaches to it at the start line (`tracer`). So terminal, process group, signals and
 exit status are those of a command that nobody watches. strace writes into a pipe.
 """
 
@@ -65,7 +65,7 @@ class _Output:
     sink: Sink
     ended: bool = False
 
-    def pump(self) -> None:
+    def read_available(self) -> None:
         """Read what is there."""
         for _ in range(_READS_A_TICK):
             try:
@@ -76,11 +76,11 @@ class _Output:
             if not chunk:
                 self.ended = True
                 return
-            records = self.parser.feed(chunk)
+            records = self.parser.feed_bytes(chunk)
             if records:
                 self.sink(records)
 
-    def wait(self, seconds: float) -> None:
+    def wait_for_end(self, seconds: float) -> None:
         """Read until every traced process has ended, for at most ``seconds``."""
         deadline = time.monotonic() + seconds
         poll = select.poll()
@@ -90,7 +90,7 @@ class _Output:
             if left <= 0 and not poll.poll(0):
                 return
             poll.poll(max(0.0, left) * 1000)
-            self.pump()
+            self.read_available()
             if left <= 0:
                 return
 
@@ -109,9 +109,9 @@ class StraceBackend:
 
     def check(self) -> None:
         """Raise `BackendUnavailable` if strace cannot trace here. Runs ``strace -V``, nothing else."""
-        self._found()
+        self._find_strace()
 
-    def _found(self) -> tuple[str, Version]:
+    def _find_strace(self) -> tuple[str, Version]:
         if self._checked is not None:
             return self._checked
         program = shutil.which(self._program or "strace")
@@ -134,23 +134,23 @@ class StraceBackend:
         traced (a process that strace left could make no more system calls); their trace
         is thrown away.
         """
-        strace, version = self._found()
-        code = seccomp_filter.program() if version >= _SECCOMP and kernel_filters() else None
-        read_end, write_end = _pipe(limits)
+        strace, version = self._find_strace()
+        code = seccomp_filter.build_program() if version >= _SECCOMP and kernel_filters() else None
+        read_end, write_end = _open_pipe(limits)
         drain = stand_by(read_end)
-        line = StartLine.draw(code)
+        line = StartLine.create_pipes(code)
         output: _Output | None = None
         try:
-            child = launcher.spawn(command, prepare=line.allow, enter=line.cross)
-            options = _options(version, write_end, filtered=code is not None)
+            child = launcher.spawn(command, prepare=line.allow_tracing, enter=line.wait_for_tracer)
+            options = _build_options(version, write_end, filtered=code is not None)
             try:
-                line.attach(os.fsencode(strace), options, child.pid, write_end)
+                line.attach_strace(os.fsencode(strace), options, child.pid, write_end)
             except BaseException:
                 child.abandon()
                 raise
             os.close(write_end)
             write_end = -1
-            released_ns = _release(child, line)
+            released_ns = _release_child(child, line)
             parser = TraceParser(
                 child.pid,
                 cwd=os.getcwdb(),
@@ -164,20 +164,20 @@ class StraceBackend:
             )
             output = _Output(read_end, parser, sink)
             with _low_priority():
-                how = launcher.supervise(child, {}, tick_s=_TICK_S, on_tick=output.pump)
+                how = launcher.supervise(child, {}, tick_s=_TICK_S, on_tick=output.read_available)
             ended_ns = time.monotonic_ns()
             # Whoever presses Ctrl-C now does not want to wait: those left over are named.
             with contextlib.suppress(KeyboardInterrupt):
-                output.wait(limits.linger_s)
-            survivors = () if output.ended else tuple(pid for pid in parser.alive if _exists(pid))
-            last = parser.finish(ended=output.ended)
+                output.wait_for_end(limits.linger_s)
+            survivors = () if output.ended else tuple(pid for pid in parser.alive if _process_exists(pid))
+            last = parser.finish_trace(ended=output.ended)
             if last:
                 sink(last)
         finally:
             if write_end >= 0:
                 os.close(write_end)
             if output is not None and output.ended:
-                drain.dismiss()
+                drain.end_drain()
             else:
                 drain.take_over()
             os.close(read_end)
@@ -214,16 +214,16 @@ def _low_priority() -> Iterator[None]:
             os.setpriority(os.PRIO_PROCESS, 0, usual)
 
 
-def _release(child: launcher.Child, line: StartLine) -> int:
+def _release_child(child: launcher.Child, line: StartLine) -> int:
     """Let the child go. Raises `BackendUnavailable` if strace could not attach to it."""
     try:
         return child.release()
     except CaptureError as error:
-        reason = line.messages() or error.message
+        reason = line.read_messages() or error.message
         raise BackendUnavailable(f"strace cannot trace the command: {reason}", hint=INSTALL) from error
 
 
-def _pipe(limits: CaptureLimits) -> tuple[int, int]:
+def _open_pipe(limits: CaptureLimits) -> tuple[int, int]:
     read_end, write_end = os.pipe()
     # Refused beyond /proc/sys/fs/pipe-user-pages-soft; a smaller one only makes strace wait for us.
     with contextlib.suppress(PermissionError):
@@ -232,7 +232,7 @@ def _pipe(limits: CaptureLimits) -> tuple[int, int]:
     return read_end, write_end
 
 
-def _options(version: Version, output: int, *, filtered: bool) -> list[bytes]:
+def _build_options(version: Version, output: int, *, filtered: bool) -> list[bytes]:
     """Return strace's options for a release of it."""
     options = [
         "-f",
@@ -268,7 +268,7 @@ def _clock_offset() -> int:
     return best[1]
 
 
-def _exists(pid: int) -> bool:
+def _process_exists(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")

@@ -106,7 +106,7 @@ class TraceContext:
         """Count an event that is known to be missing."""
         self.lost[kind] = self.lost.get(kind, 0) + 1
 
-    def descriptor(self, arg: Arg) -> Descriptor | None:
+    def decode_descriptor(self, arg: Arg) -> Descriptor | None:
         """Return a decoded descriptor; None for one that is not open, or not decoded."""
         if not isinstance(arg, Descriptor):
             return None
@@ -114,7 +114,7 @@ class TraceContext:
             return Descriptor(arg.number, *strip_deleted(arg.path))
         return arg
 
-    def directory(self, thread: Thread, base: Arg | None) -> Operand:
+    def base_operand(self, thread: Thread, base: Arg | None) -> Operand:
         """Return the operand of a base directory (None: the working directory).
 
         It has a name only if it is known by a `FsContext.way`, and no ``base`` if nothing is known.
@@ -122,39 +122,39 @@ class TraceContext:
         """
         fs = thread.fs
         if base is None or base == b"AT_FDCWD":
-            return self._cwd(thread, fs)
-        found = self.descriptor(base)
+            return self._cwd_operand(thread, fs)
+        found = self.decode_descriptor(base)
         if found is None:
-            hidden = self.hidden(thread, base)
+            hidden = self.find_hidden(thread, base)
             if hidden is None:
                 return Operand(None, None, mount_ns=thread.mount_ns)
             # As the process spelled it: symlinks may be in it.
-            return _doubted(self.opened(thread, hidden.path, deleted=False), uncertain=True)
+            return _mark_uncertain(self.open_operand(thread, hidden.path, deleted=False), uncertain=True)
         if is_cwd(found):
-            if fs.leaving or self._stale(fs, found.path):
+            if fs.leaving or self._is_stale(fs, found.path):
                 # So it was when the call began, or before another thread went elsewhere.
                 path, deleted = strip_deleted(found.path)
-                return _doubted(self.opened(thread, path, deleted=deleted), uncertain=True)
+                return _mark_uncertain(self.open_operand(thread, path, deleted=deleted), uncertain=True)
             if found.path == b"/" != fs.cwd and fs.root == b"/" and thread.mount_ns is None:
                 # Nobody went there: so reads a directory that was moved out of what a mount shows.
                 fs.mark_lost(unreachable=True)
             else:
                 fs.note_shown_cwd(found.path)
-            return self._cwd(thread, fs)
+            return self._cwd_operand(thread, fs)
         if not found.path.startswith(b"/"):
             return Operand(None, None, mount_ns=thread.mount_ns)
         was = self._led_out(thread, found)
-        start = self.opened(thread, was or found.path, deleted=found.deleted)
-        return _doubted(start, uncertain=was is not None or self._stale(None, found.path))
+        start = self.open_operand(thread, was or found.path, deleted=found.deleted)
+        return _mark_uncertain(start, uncertain=was is not None or self._is_stale(None, found.path))
 
-    def _stale(self, fs: FsContext | None, path: bytes) -> bool:
+    def _is_stale(self, fs: FsContext | None, path: bytes) -> bool:
         """Whether what strace showed at the beginning of the call at hand need not hold at its end."""
         if self.resumed is None:
             return False
         moved = fs is not None and fs.version != self.resumed.version
-        return moved or self.renames.since(self.resumed.renames, path)
+        return moved or self.renames.renamed_since(self.resumed.renames, path)
 
-    def named(self, thread: Thread, base: Arg | None, name: Arg, *, follow: bool = False) -> Operand:
+    def named_operand(self, thread: Thread, base: Arg | None, name: Arg, *, follow: bool = False) -> Operand:
         """Return the operand of a name relative to ``base`` (None: the working directory).
 
         A name that leads through the process's own ``/proc/self/fd`` begins at the open file; with
@@ -165,15 +165,17 @@ class TraceContext:
         else:
             text, doubt = b"", Doubt.UNREADABLE  # an address: strace could not read the name
         fs = thread.fs
-        start = self.directory(thread, base)
+        start = self.base_operand(thread, base)
         if text[:1] == b"/":
             # In a chroot, what is called so may be something else.
             if text.startswith(MAGIC) and fs.root == b"/" and not fs.root_guessed:
                 led = self.through_proc(thread, text, follow=follow)
                 if led is not None:
                     return led
-            start = self.opened(thread, fs.root, deleted=False)
-            return _doubted(start._replace(name=text, doubt=start.doubt | doubt), uncertain=fs.root_guessed)
+            start = self.open_operand(thread, fs.root, deleted=False)
+            return _mark_uncertain(
+                start._replace(name=text, doubt=start.doubt | doubt), uncertain=fs.root_guessed
+            )
         if start.name is not None:
             text = start.name + b"/" + text
         root = None if fs.root_guessed else fs.root
@@ -189,28 +191,28 @@ class TraceContext:
         known = thread.files.open.get(found.number)
         return None if known is None or known.path == b"/" else known.path
 
-    def opened(self, thread: Thread, path: bytes, *, deleted: bool, fmt: int | None = None) -> Operand:
+    def open_operand(self, thread: Thread, path: bytes, *, deleted: bool, fmt: int | None = None) -> Operand:
         """Return the operand of an open file."""
         return Operand(
             path, None, mount_ns=thread.mount_ns, fmt=fmt, deleted=deleted, doubt=self._mount_doubt
         )
 
-    def renewed(self, file: Operand) -> Operand:
+    def renew_operand(self, file: Operand) -> Operand:
         """Return the operand of a file that was named before, as it is to be taken now."""
         return file._replace(doubt=file.doubt | self._mount_doubt)
 
-    def file(self, call: TracedCall, arg: Arg) -> Operand | None:
+    def file_operand(self, call: TracedCall, arg: Arg) -> Operand | None:
         """Return the operand of a call's descriptor; None if it is no file."""
-        found = self.descriptor(arg)
-        if found is None and self.hidden(call.thread, arg) is None:
+        found = self.decode_descriptor(arg)
+        if found is None and self.find_hidden(call.thread, arg) is None:
             if call.ok and is_number(arg):
                 self.count_lost("undecoded")
             return None
         if found is not None and not has_name(found.path, deleted=found.deleted):
             return None
-        return self.directory(call.thread, arg)
+        return self.base_operand(call.thread, arg)
 
-    def hidden(self, thread: Thread, arg: Arg) -> OpenFile | None:
+    def find_hidden(self, thread: Thread, arg: Arg) -> OpenFile | None:
         """Return what is known of a descriptor whose path is too long for strace to decode."""
         if not is_number(arg):
             return None
@@ -222,17 +224,17 @@ class TraceContext:
         known = thread.files.open.get(number)
         if known is not None:
             found = self.opened_object(thread, known.path, deleted=known.deleted)
-            return _doubted(found, uncertain=self.renames.since(known.renames, known.path))
+            return _mark_uncertain(found, uncertain=self.renames.renamed_since(known.renames, known.path))
         link = self.host.open_file(thread.tid, number)
         if link is None:
             return None
         path, deleted = strip_deleted(link)
-        return _doubted(self.opened_object(thread, path, deleted=deleted), uncertain=path[:1] == b"/")
+        return _mark_uncertain(self.opened_object(thread, path, deleted=deleted), uncertain=path[:1] == b"/")
 
     def opened_object(self, thread: Thread, path: bytes, *, deleted: bool) -> Operand:
         """Return the operand of whatever is open: a file, or one of the kernel's own objects."""
         if path[:1] == b"/":
-            return self.opened(thread, path, deleted=deleted)
+            return self.open_operand(thread, path, deleted=deleted)
         kind, _colon, number = path.partition(b":")
         fmt = _OBJECTS.get(kind, 0)
         if not fmt and kind != b"anon_inode":
@@ -244,7 +246,7 @@ class TraceContext:
         table = thread.files.open
         before = table.get(number)
         if before is not None and before.key is not None:
-            self.ledger.settle(before, self.out)
+            self.ledger.settle_file(before, self.out)
         file.renames = self.renames.count
         table[number] = file
         if file.path[:5] in _TELLING:
@@ -280,7 +282,7 @@ class TraceContext:
         numbers = [number for number, known in thread.files.open.items() if known is file]
         return any(self.host.open_type(thread.tid, number, file.path) == file.fmt for number in numbers)
 
-    def emit(
+    def emit_event(
         self, call: TracedCall, op: Op, path: Operand, source: Operand | None = None, **rest: object
     ) -> None:
         """Hand out an event of a call."""
@@ -294,7 +296,7 @@ class TraceContext:
         if doubt & Doubt.DETACHED_MOUNT:
             self.report_detached_mount()
         if self.unsure and op in _UNSETTLING_OPS and call.ok:
-            self._unsettle(path, source)
+            self._doubt_ways(path, source)
         self.out.append(
             RawEvent(
                 call.time_ns,
@@ -309,30 +311,30 @@ class TraceContext:
             )
         )
 
-    def _unsettle(self, *changed: Operand | None) -> None:
+    def _doubt_ways(self, *changed: Operand | None) -> None:
         """Names were taken away, or something was put over them: doubt the ways that go by them."""
         unsure = [fs for fs in self.fs_contexts() if fs.way is not None]
         self.unsure = bool(unsure)
         names = [o.base if o.name is None else o.name for o in changed if o is not None]
         for fs in unsure:
-            fs.unsettle([last_name(name or b"") for name in names])
+            fs.doubt_names([last_name(name or b"") for name in names])
 
     def fs_contexts(self) -> list[FsContext]:
         """Return where the threads are; several may share a place."""
         return list({id(thread.fs): thread.fs for thread in self.threads.values()}.values())
 
-    def _cwd(self, thread: Thread, fs: FsContext) -> Operand:
+    def _cwd_operand(self, thread: Thread, fs: FsContext) -> Operand:
         """Return the operand of a working directory itself, as it was shown last."""
         # While another thread is about to go elsewhere, nobody can say which of both is meant.
         guessed = fs.guessed or fs.leaving > 0
         if fs.way is not None:
             base, name = fs.way
             start = Operand(base, name, mount_ns=thread.mount_ns, doubt=self._mount_doubt)
-            return _doubted(start, uncertain=guessed)
-        found = self.opened(thread, fs.cwd, deleted=fs.cwd_deleted)
+            return _mark_uncertain(start, uncertain=guessed)
+        found = self.open_operand(thread, fs.cwd, deleted=fs.cwd_deleted)
         if fs.cwd_unreachable:
             found = found._replace(doubt=found.doubt | Doubt.UNREACHABLE)
-        return _doubted(found, uncertain=guessed)
+        return _mark_uncertain(found, uncertain=guessed)
 
     def through_proc(self, thread: Thread, name: bytes, *, follow: bool) -> Operand | None:
         """Return where a name leads through a link of the process's own in /proc, if it does."""
@@ -358,10 +360,10 @@ class TraceContext:
         found: Operand | None
         rest = parts[4:]
         if parts[3] == b"cwd":
-            found = self._cwd(thread, whose.fs)
+            found = self._cwd_operand(thread, whose.fs)
         elif parts[3] == b"root":
-            found = self.opened(thread, whose.fs.root, deleted=False)
-            found = _doubted(found, uncertain=whose.fs.root_guessed)
+            found = self.open_operand(thread, whose.fs.root, deleted=False)
+            found = _mark_uncertain(found, uncertain=whose.fs.root_guessed)
         elif parts[3] == b"fd" and rest and rest[0].isdigit():
             found = self.by_number(whose, int(rest[0]))
             rest = rest[1:]
@@ -376,7 +378,7 @@ class TraceContext:
 _STANDARD = {b"stdin": b"0", b"stdout": b"1", b"stderr": b"2"}
 
 
-def _doubted(operand: Operand, *, uncertain: bool) -> Operand:
+def _mark_uncertain(operand: Operand, *, uncertain: bool) -> Operand:
     """Return an operand; if ``uncertain``, its base may be another directory than the one that was meant."""
     return operand._replace(doubt=operand.doubt | Doubt.UNCERTAIN_BASE) if uncertain else operand
 
@@ -390,7 +392,7 @@ Handler = Callable[[TraceContext, TracedCall], None]
 Handlers = dict[bytes, Handler]
 
 
-def merged(*tables: Handlers) -> Handlers:
+def merge_handlers(*tables: Handlers) -> Handlers:
     """Join tables of handlers; a call in two of them is a mistake in the program."""
     out: Handlers = {}
     for table in tables:

@@ -1,6 +1,6 @@
 """A reader of last resort for strace's output.
 
-The filter (`strace_filter`) hands every traced call to the tracer. When the tracer goes away,
+The filter (`seccomp_filter`) hands every traced call to the tracer. When the tracer goes away,
 the kernel answers those calls with ENOSYS (seccomp(2), SECCOMP_RET_TRACE). So strace must never
 be stopped while a process that it traces is alive, and its output must never lack a reader:
 neither when writeaudit stops waiting for a daemon, nor when writeaudit itself is killed.
@@ -26,7 +26,7 @@ class Drain:
     pid: int
     _lifeline: int
 
-    def dismiss(self) -> None:
+    def end_drain(self) -> None:
         """End it: the pipe has no writer any more."""
         os.write(self._lifeline, _DISMISSED)
         os.close(self._lifeline)
@@ -51,7 +51,7 @@ def stand_by(pipe: int) -> Drain:
 
 
 def _wait_then_read(lifeline: int, pipe: int) -> None:
-    detach({lifeline, pipe})
+    detach_process({lifeline, pipe})
     if os.read(lifeline, 1) == _DISMISSED:
         return
     os.close(lifeline)
@@ -60,7 +60,7 @@ def _wait_then_read(lifeline: int, pipe: int) -> None:
         pass
 
 
-def detach(keep: Collection[int]) -> None:
+def detach_process(keep: Collection[int]) -> None:
     """Let go of everything that this process got from writeaudit, but for some descriptors.
 
     For a child that may outlive the audit: nobody who waits for the end of a standard stream, of

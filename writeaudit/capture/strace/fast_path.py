@@ -2,8 +2,8 @@
 
 Each reader takes a call in its plainest shape at one go: one regular expression for all of the
 arguments and the result, no escapes, no marks, descriptors that are paths. It returns whether it
-did. If not, it has changed nothing, and the line goes the long way (`strace_lexer`, and the handlers
-of `strace_names` and `strace_data`), which says what is right for these lines as well.
+did. If not, it has changed nothing, and the line goes the long way (`lexer`, and the handlers of
+`calls/names` and `calls/data`), which says what is right for these lines as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from writeaudit.capture.strace.calls.flags import mode_bits, open_flags
 from writeaudit.capture.strace.context import MAGIC, TraceContext
 from writeaudit.capture.strace.lexer import Descriptor
 from writeaudit.capture.strace.state import OpenFile, Thread
-from writeaudit.capture.strace.working_directories import removed, renamed
+from writeaudit.capture.strace.working_directories import note_removal, note_rename
 from writeaudit.events import OK, Op, Operand, RawEvent
 
 Reader = Callable[[TraceContext, Thread, int, bytes, int, bool], bool]
@@ -40,25 +40,26 @@ _one_file = re.compile(_FILE + _WORD + rb"(?:, \w++)*+" + _DONE).fullmatch
 _copied = re.compile(_FILE + rb", NULL, " + _FILE + rb", NULL, \d++, 0\) += (\d++)" + _TOOK).fullmatch
 
 
-def _rest(op: Op, **fields: object) -> tuple[object, ...]:
-    """Return the fields of an event from ``target_text`` on, but for the last."""
-    return RawEvent(0, 0, 0, op, OK, Operand(None, None), None, **fields)[7:-1]  # type: ignore[arg-type]
+def _event_tail(op: Op, *, first: str = "target_text", **fields: object) -> tuple[object, ...]:
+    """Return the fields of an event from ``first`` on, but for the last, ``lasted_ns``."""
+    event = RawEvent(0, 0, 0, op, OK, Operand(None, None), **fields)  # type: ignore[arg-type]
+    return event[RawEvent._fields.index(first) : -1]
 
 
 # What follows the fields that differ from event to event.
-_KNOWN = Operand(None, None)[4:]
-_OPEN = _rest(Op.OPEN)[8:]
-_LINK = {b"0": _rest(Op.LINK, follow=False)}
+_KNOWN = Operand(None, None)[Operand._fields.index("mount_ns") + 1 :]
+_OPEN = _event_tail(Op.OPEN, first="xattr")
+_LINK = {b"0": _event_tail(Op.LINK, follow=False)}
 _RENAME = {
-    b"0": _rest(Op.RENAME, follow=False),
-    b"RENAME_NOREPLACE": _rest(Op.RENAME, follow=False, flags=("noreplace",)),
+    b"0": _event_tail(Op.RENAME, follow=False),
+    b"RENAME_NOREPLACE": _event_tail(Op.RENAME, follow=False, flags=("noreplace",)),
 }
 
 
-def _named(
+def _named_operand(
     context: TraceContext, thread: Thread, base: bytes, directory: bytes, name: bytes
 ) -> Operand | None:
-    """Do as `TraceContext.named` does; None: the long way must. No ``base``: the call takes none."""
+    """Do as `TraceContext.named_operand` does; None: the long way must. No ``base``: the call takes none."""
     fs = thread.fs
     at_cwd = not base or base == b"AT_FDCWD"
     if at_cwd and (not fs.sure or (base and not fs.is_shown(directory))):
@@ -76,7 +77,7 @@ def _named(
     return Operand(directory, name, mount_ns=thread.mount_ns)
 
 
-def _open(at: bytes) -> Reader:
+def _make_open_reader(at: bytes) -> Reader:
     """Return a reader of open or openat; ``at``: what stands before the name."""
     result = rb"\) += (?:" + _FILE + rb"|" + _FAILED + rb")" + _TOOK
     matched = re.compile(at + _NAME + _WORD + _WORD + result).fullmatch
@@ -89,7 +90,7 @@ def _open(at: bytes) -> Reader:
         spelled: bytes | None = None
         operand: Operand | None = None
         if path is None:
-            operand = _named(context, thread, base, directory, name)
+            operand = _named_operand(context, thread, base, directory, name)
         elif base != b"AT_FDCWD" or thread.fs.is_shown(directory):
             operand = _new(Operand, (path, None, None, thread.mount_ns, *_KNOWN))
             spelled = name
@@ -128,8 +129,8 @@ def _on_two_names(op: Op, at: bytes) -> Reader:
         if match is None:
             return False
         old_base, old_directory, old, new_base, new_directory, new, flags, error, took = match.groups()
-        source = _named(context, thread, old_base, old_directory, old)
-        path = _named(context, thread, new_base, new_directory, new)
+        source = _named_operand(context, thread, old_base, old_directory, old)
+        path = _named_operand(context, thread, new_base, new_directory, new)
         rest = rests.get(flags or b"0")
         if source is None or path is None or rest is None:
             return False
@@ -140,7 +141,7 @@ def _on_two_names(op: Op, at: bytes) -> Reader:
         fields = (time_ns, thread.process.pid, thread.tid, op, outcome, path, source, *rest, lasted_ns)
         context.out.append(_new(RawEvent, fields))
         if error is None and op is Op.RENAME:
-            renamed(context, source, path, both=False)
+            note_rename(context, source, path, both=False)
         return True
 
     return read
@@ -149,15 +150,15 @@ def _on_two_names(op: Op, at: bytes) -> Reader:
 def _on_name(op: Op, at: bytes, *, takes_mode: bool = False, follow: bool = False) -> Reader:
     """Return a reader of a call on one name."""
     matched = re.compile(at + _NAME + _WORD + _DONE).fullmatch
-    without = _rest(op, follow=follow)
-    rmdir = _rest(Op.RMDIR, follow=follow)
+    without = _event_tail(op, follow=follow)
+    rmdir = _event_tail(Op.RMDIR, follow=follow)
 
     def read(context: TraceContext, thread: Thread, time_ns: int, line: bytes, pos: int, whole: bool) -> bool:
         match = matched(line, pos)
         if match is None:
             return False
         base, directory, name, word, error, took = match.groups()
-        path = _named(context, thread, base, directory, name)
+        path = _named_operand(context, thread, base, directory, name)
         if path is None:
             return False
         what, rest = op, without
@@ -176,7 +177,7 @@ def _on_name(op: Op, at: bytes, *, takes_mode: bool = False, follow: bool = Fals
         fields = (time_ns, thread.process.pid, thread.tid, what, outcome, path, None, *rest, lasted_ns)
         context.out.append(_new(RawEvent, fields))
         if what is Op.RMDIR and error is None:
-            removed(context, path)
+            note_removal(context, path)
         return True
 
     return read
@@ -184,12 +185,12 @@ def _on_name(op: Op, at: bytes, *, takes_mode: bool = False, follow: bool = Fals
 
 @functools.lru_cache(maxsize=1024)
 def _with_mode(op: Op, word: bytes, follow: bool) -> tuple[object, ...]:
-    return _rest(op, follow=follow, mode=mode_bits(word)[0])
+    return _event_tail(op, follow=follow, mode=mode_bits(word)[0])
 
 
 def _on_file(op: Op, *, takes_mode: bool = False) -> Reader:
     """Return a reader of a call on an open file."""
-    without = _rest(op)
+    without = _event_tail(op)
 
     def read(context: TraceContext, thread: Thread, time_ns: int, line: bytes, pos: int, whole: bool) -> bool:
         match = _one_file(line, pos)
@@ -225,11 +226,11 @@ def _copy_file_range(
     source = context.open_file(thread, Descriptor(int(source_number), source_path, deleted=False))
     origin = None
     if context.holds_data(thread, source):
-        origin = context.opened(thread, source_path, deleted=False, fmt=source.fmt)
+        origin = context.open_operand(thread, source_path, deleted=False, fmt=source.fmt)
     lasted_ns = int(took) * 1000
     if whole:
         time_ns += lasted_ns
-    changed = context.opened(thread, path, deleted=False, fmt=target.fmt)
+    changed = context.open_operand(thread, path, deleted=False, fmt=target.fmt)
     pid = thread.process.pid
     context.out.append(
         RawEvent(
@@ -240,8 +241,8 @@ def _copy_file_range(
 
 
 READERS: dict[bytes, Reader] = {
-    b"open": _open(_NO_AT),
-    b"openat": _open(_AT),
+    b"open": _make_open_reader(_NO_AT),
+    b"openat": _make_open_reader(_AT),
     b"link": _on_two_names(Op.LINK, _NO_AT),
     b"linkat": _on_two_names(Op.LINK, _AT),
     b"rename": _on_two_names(Op.RENAME, _NO_AT),

@@ -19,9 +19,9 @@ _MOST_LINKS = 40
 
 
 class ProcHost:
-    """Answers from `/proc`; None for a process that is gone. See `strace_state.Host`."""
+    """Answers from `/proc`; None for a process that is gone. See `state.Host`."""
 
-    def cmdline(self, pid: int) -> tuple[bytes, ...] | None:
+    def read_cmdline(self, pid: int) -> tuple[bytes, ...] | None:
         """Return the arguments of a process."""
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -30,20 +30,20 @@ class ProcHost:
             return None
         return tuple(raw.removesuffix(b"\0").split(b"\0")) if raw else None
 
-    def cwd(self, tid: int) -> bytes | None:
+    def read_cwd(self, tid: int) -> bytes | None:
         """Return the working directory of a thread; the name that it had, if it was removed meanwhile."""
-        found = _link(f"/proc/{tid}/cwd")
+        found = _read_link(f"/proc/{tid}/cwd")
         if found is None or os.path.lexists(found):
             return found
         return strip_deleted(found)[0]
 
     def mount_ns(self, tid: int) -> int | None:
         """Return the inode number of a thread's mount namespace."""
-        return _namespace(str(tid))
+        return _read_namespace(str(tid))
 
     def open_file(self, pid: int, fd: int) -> bytes | None:
         """Return what a descriptor refers to."""
-        return _link(f"/proc/{pid}/fd/{fd}")
+        return _read_link(f"/proc/{pid}/fd/{fd}")
 
     def file_type(self, path: bytes) -> int | None:
         """Return the file type bits of a path."""
@@ -114,7 +114,7 @@ class ProcHost:
                 here = b""
         return frozenset(met)
 
-    def parent(self, tid: int) -> tuple[int, int] | None:
+    def find_parent(self, tid: int) -> tuple[int, int] | None:
         """Return the process that a thread belongs to, and that process's parent."""
         try:
             with open(f"/proc/{tid}/status", "rb") as file:
@@ -139,7 +139,7 @@ class ProcHost:
         if fd < 0:
             return None
         try:
-            path = _link(f"/proc/self/fd/{fd}")
+            path = _read_link(f"/proc/self/fd/{fd}")
         finally:
             os.close(fd)
         # The name of a file that was looked up by its handle alone may not be known to the kernel.
@@ -163,7 +163,7 @@ class ProcHost:
         return text if end else None
 
 
-def _link(path: str) -> bytes | None:
+def _read_link(path: str) -> bytes | None:
     try:
         return os.readlink(os.fsencode(path))
     except OSError:
@@ -172,10 +172,10 @@ def _link(path: str) -> bytes | None:
 
 def own_mount_ns() -> int | None:
     """Return the inode number of writeaudit's own mount namespace."""
-    return _namespace("self")
+    return _read_namespace("self")
 
 
-def _namespace(who: str) -> int | None:
+def _read_namespace(who: str) -> int | None:
     try:
         return os.stat(f"/proc/{who}/ns/mnt").st_ino
     except OSError:

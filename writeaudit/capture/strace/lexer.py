@@ -55,11 +55,11 @@ class Group(NamedTuple):
     keys: tuple[bytes, ...]
     """As many as ``items``; empty where a value has no name."""
 
-    def get(self, key: bytes) -> Arg | None:
+    def get_field(self, key: bytes) -> Arg | None:
         """Return the value of the first field of that name."""
         return self.items[self.keys.index(key)] if key in self.keys else None
 
-    def all(self, key: bytes) -> list[Arg]:
+    def all_fields(self, key: bytes) -> list[Arg]:
         """Return the values of all fields of that name."""
         return [item for item, name in zip(self.items, self.keys, strict=True) if name == key]
 
@@ -148,14 +148,14 @@ def parse_arguments(line: bytes, pos: int) -> tuple[list[Arg], int]:
             continue
         if line[pos : pos + 1] == b")":
             return args, pos + 1
-        arg, pos = _general(line, pos)
+        arg, pos = _read_argument(line, pos)
         args.append(arg)
         separator = line[pos : pos + 1]
         if separator == b")":
             return args, pos + 1
         if separator != b",":
             raise UnparsedLine(f"no separator at byte {pos}")
-        pos = _skip(line, pos + 1)
+        pos = _skip_blanks(line, pos + 1)
 
 
 def _make_descriptor(number: bytes, path: bytes, deleted: bytes | None) -> Descriptor:
@@ -164,12 +164,12 @@ def _make_descriptor(number: bytes, path: bytes, deleted: bytes | None) -> Descr
     )
 
 
-def _skip(line: bytes, pos: int) -> int:
+def _skip_blanks(line: bytes, pos: int) -> int:
     match = _noise(line, pos)
     return pos if match is None else match.end()
 
 
-def _general(line: bytes, pos: int) -> tuple[Arg, int]:
+def _read_argument(line: bytes, pos: int) -> tuple[Arg, int]:
     """Read one argument of any shape: the first value counts, what strace adds to it does not.
 
     (``[0] => [3]``: what went in; ``{…} => {…}``: the fields of both; ``BTRFS_IOC_CLONE or
@@ -178,7 +178,7 @@ def _general(line: bytes, pos: int) -> tuple[Arg, int]:
     first: Arg | None = None
     words: list[bytes] = []
     while True:
-        pos = _skip(line, pos)
+        pos = _skip_blanks(line, pos)
         char = line[pos : pos + 1]
         if char in (b",", b")", b"]", b"}", b""):
             break
@@ -188,7 +188,7 @@ def _general(line: bytes, pos: int) -> tuple[Arg, int]:
         elif match := _descriptor(line, pos):
             value, pos = _make_descriptor(match[1], match[2], match[3]), match.end()
         elif char in _CLOSERS:
-            value, pos = _group(line, pos + 1, _CLOSERS[char])
+            value, pos = _read_group(line, pos + 1, _CLOSERS[char])
         elif match := _word(line, pos):
             words.append(match[0])
             pos = match.end()
@@ -206,24 +206,24 @@ def _general(line: bytes, pos: int) -> tuple[Arg, int]:
     return (b" ".join(words) if first is None else first), pos
 
 
-def _group(line: bytes, pos: int, closer: bytes) -> tuple[Group, int]:
+def _read_group(line: bytes, pos: int, closer: bytes) -> tuple[Group, int]:
     items: list[Arg] = []
     keys: list[bytes] = []
-    pos = _skip(line, pos)
+    pos = _skip_blanks(line, pos)
     while True:
         if line[pos : pos + 1] == closer:
             return Group(tuple(items), tuple(keys)), pos + 1
         key = _key(line, pos)
         if key is not None:
             pos = key.end()
-        value, end = _general(line, pos)
+        value, end = _read_argument(line, pos)
         if end == pos and line[end : end + 1] != closer:
             raise UnparsedLine(f"no value at byte {pos}")
         items.append(value)
         keys.append(b"" if key is None else key[1])
         pos = end
         if line[pos : pos + 1] == b",":
-            pos = _skip(line, pos + 1)
+            pos = _skip_blanks(line, pos + 1)
 
 
 def parse_result(line: bytes, pos: int) -> Result:

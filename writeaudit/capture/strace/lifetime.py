@@ -27,7 +27,7 @@ def clone_flags(call: TracedCall) -> frozenset[bytes]:
         return frozenset({b"CLONE_VM", b"CLONE_VFORK"})
     for arg in call.args:
         if isinstance(arg, Group):
-            flags = arg.get(b"flags")
+            flags = arg.get_field(b"flags")
             if isinstance(flags, bytes):
                 return frozenset(flags.split(b"|"))
         elif isinstance(arg, bytes) and arg.startswith(b"flags "):

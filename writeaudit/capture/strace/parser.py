@@ -21,7 +21,7 @@ from writeaudit.capture.strace.calls import namespaces
 from writeaudit.capture.strace.calls.arguments import TracedCall
 from writeaudit.capture.strace.calls.data import WRITES, write_line, writes_file
 from writeaudit.capture.strace.calls.newer import unknown_call
-from writeaudit.capture.strace.calls.registry import HANDLERS, irrelevant
+from writeaudit.capture.strace.calls.registry import HANDLERS, is_irrelevant
 from writeaudit.capture.strace.context import UNSETTLING, TraceContext
 from writeaudit.capture.strace.fast_path import READERS, Reader
 from writeaudit.capture.strace.lexer import UnparsedLine, parse_arguments, parse_result
@@ -121,7 +121,7 @@ class TraceParser:
         """The processes that have not ended."""
         return tuple(sorted(self._processes))
 
-    def feed(self, chunk: bytes) -> list[Record]:
+    def feed_bytes(self, chunk: bytes) -> list[Record]:
         """Read some bytes of the trace; a line that is not whole waits for the next call."""
         lines = (self._rest + chunk if self._rest else chunk).split(b"\n")
         self._rest = lines.pop()
@@ -131,19 +131,19 @@ class TraceParser:
         self.lines += len(lines)
         for line in lines:
             try:
-                self._line(line)
+                self._read_line(line)
             except (UnparsedLine, ValueError, IndexError):
                 context.count_lost("unparsed")
                 if len(self.samples) < _SAMPLES:
                     self.samples.append(line)
         return out
 
-    def finish(self, *, ended: bool = False) -> list[Record]:
+    def finish_trace(self, *, ended: bool = False) -> list[Record]:
         """Hand out what was still being added up. Call it once, at the end of the trace.
 
         ``ended``: strace itself has ended, which it does only after the last process that it traced.
         """
-        out = self.feed(b"\n") if self._rest else []
+        out = self.feed_bytes(b"\n") if self._rest else []
         self._context.out = out
         if ended and self._threads and self.started_ns is not None:
             self._context.add_blind_spot(
@@ -151,12 +151,12 @@ class TraceParser:
                 "strace ended before the processes that it traced did: what they did after that was not seen",
             )
         for tid, pending in self._pending.items():
-            self._unknown(self._threads.get(tid), pending.name, pending.text)
+            self._count_unknown(self._threads.get(tid), pending.name, pending.text)
         self._pending.clear()
         self._context.ledger.settle_all(out)
         return out
 
-    def _line(self, line: bytes) -> None:
+    def _read_line(self, line: bytes) -> None:
         match = _head(line)
         if match is None:
             if line:
@@ -165,14 +165,14 @@ class TraceParser:
         tid_text, seconds, micros, name, resumed, special, _signal = match.groups()
         tid = int(tid_text)
         time_ns = int(seconds + micros) * 1000 + self._offset
-        thread = self._threads.get(tid) or self._met(tid, time_ns, ended=special is not None)
+        thread = self._threads.get(tid) or self._meet_thread(tid, time_ns, ended=special is not None)
         if thread is None:
             return
         context = self._context
         context.resumed = None
         if name is not None:
             if line.endswith(b" ...>"):
-                self._begun(thread, name, line, match.start(4))
+                self._begin_call(thread, name, line, match.start(4))
                 return
             text, pos, child = line, match.end(), None
         elif resumed is not None:
@@ -181,20 +181,20 @@ class TraceParser:
             if pending is None or pending.name != name:
                 raise UnparsedLine("the end of a call that never began")
             text, child = pending.text + line[match.end() :], pending.child
-            pending.over()
+            pending.end_call()
             context.resumed = pending
         else:
             if special is not None:
-                self._ended(thread, time_ns, line, match.end())
+                self._end_thread(thread, time_ns, line, match.end())
             return
         whole = resumed is None
         fast = self._fast.get(name)
         if context.detached or (context.unsure and name in UNSETTLING):
             fast = None
         if fast is None or not fast(context, thread, time_ns, text, pos, whole):
-            self._finished(thread, time_ns, name, text, pos, whole=whole, child=child)
+            self._finish_call(thread, time_ns, name, text, pos, whole=whole, child=child)
 
-    def _met(self, tid: int, time_ns: int, *, ended: bool) -> Thread | None:
+    def _meet_thread(self, tid: int, time_ns: int, *, ended: bool) -> Thread | None:
         """Return a thread that is seen for the first time; None if it is none of the command's."""
         if self.started_ns is None:
             # The command that strace was started with, and is of no interest.
@@ -203,30 +203,34 @@ class TraceParser:
             if ended:
                 self._strangers.discard(tid)
             return None
-        return self._adopt(tid, time_ns)
+        return self._adopt_thread(tid, time_ns)
 
-    def _begun(self, thread: Thread, name: bytes, line: bytes, pos: int) -> None:
+    def _begin_call(self, thread: Thread, name: bytes, line: bytes, pos: int) -> None:
         renames = self._context.renames.count
         if line.endswith(_UNFINISHED):
-            self._pending[thread.tid] = Pending.begin(thread, name, line[pos : -len(_UNFINISHED)], renames)
+            self._pending[thread.tid] = Pending.begin_call(
+                thread, name, line[pos : -len(_UNFINISHED)], renames
+            )
         elif line.endswith(_DETACHED):
-            self._unknown(thread, name, line[pos:])
+            self._count_unknown(thread, name, line[pos:])
         elif changed := _changed(line):
-            self._pending[int(changed[1])] = Pending.begin(thread, name, line[pos : changed.start()], renames)
+            self._pending[int(changed[1])] = Pending.begin_call(
+                thread, name, line[pos : changed.start()], renames
+            )
         else:
             raise UnparsedLine("a call that strace left for an unknown reason")
 
-    def _unknown(self, thread: Thread | None, name: bytes, text: bytes) -> None:
+    def _count_unknown(self, thread: Thread | None, name: bytes, text: bytes) -> None:
         """Count a call whose result nobody will ever see."""
         if name in _HARMLESS or self.started_ns is None:
             return
         if name in _OPENS and not any(word in text for word in _CHANGING_OPEN):
             return
-        if irrelevant(name, text, []) or (name in WRITES and not writes_file(self._context, thread, text)):
+        if is_irrelevant(name, text, []) or (name in WRITES and not writes_file(self._context, thread, text)):
             return
         self._context.count_lost("unknown_result")
 
-    def _finished(
+    def _finish_call(
         self,
         thread: Thread,
         time_ns: int,
@@ -243,19 +247,19 @@ class TraceParser:
             if self.started_ns is not None:
                 write_line(context, thread, time_ns, line, pos, whole=whole)
             return
-        if irrelevant(name, line, thread.process.mappings):
+        if is_irrelevant(name, line, thread.process.mappings):
             return
         args, end = parse_arguments(line, pos)
         outcome = parse_result(line, end)
         call = TracedCall(time_ns + outcome.duration_ns if whole else time_ns, thread, name, args, outcome)
         if name in _EXECS:
-            self._exec(call, time_ns)
+            self._note_exec(call, time_ns)
         elif self.started_ns is None:
             return
         elif outcome.value is None and outcome.error is None:
-            self._unknown(thread, name, line)
+            self._count_unknown(thread, name, line)
         elif name in _CLONES:
-            self._cloned(call, child)
+            self._note_clone(call, child)
         else:
             handler = HANDLERS.get(name)
             if handler is None and name.startswith(b"syscall_0x"):
@@ -266,15 +270,15 @@ class TraceParser:
 
     # Processes and threads.
 
-    def _cloned(self, call: TracedCall, child: int | None) -> None:
+    def _note_clone(self, call: TracedCall, child: int | None) -> None:
         value = call.result.value
         if not call.ok or value is None or child is not None:
             return
         tid = call.result.pid or value
         if tid not in self._threads:
-            self._create(tid, call.thread, clone_flags(call), call.time_ns)
+            self._create_thread(tid, call.thread, clone_flags(call), call.time_ns)
 
-    def _adopt(self, tid: int, time_ns: int) -> Thread:
+    def _adopt_thread(self, tid: int, time_ns: int) -> Thread:
         """Find the parent of a thread that is seen before the call that made it returned."""
         waiting = [
             (parent, pending)
@@ -282,13 +286,13 @@ class TraceParser:
             if pending.name in _CLONES and pending.child is None and parent in self._threads
         ]
         if len(waiting) > 1:
-            known = self._context.host.parent(tid)
+            known = self._context.host.find_parent(tid)
             if known is not None:
                 process = known[1] if known[0] == tid else known[0]
                 fitting = [pair for pair in waiting if self._threads[pair[0]].process.pid == process]
                 waiting = fitting or waiting
         if not waiting:
-            made = self._create(tid, self._threads.get(self._root), frozenset(), time_ns)
+            made = self._create_thread(tid, self._threads.get(self._root), frozenset(), time_ns)
             made.fs.mark_lost()  # it may be anybody's child
             return made
         parent, pending = waiting[0]
@@ -296,12 +300,14 @@ class TraceParser:
         thread = self._threads[parent]
         args, _end = parse_arguments(pending.text + b")", len(pending.name) + 1)
         begun = TracedCall(time_ns, thread, pending.name, args, parse_result(b" = 0", 0))
-        made = self._create(tid, thread, clone_flags(begun), time_ns)
+        made = self._create_thread(tid, thread, clone_flags(begun), time_ns)
         if made.fs is not thread.fs and (len(waiting) > 1 or pending.version != thread.fs.version):
             made.fs.mark_lost()
         return made
 
-    def _create(self, tid: int, parent: Thread | None, flags: frozenset[bytes], time_ns: int) -> Thread:
+    def _create_thread(
+        self, tid: int, parent: Thread | None, flags: frozenset[bytes], time_ns: int
+    ) -> Thread:
         if parent is None:
             process = Process(tid, 0)
             thread = Thread(tid, process, FsContext(b"/"), Files())
@@ -327,7 +333,7 @@ class TraceParser:
             namespaces.new_namespace(self._context, thread, time_ns)
         return thread
 
-    def _exec(self, call: TracedCall, began_ns: int) -> None:
+    def _note_exec(self, call: TracedCall, began_ns: int) -> None:
         if not call.ok or call.result.value is None:
             return
         thread, process = call.thread, call.thread.process
@@ -351,15 +357,15 @@ class TraceParser:
         words, whole = argv_of(argv)
         if not whole:
             # strace cut it short; the process itself still knows, if it is still the same one.
-            known = self._context.host.cmdline(process.pid)
+            known = self._context.host.read_cmdline(process.pid)
             if known is not None and known[: len(words) - 1] == words[:-1] and len(known) >= len(words):
                 words = known
         self._context.out.append(ProcessExec(call.time_ns, process.pid, exe, words))
 
-    def _ended(self, thread: Thread, time_ns: int, line: bytes, pos: int) -> None:
+    def _end_thread(self, thread: Thread, time_ns: int, line: bytes, pos: int) -> None:
         tid = thread.tid
         if match := _superseded(line, pos):
-            self._superseded(thread, int(match[1]))
+            self._supersede_leader(thread, int(match[1]))
             return
         if match := _exited(line, pos):
             status: int | None = int(match[1])
@@ -373,21 +379,21 @@ class TraceParser:
             raise UnparsedLine("an end of an unknown kind")
         pending = self._pending.pop(tid, None)
         if pending is not None:
-            pending.over()
-            self._unknown(thread, pending.name, pending.text)
+            pending.end_call()
+            self._count_unknown(thread, pending.name, pending.text)
         self._threads.pop(tid, None)
         files = thread.files
         files.users -= 1
         if files.users <= 0:
             for file in files.open.values():
-                self._context.ledger.settle(file, self._context.out)
+                self._context.ledger.settle_file(file, self._context.out)
         process = thread.process
         if process.pid == tid:
             self._processes.pop(tid, None)
             if self.started_ns is not None:
                 self._context.out.append(ProcessExit(time_ns, tid, status))
 
-    def _superseded(self, leader: Thread, executor: int) -> None:
+    def _supersede_leader(self, leader: Thread, executor: int) -> None:
         """A thread that is not the leader executes: it goes on under the leader's id."""
         pending = self._pending.pop(executor, None)
         thread = self._threads.pop(executor, None)

@@ -46,7 +46,7 @@ _Instruction = tuple[int, int, int, int]
 """struct sock_filter: code, jt, jf, k."""
 
 
-def numbers() -> tuple[frozenset[int], frozenset[int]]:
+def list_stopping_calls() -> tuple[frozenset[int], frozenset[int]]:
     """Return the calls that stop: 64-bit ones (those of x32 without their bit), and 32-bit ones."""
     rows = table()[1]
     native = {row - ABI_64 for row in rows if row < ABI_32}
@@ -58,11 +58,11 @@ def numbers() -> tuple[frozenset[int], frozenset[int]]:
     )
 
 
-def program() -> bytes | None:
+def build_program() -> bytes | None:
     """Return the filter as an array of struct sock_filter; None for a processor that is not known here."""
     if platform.machine() != "x86_64":
         return None
-    native, compat = numbers()
+    native, compat = list_stopping_calls()
     code = _for_numbers(native)
     code = [(_LOAD, 0, 0, _NUMBER_AT), (_AND, 0, 0, ~_X32_BIT & 0xFFFFFFFF), *code]
     other = [(_LOAD, 0, 0, _NUMBER_AT), *_for_numbers(compat)]
@@ -86,14 +86,14 @@ def _for_numbers(traced: Iterable[int]) -> list[_Instruction]:
         verdict = _TRACE if number in wanted or number > NEWEST else _ALLOW
         if verdict != edges[-1][1]:
             edges.append((number, verdict))
-    return _tree(edges)
+    return _build_tree(edges)
 
 
-def _tree(edges: Sequence[tuple[int, int]]) -> list[_Instruction]:
+def _build_tree(edges: Sequence[tuple[int, int]]) -> list[_Instruction]:
     if len(edges) == 1:
         return [(_RETURN, 0, 0, edges[0][1])]
     middle = len(edges) // 2
-    low, high = _tree(edges[:middle]), _tree(edges[middle:])
+    low, high = _build_tree(edges[:middle]), _build_tree(edges[middle:])
     # A conditional jump reaches 255 instructions: far enough for some 120 ranges.
     return [(_NOT_BELOW, len(low), 0, edges[middle][0]), *low, *high]
 
@@ -104,7 +104,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def install(code: bytes) -> None:
+def install_filter(code: bytes) -> None:
     """Give this process, for good, a filter. Raises OSError; the kernel may lack seccomp.
 
     Without CAP_SYS_ADMIN that takes no_new_privs, and only then it is set.
@@ -112,13 +112,13 @@ def install(code: bytes) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     given = _Program(len(code) // 8, code)
 
-    def attempt() -> int:
+    def set_filter() -> int:
         failed = libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(given), 0, 0)
         return ctypes.get_errno() if failed else 0
 
-    number = attempt()
+    number = set_filter()
     if number == errno.EACCES:
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        number = attempt()
+        number = set_filter()
     if number:
         raise OSError(number, os.strerror(number))

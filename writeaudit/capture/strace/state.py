@@ -33,10 +33,10 @@ class Host(Protocol):
     them, but knows less.
     """
 
-    def cmdline(self, pid: int) -> tuple[bytes, ...] | None:
+    def read_cmdline(self, pid: int) -> tuple[bytes, ...] | None:
         """Return the arguments of a process."""
 
-    def cwd(self, tid: int) -> bytes | None:
+    def read_cwd(self, tid: int) -> bytes | None:
         """Return the working directory of a thread, as a path in writeaudit's own root."""
 
     def mount_ns(self, tid: int) -> int | None:
@@ -60,7 +60,7 @@ class Host(Protocol):
     def names_on(self, path: bytes) -> frozenset[bytes]:
         """Return the names on the way that a path leads, those of the symlinks on it included."""
 
-    def parent(self, tid: int) -> tuple[int, int] | None:
+    def find_parent(self, tid: int) -> tuple[int, int] | None:
         """Return the process that a thread belongs to, and that process's parent."""
 
     def by_handle(self, near: bytes, kind: int, handle: bytes) -> bytes | None:
@@ -73,11 +73,11 @@ class Host(Protocol):
 class NoHost:
     """A host that knows nothing: for reading a trace afterwards."""
 
-    def cmdline(self, pid: int) -> tuple[bytes, ...] | None:  # noqa: ARG002
+    def read_cmdline(self, pid: int) -> tuple[bytes, ...] | None:  # noqa: ARG002
         """Return None."""
         return None
 
-    def cwd(self, tid: int) -> bytes | None:  # noqa: ARG002
+    def read_cwd(self, tid: int) -> bytes | None:  # noqa: ARG002
         """Return None."""
         return None
 
@@ -109,7 +109,7 @@ class NoHost:
         """Return the names in the text."""
         return frozenset(path.split(b"/"))
 
-    def parent(self, tid: int) -> tuple[int, int] | None:  # noqa: ARG002
+    def find_parent(self, tid: int) -> tuple[int, int] | None:  # noqa: ARG002
         """Return None."""
         return None
 
@@ -221,7 +221,7 @@ class FsContext:
         self.cwd_unreachable |= unreachable
         self.version += 1
 
-    def unsettle(self, names: Iterable[bytes]) -> None:
+    def doubt_names(self, names: Iterable[bytes]) -> None:
         """Names were taken away, or covered: those on the way may lead elsewhere."""
         if self.way is not None and any(name in self.passed or name in NO_NAMES for name in names):
             self.mark_lost()
@@ -311,12 +311,12 @@ class Pending:
     """For a clone: the thread that was seen running before the call returned."""
 
     @classmethod
-    def begin(cls, thread: Thread, name: bytes, text: bytes, renames: int) -> Pending:
+    def begin_call(cls, thread: Thread, name: bytes, text: bytes, renames: int) -> Pending:
         """Note that a thread has begun a call."""
         thread.fs.leaving += name in _LEAVING
         return cls(name, text, thread.fs, thread.fs.version, renames)
 
-    def over(self) -> None:
+    def end_call(self) -> None:
         """It has returned, or never will."""
         self.fs.leaving -= self.name in _LEAVING
 
@@ -336,7 +336,7 @@ class Renames:
         self._last: dict[bytes, int] = {}
         self._forgotten = 0
 
-    def note(self, name: bytes) -> None:
+    def note_name(self, name: bytes) -> None:
         """A name is another one's from now on."""
         self.count += 1
         if len(self._last) >= _MOST_RENAMED:
@@ -344,7 +344,7 @@ class Renames:
             self._forgotten = self.count
         self._last[name] = self.count
 
-    def since(self, count: int, path: bytes) -> bool:
+    def renamed_since(self, count: int, path: bytes) -> bool:
         """Whether one of a path's components may have been renamed since there had been ``count`` of them."""
         return count < self._forgotten or any(self._last.get(name, 0) > count for name in path.split(b"/"))
 
@@ -356,24 +356,24 @@ class WriteLedger:
         self._next = 1
         self._held: dict[int, OpenFile] = {}
 
-    def begin(self, file: OpenFile) -> int:
+    def begin_file(self, file: OpenFile) -> int:
         """Give an open file its key, at its first write."""
         file.key = self._next
         self._next += 1
         self._held[file.key] = file
         return file.key
 
-    def settle(self, file: OpenFile | None, out: list[Record]) -> None:
+    def settle_file(self, file: OpenFile | None, out: list[Record]) -> None:
         """Hand out the total of a file that its only holder let go."""
         if file is not None and file.key is not None and not file.shared:
-            self._total(file.key, file, out)
+            self._emit_total(file.key, file, out)
 
     def settle_all(self, out: list[Record]) -> None:
         """Hand out every total that is left."""
         for key, file in list(self._held.items()):
-            self._total(key, file, out)
+            self._emit_total(key, file, out)
 
-    def _total(self, key: int, file: OpenFile, out: list[Record]) -> None:
+    def _emit_total(self, key: int, file: OpenFile, out: list[Record]) -> None:
         if self._held.pop(key, None) is not None:
             out.append(WriteTotal(key, file.bytes, file.calls))
             file.key = None

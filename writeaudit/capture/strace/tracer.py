@@ -7,8 +7,8 @@ in the same words as under every other backend. Three things make that work:
 * The child allows it (prctl(2), PR_SET_PTRACER: Yama would refuse a tracer that is no ancestor).
 * strace ignores --seccomp-bpf if all that it has to do is to attach. So it starts a command as
   well, the one program that is certainly there: ``strace -V``. What that prints tells the child
-  that strace is at work; its trace is left out by `strace_parser.TraceParser`.
-* The child installs the filter of `strace_filter` itself.
+  that strace is at work; its trace is left out by `parser.TraceParser`.
+* The child installs the filter of `seccomp_filter` itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from writeaudit.capture.strace import seccomp_filter
-from writeaudit.capture.strace.drain import detach
+from writeaudit.capture.strace.drain import detach_process
 
 _PR_SET_DUMPABLE, _PR_SET_PTRACER = 4, 0x59616D61
 _ANY = ctypes.c_ulong(-1)
@@ -39,7 +39,7 @@ _MESSAGE_BYTES = 4096
 class StartLine:
     """What passes between the child, strace and us until the child is traced.
 
-    `allow` and `cross` run in the child.
+    `allow_tracing` and `wait_for_tracer` run in the child.
     """
 
     _code: bytes | None
@@ -53,7 +53,7 @@ class StartLine:
     _messages: int
 
     @classmethod
-    def draw(cls, code: bytes | None) -> StartLine:
+    def create_pipes(cls, code: bytes | None) -> StartLine:
         """Make one, for a child that installs the filter ``code``."""
         return cls(code, *os.pipe(), *os.pipe(), os.memfd_create("strace"))
 
@@ -63,15 +63,15 @@ class StartLine:
             if fd >= 0:
                 os.close(fd)
 
-    def allow(self) -> None:
+    def allow_tracing(self) -> None:
         """Let anybody trace this process: Yama forbids it to all but ancestors."""
-        os.close(self._at_work_write)  # nobody but strace is to hold it: `cross` waits for its end
+        os.close(self._at_work_write)  # nobody but strace is to hold it: `wait_for_tracer` waits for its end
         # Of writeaudit, whose memory this one still has, it was forbidden (`commands.run`).
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
         _allow_tracer(_ANY)
         os.write(self._may_write, b"a")
 
-    def attach(self, strace: bytes, options: Sequence[bytes], child: int, output: int) -> None:
+    def attach_strace(self, strace: bytes, options: Sequence[bytes], child: int, output: int) -> None:
         """Start strace, which attaches to ``child``, with the descriptor ``output`` open."""
         os.close(self._may_write)
         self._may_write = -1
@@ -83,7 +83,7 @@ class StartLine:
             try:
                 # Again, so that nobody but init has to wait for it.
                 if os.fork() == 0:
-                    detach(keep)
+                    detach_process(keep)
                     os.dup2(self._at_work_write, 1)
                     os.dup2(self._messages, 2)
                     os.set_inheritable(output, True)
@@ -95,7 +95,7 @@ class StartLine:
         self._at_work_write = -1
         os.waitpid(pid, 0)
 
-    def cross(self) -> None:
+    def wait_for_tracer(self) -> None:
         """Wait until this process is traced. Raises OSError if strace could not do it."""
         if not select.select([self._at_work_read], [], [], _PATIENCE_S)[0]:
             raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
@@ -103,9 +103,9 @@ class StartLine:
             raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
         _allow_tracer(ctypes.c_ulong(0))
         if self._code is not None:
-            seccomp_filter.install(self._code)
+            seccomp_filter.install_filter(self._code)
 
-    def messages(self) -> str:
+    def read_messages(self) -> str:
         """Return what strace had to say."""
         text = os.pread(self._messages, _MESSAGE_BYTES, 0).decode("utf-8", "replace")
         lines = [line.removeprefix("strace: ") for line in text.splitlines()]

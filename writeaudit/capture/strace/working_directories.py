@@ -14,12 +14,12 @@ from writeaudit.events import Doubt, Operand
 from writeaudit.paths import last_name
 
 
-def enter(context: TraceContext, thread: Thread, name: bytes) -> None:
+def enter_directory(context: TraceContext, thread: Thread, name: bytes) -> None:
     """Note that a thread went to another directory by a name."""
     fs, host = thread.fs, context.host
     text = join_name(fs, name)
     if thread.mount_ns is not None:
-        fs.set_cwd(host.cwd(thread.tid) or text)  # the report says that such paths mean little
+        fs.set_cwd(host.read_cwd(thread.tid) or text)  # the report says that such paths mean little
     elif fs.root != b"/" or name.startswith(MAGIC):
         # Its symlinks lead elsewhere for that thread than for us.
         led = None
@@ -28,22 +28,22 @@ def enter(context: TraceContext, thread: Thread, name: bytes) -> None:
         if led is not None and led.base is not None:
             probably = join_name(FsContext(led.base), led.name or b".")
         else:
-            probably = host.cwd(thread.tid) or text
+            probably = host.read_cwd(thread.tid) or text
         fs.set_cwd(probably)
         fs.mark_lost()
     else:
         fs.enter_by_name(name, text)
-        _watch(context, fs)
+        _watch_names(context, fs)
 
 
-def renamed(context: TraceContext, source: Operand, path: Operand, *, both: bool) -> None:
+def note_rename(context: TraceContext, source: Operand, path: Operand, *, both: bool) -> None:
     """Keep up with the names of working directories."""
     if source.base is None or source.name is None or path.base is None or path.name is None:
         return
     last, new_last = last_name(source.name), last_name(path.name)
-    context.renames.note(last)
+    context.renames.note_name(last)
     if both:
-        context.renames.note(new_last)
+        context.renames.note_name(new_last)
     for thread in context.threads.values():
         fs = thread.fs
         if last in fs.cwd or new_last in fs.cwd or last in fs.root:
@@ -51,14 +51,14 @@ def renamed(context: TraceContext, source: Operand, path: Operand, *, both: bool
     else:
         return  # nobody's directory is below one of that name
     if not both:
-        removed(context, path)
+        note_removal(context, path)
     followed: set[int] = set()
-    _follow(context, source, path, followed)
+    _follow_rename(context, source, path, followed)
     if both:
-        _follow(context, path, source, followed)
+        _follow_rename(context, path, source, followed)
 
 
-def _follow(context: TraceContext, old: Operand, new: Operand, followed: set[int]) -> None:
+def _follow_rename(context: TraceContext, old: Operand, new: Operand, followed: set[int]) -> None:
     """Give the working directories below a name another one; those in ``followed`` have theirs."""
     assert old.base is not None
     assert old.name is not None
@@ -80,10 +80,10 @@ def _follow(context: TraceContext, old: Operand, new: Operand, followed: set[int
             followed.add(id(fs))
             sure = certain and fs.sure and not fs.cwd_deleted and not new.doubt & Doubt.UNCERTAIN_BASE
             fs.move_cwd(new.base, new_name, below, sure=sure)
-            _watch(context, fs)
+            _watch_names(context, fs)
 
 
-def removed(context: TraceContext, directory: Operand) -> None:
+def note_removal(context: TraceContext, directory: Operand) -> None:
     """Note that a directory is no more, if it is somebody's."""
     if directory.base is None or directory.name is None:
         return
@@ -97,7 +97,7 @@ def removed(context: TraceContext, directory: Operand) -> None:
                 fs.cwd_deleted |= fs.cwd == join_name(FsContext(directory.base), name)
 
 
-def mounted(context: TraceContext, *, moved: bool) -> None:
+def note_mount(context: TraceContext, *, moved: bool) -> None:
     """Note that something was mounted or unmounted; or ``moved``, with all that lies below it."""
     for fs in context.fs_contexts():
         if moved or fs.way is not None:
@@ -115,7 +115,7 @@ def change_root(context: TraceContext, thread: Thread, name: bytes) -> None:
     fs.root = (real if fs.root == b"/" else None) or text
 
 
-def _watch(context: TraceContext, fs: FsContext) -> None:
+def _watch_names(context: TraceContext, fs: FsContext) -> None:
     """Have the names on the way to a directory watched, if it is known by that."""
     if fs.way is not None:
         base, name = fs.way

@@ -30,7 +30,7 @@ _ELSEWHERE = b'mkdir("/w/x", 0700) = 0'
 def feed(*calls: bytes) -> tuple[TraceParser, list[RawEvent]]:
     """Return the parser and the events of some lines."""
     made = parser()
-    out = made.feed(b"".join(b"10 6.000001 " + line + b" <0.000010>\n" for line in calls))
+    out = made.feed_bytes(b"".join(b"10 6.000001 " + line + b" <0.000010>\n" for line in calls))
     assert made.lost == {}, made.samples
     return made, [record for record in out if isinstance(record, RawEvent)]
 

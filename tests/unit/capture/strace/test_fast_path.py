@@ -73,7 +73,7 @@ ODD = [
 
 def told(made: TraceParser, text: bytes) -> tuple[object, ...]:
     """Return all that reading a text leaves behind."""
-    out = made.feed(text)
+    out = made.feed_bytes(text)
     threads = made._threads.values()
     return (
         out,
@@ -81,7 +81,7 @@ def told(made: TraceParser, text: bytes) -> tuple[object, ...]:
         made.truncated,
         [astuple(thread.fs) for thread in threads],
         [{fd: astuple(file) for fd, file in thread.files.open.items()} for thread in threads],
-        made.finish(),
+        made.finish_trace(),
     )
 
 
@@ -157,5 +157,5 @@ def test_they_agree_on_lines_that_are_not_quite_so_plain(
 
 def test_a_strace_that_leaves_the_kernels_mark_goes_the_long_way() -> None:
     made = parser(deleted_inside=True)
-    (event,) = made.feed(stamped(b"fchmod(3</w/f (deleted)>, 0644) = 0"))
+    (event,) = made.feed_bytes(stamped(b"fchmod(3</w/f (deleted)>, 0644) = 0"))
     assert event.path.deleted  # type: ignore[union-attr]

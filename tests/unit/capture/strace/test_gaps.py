@@ -13,7 +13,7 @@ from writeaudit.events import Access, Doubt, Op, Operand, RawEvent
 
 def test_cut_and_unreadable_names() -> None:
     made = parser()
-    (event,) = made.feed(b'10 6.000001 mkdir("aaa"..., 0700) = 0\n')
+    (event,) = made.feed_bytes(b'10 6.000001 mkdir("aaa"..., 0700) = 0\n')
     assert isinstance(event, RawEvent)
     assert unreadable(event.path)
     assert made.truncated == 1
@@ -23,7 +23,7 @@ def test_cut_and_unreadable_names() -> None:
 
 def test_a_name_that_was_too_long_for_the_kernel_too_lacks_nothing() -> None:
     made = parser()
-    (event,) = made.feed(b'10 6.000001 mkdir("aaa"..., 0700) = -1 ENAMETOOLONG (File name too long)\n')
+    (event,) = made.feed_bytes(b'10 6.000001 mkdir("aaa"..., 0700) = -1 ENAMETOOLONG (File name too long)\n')
     assert isinstance(event, RawEvent)
     assert not unreadable(event.path)
     assert made.truncated == 0
@@ -31,7 +31,7 @@ def test_a_name_that_was_too_long_for_the_kernel_too_lacks_nothing() -> None:
 
 def test_descriptors_that_nobody_can_name_are_counted() -> None:
     made = parser()
-    made.feed(
+    made.feed_bytes(
         b'10 6.000001 write(3, "x", 1) = 1 <0.000001>\n'
         b"10 6.000002 fchmod(3, 0600) = 0 <0.000001>\n"
         b"10 6.000003 copy_file_range(4</w/f>, NULL, 3, NULL, 9, 0) = 9 <0.000001>\n"
@@ -80,7 +80,7 @@ class Memory(NoHost):
 )  # fmt: skip
 def test_calls_younger_than_strace(line: bytes, op: Op, path: Operand, details: dict[str, object]) -> None:
     made = parser(host=Memory())
-    (event,) = made.feed(b"10 6.000001 " + line + b" <0.000001>\n")
+    (event,) = made.feed_bytes(b"10 6.000001 " + line + b" <0.000001>\n")
     assert isinstance(event, RawEvent)
     assert (event.op, event.path) == (op, path._replace(doubt=path.doubt | Doubt.UNREADABLE))
     for name, value in details.items():
@@ -101,7 +101,7 @@ def test_calls_younger_than_strace(line: bytes, op: Op, path: Operand, details: 
 )
 def test_calls_that_nothing_is_known_of(line: bytes, blind: bool) -> None:
     made = parser(host=Memory())
-    assert made.feed(b"10 6.000001 " + line + b" <0.000001>\n") == []
+    assert made.feed_bytes(b"10 6.000001 " + line + b" <0.000001>\n") == []
     assert [spot.kind for spot in made.blind_spots] == ["unknown_calls"] * blind
     assert made.lost == {}
 
@@ -116,7 +116,7 @@ def test_a_handle_is_looked_up() -> None:
 
 def test_a_handle_that_leads_nowhere_is_a_blind_spot() -> None:
     made = parser(host=Memory())
-    assert made.feed(b"10 6.000001 " + _BY_HANDLE % b"0x82" + b" <0.000001>\n") == []
+    assert made.feed_bytes(b"10 6.000001 " + _BY_HANDLE % b"0x82" + b" <0.000001>\n") == []
     assert [(spot.kind, spot.incomplete) for spot in made.blind_spots] == [("open_by_handle", True)]
 
 
@@ -149,18 +149,18 @@ class Namespaces(NoHost):
 )
 def test_another_mount_namespace_is_a_blind_spot(line: bytes, now: int | None, blind: bool) -> None:
     made = parser(host=Namespaces(now), own_mount_ns=1)
-    made.feed(b"10 6.000001 " + line + b" <0.000001>\n")
+    made.feed_bytes(b"10 6.000001 " + line + b" <0.000001>\n")
     assert [spot.kind for spot in made.blind_spots] == ["namespace"] * blind
     assert all(spot.incomplete for spot in made.blind_spots)
 
 
 def test_a_tracer_that_dies_first_is_a_blind_spot() -> None:
     made = parser()
-    made.finish(ended=True)
+    made.finish_trace(ended=True)
     assert [(spot.kind, spot.incomplete) for spot in made.blind_spots] == [("tracer", True)]
     whole = parser()
-    whole.feed(b"10 6.000001 +++ exited with 0 +++\n")
-    whole.finish(ended=True)
+    whole.feed_bytes(b"10 6.000001 +++ exited with 0 +++\n")
+    whole.finish_trace(ended=True)
     assert whole.blind_spots == ()
 
 
@@ -174,30 +174,30 @@ def test_programs_that_lose_their_privileges_are_named(keeps: bool) -> None:
             return True
 
     made = TraceParser(10, cwd=b"/w", host=Setuid(), keeps_privileges=keeps)
-    made.feed(START)
+    made.feed_bytes(START)
     assert [(spot.kind, spot.incomplete) for spot in made.blind_spots] == [("setuid", False)] * (not keeps)
 
 
 def test_io_uring_is_a_blind_spot() -> None:
     made = parser()
-    made.feed(b"10 6.000001 io_uring_setup(4, {flags=0}) = 4<anon_inode:[io_uring]> <0.000001>\n")
+    made.feed_bytes(b"10 6.000001 io_uring_setup(4, {flags=0}) = 4<anon_inode:[io_uring]> <0.000001>\n")
     assert [(spot.kind, spot.incomplete) for spot in made.blind_spots] == [("io_uring", True)]
 
 
 def test_nothing_unreadable_is_dropped_in_silence() -> None:
     made = parser()
-    made.feed(b'garbage\n10 6.000001 mkdir("a\n10 6.000002 <... link resumed>) = 0\n')
+    made.feed_bytes(b'garbage\n10 6.000001 mkdir("a\n10 6.000002 <... link resumed>) = 0\n')
     assert made.lost == {"unparsed": 3}
     assert made.samples[0] == b"garbage"
 
 
 def test_calls_whose_result_nobody_saw() -> None:
     made = parser()
-    made.feed(
+    made.feed_bytes(
         b'10 6.000001 mkdir("a", 0700 <unfinished ...>) = ?\n'
         b'10 6.000002 openat(AT_FDCWD</w>, "r", O_RDONLY <unfinished ...>) = ?\n'
         b'10 6.000003 write(3<pipe:[1]>, "x", 1 <unfinished ...>\n'
         b"10 6.000004 +++ killed by SIGKILL +++\n"
     )
-    made.finish()
+    made.finish_trace()
     assert made.lost == {"unknown_result": 1}

@@ -20,8 +20,8 @@ def test_working_directory_has_the_name_that_it_was_entered_by(
     monkeypatch.chdir(directory)
     if removed:
         directory.rmdir()
-    assert ProcHost().cwd(os.getpid()) == os.fsencode(directory)
+    assert ProcHost().read_cwd(os.getpid()) == os.fsencode(directory)
 
 
 def test_working_directory_of_nobody() -> None:
-    assert ProcHost().cwd(2**22 + 1) is None
+    assert ProcHost().read_cwd(2**22 + 1) is None

@@ -99,20 +99,20 @@ def test_words_with_operators_and_comments() -> None:
 def test_structures_give_their_fields() -> None:
     (how,) = read(b"{flags=O_RDWR|O_CREAT, mode=0600, resolve=RESOLVE_NO_XDEV}")
     assert isinstance(how, Group)
-    assert how.get(b"flags") == b"O_RDWR|O_CREAT"
-    assert how.get(b"nothing") is None
+    assert how.get_field(b"flags") == b"O_RDWR|O_CREAT"
+    assert how.get_field(b"nothing") is None
     (info,) = read(b"{src_offset=0, info=[{dest_fd=3</x>, dest_offset=0} => {bytes=3}]}")
     assert isinstance(info, Group)
-    targets = info.get(b"info")
+    targets = info.get_field(b"info")
     assert isinstance(targets, Group)
     assert isinstance(targets.items[0], Group)
-    assert targets.items[0].get(b"dest_fd") == Descriptor(3, b"/x", deleted=False)
+    assert targets.items[0].get_field(b"dest_fd") == Descriptor(3, b"/x", deleted=False)
 
 
 def test_an_abstract_socket_is_no_string() -> None:
     (address, length) = read(rb'{sa_family=AF_UNIX, sun_path=@"\x6f\x63"}, 10')
     assert isinstance(address, Group)
-    assert not isinstance(address.get(b"sun_path"), Text)
+    assert not isinstance(address.get_field(b"sun_path"), Text)
     assert length == b"10"
 
 

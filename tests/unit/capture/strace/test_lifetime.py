@@ -149,7 +149,7 @@ def test_the_drain_reads_on_once_it_is_let_go() -> None:
 def test_a_drain_that_is_not_needed_ends() -> None:
     ours, theirs = os.pipe()
     drain = stand_by(ours)
-    drain.dismiss()
+    drain.end_drain()
     with pytest.raises(ProcessLookupError):
         os.kill(drain.pid, 0)
     os.close(ours)

@@ -270,11 +270,11 @@ def test_a_call_that_a_signal_broke_off() -> None:
 def test_lines_may_come_in_pieces() -> None:
     whole = parser()
     text = b'10 6.000001 mkdir("a", 0700) = 0\n10 6.000002 rmdir("a") = 0\n'
-    expected = whole.feed(text)
+    expected = whole.feed_bytes(text)
     pieces = parser()
     got: list[Record] = []
     for index in range(len(text)):
-        got += pieces.feed(text[index : index + 1])
+        got += pieces.feed_bytes(text[index : index + 1])
     assert got == expected
     assert len(got) == 2
 
@@ -300,5 +300,5 @@ class _Later(NoHost):
 @pytest.mark.parametrize(("opened", "events"), [(stat.S_IFIFO, 0), (stat.S_IFREG, 1), (None, 1)])
 def test_write_is_not_lost_to_what_took_the_name_of_its_file(opened: int | None, events: int) -> None:
     read = parser(host=_Later(opened))
-    found = read.feed(b'10 5.000000 write(3</w/f>, "x"..., 1) = 1 <0.000010>\n')
+    found = read.feed_bytes(b'10 5.000000 write(3</w/f>, "x"..., 1) = 1 <0.000010>\n')
     assert len([event for event in found if isinstance(event, RawEvent)]) == events

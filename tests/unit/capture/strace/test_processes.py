@@ -11,7 +11,7 @@ from writeaudit.events import Doubt, Op, Operand, RawEvent
 
 def test_the_command_starts_when_it_is_executed() -> None:
     made = TraceParser(10, cwd=b"/w", parent=9, clock_offset_ns=-4_000_000_000)
-    assert made.feed(START) == [
+    assert made.feed_bytes(START) == [
         ProcessStart(1_000_000_000, 10, 9),
         ProcessExec(1_000_100_000, 10, b"/bin/x", (b"x", b"a\nb")),
     ]
@@ -21,9 +21,9 @@ def test_the_command_starts_when_it_is_executed() -> None:
 def test_nothing_is_told_of_a_program_that_was_looked_for_in_vain() -> None:
     made = TraceParser(10, cwd=b"/w")
     line = b'10 4.000000 execve("/a/x", ["x"], 0x1 /* 1 var */) = -1 ENOENT (No such file or directory)\n'
-    assert made.feed(line) == []
+    assert made.feed_bytes(line) == []
     assert made.started_ns is None
-    assert [type(record) for record in made.feed(START)] == [ProcessStart, ProcessExec]
+    assert [type(record) for record in made.feed_bytes(START)] == [ProcessStart, ProcessExec]
 
 
 def test_calls_broken_in_two_and_interleaved() -> None:
@@ -77,7 +77,7 @@ def test_a_child_that_runs_before_vfork_returns() -> None:
 
 def test_an_exec_from_another_thread_takes_the_leaders_id() -> None:
     made = parser()
-    out = made.feed(
+    out = made.feed_bytes(
         b"10 6.000001 clone(child_stack=0x1, flags=CLONE_VM|CLONE_FILES|CLONE_THREAD) = 11 <0.000001>\n"
         b'11 6.000002 chdir("/else") = 0 <0.000001>\n'
         b'11 6.000003 execve("/bin/sh", ["sh"], 0x1 /* 1 var */ <unfinished ...>\n'
@@ -152,7 +152,7 @@ def test_a_renamed_directory_is_the_working_directory_still() -> None:
 
 def test_the_command_that_strace_came_with_is_left_out() -> None:
     made = TraceParser(10, cwd=b"/w")
-    got = made.feed(
+    got = made.feed_bytes(
         b'77 4.000000 execve("/usr/bin/strace", ["strace", "-V"], 0x7f /* 2 vars */) = 0 <0.000100>\n'
         + START
         + b'77 6.000000 openat(AT_FDCWD</>, "x", O_WRONLY|O_CREAT, 0600) = 3</x> <0.000001>\n'
@@ -164,7 +164,7 @@ def test_the_command_that_strace_came_with_is_left_out() -> None:
 
 def test_cut_arguments_are_asked_of_the_process() -> None:
     class Knows(NoHost):
-        def cmdline(self, pid: int) -> tuple[bytes, ...] | None:
+        def read_cmdline(self, pid: int) -> tuple[bytes, ...] | None:
             return (b"x", b"long" * 9)
 
     line = b'execve("/x", ["x", "long"...], 0x1 /* 1 var */) = 0'

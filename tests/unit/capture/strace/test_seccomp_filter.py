@@ -22,7 +22,7 @@ _HEADERS = Path("/usr/include/x86_64-linux-gnu/asm")
 
 def verdict(arch: int, number: int) -> int:
     """Return what the filter says of a call: classic BPF, as far as the filter uses it."""
-    code = seccomp_filter.program()
+    code = seccomp_filter.build_program()
     assert code is not None
     data = struct.pack("=iIQ6Q", number if number < 1 << 31 else number - (1 << 32), arch, 0, *range(6))
     accumulator, at = 0, 0
@@ -48,7 +48,7 @@ def verdict(arch: int, number: int) -> int:
 
 
 def test_each_call_stops_or_does_not() -> None:
-    native, compat = seccomp_filter.numbers()
+    native, compat = seccomp_filter.list_stopping_calls()
     for number in range(seccomp_filter.NEWEST + 1):
         assert verdict(_X86_64, number) == (_TRACE if number in native else _ALLOW), number
         assert verdict(_X86_64, number | _X32) == (_TRACE if number in native else _ALLOW), number
@@ -72,7 +72,7 @@ def test_every_call_that_strace_is_asked_for_stops(header: str, which: int) -> N
     assert len(numbers) > 300
     # What strace calls by another name than the headers do.
     other = {"umount2": ("umount", "umount2"), "mmap": ("mmap", "mmap2"), "bind": ("bind", "socketcall")}
-    stops = seccomp_filter.numbers()[which]
+    stops = seccomp_filter.list_stopping_calls()[which]
     asked = {each for name in TRACED for each in other.get(name, (name,))}
     for name in sorted(asked & numbers.keys()):
         assert numbers[name] in stops, name

@@ -20,7 +20,7 @@ class Disk(NoHost):
         self.now = now
         self._links = links
 
-    def cwd(self, tid: int) -> bytes | None:
+    def read_cwd(self, tid: int) -> bytes | None:
         return self.now
 
     def names_on(self, path: bytes) -> frozenset[bytes]:
@@ -176,13 +176,13 @@ def test_a_descriptor_whose_file_may_have_been_renamed_is_a_guess(call: bytes, g
 def test_renames_that_are_forgotten_may_have_been_of_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "_MOST_RENAMED", 2)
     renames = state.Renames()
-    renames.note(b"a")
+    renames.note_name(b"a")
     early = renames.count
-    renames.note(b"b")
-    assert [renames.since(early, path) for path in (b"/a", b"/x/b", b"/c")] == [False, True, False]
-    renames.note(b"d")
-    assert renames.since(early, b"/c")
-    assert [renames.since(renames.count, path) for path in (b"/c", b"/d")] == [False, False]
+    renames.note_name(b"b")
+    assert [renames.renamed_since(early, path) for path in (b"/a", b"/x/b", b"/c")] == [False, True, False]
+    renames.note_name(b"d")
+    assert renames.renamed_since(early, b"/c")
+    assert [renames.renamed_since(renames.count, path) for path in (b"/c", b"/d")] == [False, False]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 For those who want to run what they can read, or what they changed (``--probes``). bcc
 compiles, makes the maps and fills in their descriptors; linking and loading is done here
-(see `bcc_source`), with field offsets from the kernel's BTF and without kernel headers.
+(see `source`), with field offsets from the kernel's BTF and without kernel headers.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class TracedCall(NamedTuple):
         error = self.result.error
         return OK if error is None else "EINTR" if error in _RESTART else error
 
-    def word(self, index: int) -> bytes:
+    def word_at(self, index: int) -> bytes:
         """Return a bare word, b"" if there is none at ``index``."""
         if index < len(self.args):
             arg = self.args[index]
@@ -42,12 +42,12 @@ class TracedCall(NamedTuple):
                 return arg
         return b""
 
-    def number(self, index: int) -> int:
+    def number_at(self, index: int) -> int:
         """Return an integer argument, 0 if it is none."""
-        return integer(self.word(index))
+        return parse_integer(self.word_at(index))
 
 
-def integer(word: bytes) -> int:
+def parse_integer(word: bytes) -> int:
     """Return the value of a bare number, 0 if it is none."""
     try:
         return int(word, 16 if word[:2] == b"0x" else 10)
@@ -65,9 +65,9 @@ def is_number(arg: Arg) -> TypeGuard[bytes]:
     return isinstance(arg, bytes) and arg.isdigit()
 
 
-def flagged(call: TracedCall, index: int, flag: bytes) -> bool:
+def has_flag(call: TracedCall, index: int, flag: bytes) -> bool:
     """Whether a word of flags has one of them."""
-    return flag in call.word(index).split(b"|")
+    return flag in call.word_at(index).split(b"|")
 
 
 def text_of(args: Sequence[Arg], index: int) -> bytes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from writeaudit.capture.errno_names import errno_name
-from writeaudit.capture.strace.calls.arguments import TracedCall, integer
+from writeaudit.capture.strace.calls.arguments import TracedCall, parse_integer
 from writeaudit.capture.strace.context import Handlers, TraceContext
 from writeaudit.capture.strace.lexer import Arg, Descriptor, Group, Text
 from writeaudit.events import Doubt, Op, Operand
@@ -51,7 +51,7 @@ _BY_ID = 0x10
 _FLAGS_AT, _NAME_AT = 16, 56
 
 
-def irrelevant(line: bytes) -> bool:
+def is_irrelevant(line: bytes) -> bool:
     """Whether a line of an ioctl concerns no file's content or flags, and no subvolume.
 
     A name that holds one of the words only has its line read without need.
@@ -59,92 +59,94 @@ def irrelevant(line: bytes) -> bool:
     return not any(word in line for word in _WORDS)
 
 
-def _ioctl(context: TraceContext, call: TracedCall) -> None:
-    request = call.word(1)
-    path = context.file(call, call.args[0])
+def _read_ioctl(context: TraceContext, call: TracedCall) -> None:
+    request = call.word_at(1)
+    path = context.file_operand(call, call.args[0])
     if path is None:
         return
     if b"FICLONERANGE" in request:
         what = call.args[2]
-        source = what.get(b"src_fd") if isinstance(what, Group) else None
-        context.emit(call, Op.CLONE, path, None if source is None else _named(context, call, source))
+        source = what.get_field(b"src_fd") if isinstance(what, Group) else None
+        context.emit_event(
+            call, Op.CLONE, path, None if source is None else _named_file(context, call, source)
+        )
     elif b"FICLONE" in request:
-        context.emit(call, Op.CLONE, path, _named(context, call, call.args[2]))
+        context.emit_event(call, Op.CLONE, path, _named_file(context, call, call.args[2]))
     elif b"FIDEDUPERANGE" in request:
         what = call.args[2]
         if isinstance(what, Group):
-            _dedupe(context, call, path, what)
+            _read_dedupe(context, call, path, what)
     elif request in _SUBVOLUMES:
-        _subvolume(context, call, path)
+        _read_subvolume(context, call, path)
     elif found := _SPACE.search(request):
-        context.emit(call, Op.FALLOCATE, path, flags=_SPACE_FLAGS[found[1] or found[2]])
+        context.emit_event(call, Op.FALLOCATE, path, flags=_SPACE_FLAGS[found[1] or found[2]])
     else:
-        _set(context, call, path, request)
+        _read_setter(context, call, path, request)
 
 
-def _set(context: TraceContext, call: TracedCall, path: Operand, request: bytes) -> None:
+def _read_setter(context: TraceContext, call: TracedCall, path: Operand, request: bytes) -> None:
     """Read what sets flags and the like; a number may have several names (``A or B``)."""
     for name in request.split(b" or "):
         if (flags := _FLAGS.get(name)) is not None:
-            context.emit(call, Op.SETFLAGS, path, flags=flags)
+            context.emit_event(call, Op.SETFLAGS, path, flags=flags)
             return
 
 
-def _dedupe(context: TraceContext, call: TracedCall, source: Operand, what: Group) -> None:
+def _read_dedupe(context: TraceContext, call: TracedCall, source: Operand, what: Group) -> None:
     """Read FIDEDUPERANGE: one source, many targets, and what became of each behind ``=>``."""
-    asked, *answered = (each for each in what.all(b"info") if isinstance(each, Group))
+    asked, *answered = (each for each in what.all_fields(b"info") if isinstance(each, Group))
     answers = answered[0].items if answered else ()
     for index, each in enumerate(asked.items):
-        target = each.get(b"dest_fd") if isinstance(each, Group) else None
-        named = None if target is None else _named(context, call, target)
+        target = each.get_field(b"dest_fd") if isinstance(each, Group) else None
+        named = None if target is None else _named_file(context, call, target)
         if named is None:
             continue
         answer = answers[index] if index < len(answers) else None
         count = status = 0
         if isinstance(answer, Group):
-            count, status = _number(answer, b"bytes_deduped"), _number(answer, b"status")
+            count, status = _number_at(answer, b"bytes_deduped"), _number_at(answer, b"status")
         of_target = call
         if call.ok and status < 0:
             of_target = call._replace(result=call.result._replace(error=errno_name(-status)))
         # Any other status than 0 means that nothing was changed: FILE_DEDUPE_RANGE_DIFFERS is 1.
         size = 0 if status or not call.ok else count
-        context.emit(of_target, Op.CLONE, named, source, flags=("dedupe",), bytes=size)
+        context.emit_event(of_target, Op.CLONE, named, source, flags=("dedupe",), bytes=size)
 
 
-def _number(group: Group, key: bytes) -> int:
-    value = group.get(key)
-    return integer(value) if isinstance(value, bytes) else 0
+def _number_at(group: Group, key: bytes) -> int:
+    value = group.get_field(key)
+    return parse_integer(value) if isinstance(value, bytes) else 0
 
 
-def _named(context: TraceContext, call: TracedCall, arg: Arg) -> Operand | None:
+def _named_file(context: TraceContext, call: TracedCall, arg: Arg) -> Operand | None:
     """Return the file of a descriptor, decoded by strace or, as for FICLONE, not."""
     if isinstance(arg, Descriptor):
-        return context.file(call, arg)
+        return context.file_operand(call, arg)
     if isinstance(arg, bytes) and arg[:1].isdigit():
-        return context.by_number(call.thread, integer(arg))
+        return context.by_number(call.thread, parse_integer(arg))
     return None
 
 
-def _subvolume(context: TraceContext, call: TracedCall, directory: Operand) -> None:
-    op, flags = _SUBVOLUMES[call.word(1)]
+def _read_subvolume(context: TraceContext, call: TracedCall, directory: Operand) -> None:
+    op, flags = _SUBVOLUMES[call.word_at(1)]
     what = call.args[2]
     path = directory._replace(fmt=None)
     if isinstance(what, Group):
-        name = what.get(b"name")
+        name = what.get_field(b"name")
         if isinstance(name, Text):
             path = path._replace(name=name.value, doubt=path.doubt | name.doubt)
-            context.emit(call, op, path, flags=flags, follow=False)
+            context.emit_event(call, op, path, flags=flags, follow=False)
             return
     elif call.outcome == "EFAULT":
         return
     else:
         # An address: strace does not know the structure. What lies there now may not have been there then.
-        text_at, address = context.host.text_at, call.number(2)
+        text_at, address = context.host.text_at, call.number_at(2)
         options = text_at(call.thread.tid, address + _FLAGS_AT)
         if options is not None and not (options and options[0] & _BY_ID):
             found = text_at(call.thread.tid, address + _NAME_AT)
             if found:
-                context.emit(
+                context.emit_event(
                     call,
                     op,
                     path._replace(name=found, doubt=path.doubt | Doubt.UNREADABLE),
@@ -159,5 +161,5 @@ def _subvolume(context: TraceContext, call: TracedCall, directory: Operand) -> N
         )
 
 
-HANDLERS: Handlers = {b"ioctl": _ioctl}
+HANDLERS: Handlers = {b"ioctl": _read_ioctl}
 """The one call that this module reads."""

@@ -19,11 +19,11 @@ class _Range(NamedTuple):
     """The address behind the last."""
 
     @classmethod
-    def of(cls, start: int, length: int) -> _Range:
+    def from_length(cls, start: int, length: int) -> _Range:
         return cls(start, start + -(-length // _PAGE) * _PAGE)
 
 
-def _cut(mappings: list[Mapping], gone: _Range) -> None:
+def _cut_range(mappings: list[Mapping], gone: _Range) -> None:
     """Take a range out of all mappings; what lies before and behind it stays."""
     left: list[Mapping] = []
     for mapping in mappings:
@@ -37,55 +37,55 @@ def _cut(mappings: list[Mapping], gone: _Range) -> None:
     mappings[:] = left
 
 
-def _mmap(context: TraceContext, call: TracedCall) -> None:
+def _read_mmap(context: TraceContext, call: TracedCall) -> None:
     mappings = call.thread.process.mappings
     start = call.result.value
     where: _Range | None = None
     if call.ok and start is not None:
-        where = _Range.of(start, call.number(1))
-        _cut(mappings, where)
-    descriptor = context.descriptor(call.args[4]) if len(call.args) > 4 else None
-    if descriptor is None or b"MAP_SHARED" not in call.word(3):
+        where = _Range.from_length(start, call.number_at(1))
+        _cut_range(mappings, where)
+    descriptor = context.decode_descriptor(call.args[4]) if len(call.args) > 4 else None
+    if descriptor is None or b"MAP_SHARED" not in call.word_at(3):
         return
     if not has_name(descriptor.path, deleted=descriptor.deleted):
         return
     path = data_file(context, call, descriptor)
     if path is None:
         return
-    if b"PROT_WRITE" in call.word(2):
-        context.emit(call, Op.MMAP_WRITE, path)
+    if b"PROT_WRITE" in call.word_at(2):
+        context.emit_event(call, Op.MMAP_WRITE, path)
     elif where is not None:
         mappings.append(Mapping(*where, path))
 
 
-def _munmap(context: TraceContext, call: TracedCall) -> None:  # noqa: ARG001
+def _read_munmap(context: TraceContext, call: TracedCall) -> None:  # noqa: ARG001
     if call.ok:
-        _cut(call.thread.process.mappings, _Range.of(call.number(0), call.number(1)))
+        _cut_range(call.thread.process.mappings, _Range.from_length(call.number_at(0), call.number_at(1)))
 
 
-def _mprotect(context: TraceContext, call: TracedCall) -> None:
+def _read_mprotect(context: TraceContext, call: TracedCall) -> None:
     """One event for each file in the range; with an errno if the kernel refused it."""
-    if b"PROT_WRITE" not in call.word(2):
+    if b"PROT_WRITE" not in call.word_at(2):
         return
-    asked = _Range.of(call.number(0), call.number(1))
+    asked = _Range.from_length(call.number_at(0), call.number_at(1))
     mappings = call.thread.process.mappings
     within = (mapping.file for mapping in mappings if mapping.start < asked.end and asked.start < mapping.end)
     for file in dict.fromkeys(within):
-        context.emit(call, Op.MMAP_WRITE, context.renewed(file))
+        context.emit_event(call, Op.MMAP_WRITE, context.renew_operand(file))
 
 
-def _mremap(context: TraceContext, call: TracedCall) -> None:  # noqa: ARG001
+def _read_mremap(context: TraceContext, call: TracedCall) -> None:  # noqa: ARG001
     to = call.result.value
     if not call.ok or to is None:
         return
     mappings = call.thread.process.mappings
-    start, old_length = call.number(0), call.number(1)
+    start, old_length = call.number_at(0), call.number_at(1)
     moved = next((mapping for mapping in mappings if mapping.start <= start < mapping.end), None)
     # A length of 0 asks for a second mapping of the same file.
-    if old_length and b"MREMAP_DONTUNMAP" not in call.word(3):
-        _cut(mappings, _Range.of(start, old_length))
-    where = _Range.of(to, call.number(2))
-    _cut(mappings, where)
+    if old_length and b"MREMAP_DONTUNMAP" not in call.word_at(3):
+        _cut_range(mappings, _Range.from_length(start, old_length))
+    where = _Range.from_length(to, call.number_at(2))
+    _cut_range(mappings, where)
     if moved is not None:
         mappings.append(Mapping(*where, moved.file))
 
@@ -93,7 +93,7 @@ def _mremap(context: TraceContext, call: TracedCall) -> None:  # noqa: ARG001
 _MMAPS = frozenset({b"mmap", b"mmap2"})
 
 
-def irrelevant(name: bytes, line: bytes, mappings: list[Mapping]) -> bool:
+def is_irrelevant(name: bytes, line: bytes, mappings: list[Mapping]) -> bool:
     """Whether a call concerns plain memory only: told from the line before it is read.
 
     A name that holds the word only has its line read without need.
@@ -102,9 +102,9 @@ def irrelevant(name: bytes, line: bytes, mappings: list[Mapping]) -> bool:
 
 
 HANDLERS: Handlers = {
-    **dict.fromkeys(_MMAPS, _mmap),
-    **dict.fromkeys((b"mprotect", b"pkey_mprotect"), _mprotect),
-    b"mremap": _mremap,
-    b"munmap": _munmap,
+    **dict.fromkeys(_MMAPS, _read_mmap),
+    **dict.fromkeys((b"mprotect", b"pkey_mprotect"), _read_mprotect),
+    b"mremap": _read_mremap,
+    b"munmap": _read_munmap,
 }
 """Every call that this module reads."""

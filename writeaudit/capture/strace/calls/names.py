@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from writeaudit.capture.strace.calls.arguments import TracedCall, flagged, integer, text_of
+from writeaudit.capture.strace.calls.arguments import TracedCall, has_flag, parse_integer, text_of
 from writeaudit.capture.strace.calls.flags import fallocate_flags, mode_bits, open_flags
 from writeaudit.capture.strace.context import Handlers, TraceContext, has_name
 from writeaudit.capture.strace.lexer import Arg, Group, Text, strip_deleted
 from writeaudit.capture.strace.state import FsContext, OpenFile, join_name
-from writeaudit.capture.strace.working_directories import removed, renamed
+from writeaudit.capture.strace.working_directories import note_removal, note_rename
 from writeaudit.events import Doubt, Op, Operand
 
 
@@ -80,16 +80,16 @@ _ON_FILE: dict[bytes, CallShape] = {
 }
 
 
-def _unreadable(call: TracedCall, arg: Arg) -> bool:
+def _is_unreadable(call: TracedCall, arg: Arg) -> bool:
     """A name that neither strace nor the kernel could read: the call concerned no file."""
     return not call.ok and not isinstance(arg, Text)
 
 
-def _named(context: TraceContext, call: TracedCall) -> None:
+def _read_named(context: TraceContext, call: TracedCall) -> None:
     shape = _NAMED[call.name]
     name = call.args[shape.name]
     base = None if shape.base is None else call.args[shape.base]
-    flags = b"" if shape.flags is None else call.word(shape.flags)
+    flags = b"" if shape.flags is None else call.word_at(shape.flags)
     op, follow = shape.op, shape.follow
     if op is Op.UNLINK and b"AT_REMOVEDIR" in flags:
         op = Op.RMDIR
@@ -101,76 +101,76 @@ def _named(context: TraceContext, call: TracedCall) -> None:
         (name == b"NULL" and op is Op.UTIME)
         or (isinstance(name, Text) and not name.value and b"AT_EMPTY_PATH" in flags)
     ):
-        path = context.file(call, base)
-    elif not _unreadable(call, name):
-        path = context.named(call.thread, base, name, follow=follow)
+        path = context.file_operand(call, base)
+    elif not _is_unreadable(call, name):
+        path = context.named_operand(call.thread, base, name, follow=follow)
         if path.name is None and isinstance(name, Text):
             spelled = name.value
     if path is None:
         return
     mode: int | None = None
     if shape.mode is not None:
-        mode, fmt = mode_bits(call.word(shape.mode))
+        mode, fmt = mode_bits(call.word_at(shape.mode))
         if op is Op.MKNOD and fmt is not None:
             path = path._replace(fmt=fmt)
             mode = (mode or 0) | fmt
     xattr = None if shape.xattr is None else text_of(call.args, shape.xattr)
-    context.emit(call, op, path, follow=follow, mode=mode, spelled=spelled, xattr=xattr)
+    context.emit_event(call, op, path, follow=follow, mode=mode, spelled=spelled, xattr=xattr)
     if op is Op.RMDIR and call.ok:
-        removed(context, path)
+        note_removal(context, path)
 
 
-def _access(context: TraceContext, call: TracedCall) -> None:
+def _read_access(context: TraceContext, call: TracedCall) -> None:
     """Only the question whether a file may be written is an event."""
     shape = _NAMED[call.name]
-    asked = call.word(shape.name + 1)
+    asked = call.word_at(shape.name + 1)
     if b"W_OK" not in asked:
         return
-    flags = b"" if shape.flags is None else call.word(shape.flags)
+    flags = b"" if shape.flags is None else call.word_at(shape.flags)
     follow = b"AT_SYMLINK_NOFOLLOW" not in flags
     name, base = call.args[shape.name], None if shape.base is None else call.args[shape.base]
-    if _unreadable(call, name):
+    if _is_unreadable(call, name):
         return
     mode = sum(bit for word, bit in ((b"R_OK", 4), (b"W_OK", 2), (b"X_OK", 1)) if word in asked)
-    path = context.named(call.thread, base, name, follow=follow)
+    path = context.named_operand(call.thread, base, name, follow=follow)
     spelled = name.value if path.name is None and isinstance(name, Text) else None
-    context.emit(call, Op.ACCESS, path, follow=follow, mode=mode, spelled=spelled)
+    context.emit_event(call, Op.ACCESS, path, follow=follow, mode=mode, spelled=spelled)
 
 
-def _restrict(context: TraceContext, call: TracedCall) -> None:
-    ruleset = context.descriptor(call.args[0])
+def _read_restrict(context: TraceContext, call: TracedCall) -> None:
+    ruleset = context.decode_descriptor(call.args[0])
     if ruleset is not None:
         path = context.opened_object(call.thread, ruleset.path, deleted=ruleset.deleted)
-        context.emit(call, Op.RESTRICT, path, flags=("landlock",))
+        context.emit_event(call, Op.RESTRICT, path, flags=("landlock",))
 
 
 def _on_file(context: TraceContext, call: TracedCall) -> None:
     shape = _ON_FILE[call.name]
-    path = context.file(call, call.args[0])
+    path = context.file_operand(call, call.args[0])
     if path is None:
         return
-    mode = None if shape.mode is None else mode_bits(call.word(shape.mode))[0]
+    mode = None if shape.mode is None else mode_bits(call.word_at(shape.mode))[0]
     xattr = None if shape.xattr is None else text_of(call.args, shape.xattr)
-    flags = fallocate_flags(call.word(1)) if shape.op is Op.FALLOCATE else ()
-    context.emit(call, shape.op, path, flags=flags, mode=mode, xattr=xattr)
+    flags = fallocate_flags(call.word_at(1)) if shape.op is Op.FALLOCATE else ()
+    context.emit_event(call, shape.op, path, flags=flags, mode=mode, xattr=xattr)
 
 
-def _open(context: TraceContext, call: TracedCall) -> None:
+def _read_open(context: TraceContext, call: TracedCall) -> None:
     args, in_root = call.args, False
     kept: tuple[str, ...] = ()
     match call.name:
         case b"open":
-            base, name, flags, mode = None, args[0], call.word(1), call.word(2)
+            base, name, flags, mode = None, args[0], call.word_at(1), call.word_at(2)
         case b"creat":
-            base, name, flags, mode = None, args[0], b"O_WRONLY|O_CREAT|O_TRUNC", call.word(1)
+            base, name, flags, mode = None, args[0], b"O_WRONLY|O_CREAT|O_TRUNC", call.word_at(1)
         case b"openat2":
             base, name = args[0], args[1]
             how = args[2]
-            asked = how.get(b"flags") if isinstance(how, Group) else None
-            bits = how.get(b"mode") if isinstance(how, Group) else None
+            asked = how.get_field(b"flags") if isinstance(how, Group) else None
+            bits = how.get_field(b"mode") if isinstance(how, Group) else None
             flags = asked if isinstance(asked, bytes) else b""
             mode = bits if isinstance(bits, bytes) else b""
-            resolve = how.get(b"resolve") if isinstance(how, Group) else None
+            resolve = how.get_field(b"resolve") if isinstance(how, Group) else None
             words = resolve if isinstance(resolve, bytes) else b""
             in_root = b"RESOLVE_IN_ROOT" in words
             kept = tuple(flag for word, flag in _RESOLVE if word in words)
@@ -178,11 +178,11 @@ def _open(context: TraceContext, call: TracedCall) -> None:
             _open_handle(context, call)
             return
         case _:
-            base, name, flags, mode = args[0], args[1], call.word(2), call.word(3)
-    _opened(context, call, base, name, flags, mode, in_root=in_root, kept=kept)
+            base, name, flags, mode = args[0], args[1], call.word_at(2), call.word_at(3)
+    _emit_open(context, call, base, name, flags, mode, in_root=in_root, kept=kept)
 
 
-def _opened(
+def _emit_open(
     context: TraceContext,
     call: TracedCall,
     base: Arg | None,
@@ -193,13 +193,13 @@ def _opened(
     in_root: bool = False,
     kept: tuple[str, ...] = (),
 ) -> None:
-    if _unreadable(call, name):
+    if _is_unreadable(call, name):
         return
     thread, result = call.thread, call.result
     flags = open_flags(flag_words)
     if result.path is not None and result.value is not None:
         if base is not None:
-            context.directory(thread, base)  # which may be shown here
+            context.base_operand(thread, base)  # which may be shown here
         path_bytes, deleted = result.path, result.deleted
         if context.deleted_inside and not deleted:
             path_bytes, deleted = strip_deleted(path_bytes)
@@ -208,23 +208,23 @@ def _opened(
             file.is_file = True
         if path_bytes == b"/" and (flags.makes or flags.access.writes):
             # It is no directory: it lies outside of what its mount shows, and has no path.
-            path = context.named(thread, base, name)
+            path = context.named_operand(thread, base, name)
             path = path._replace(doubt=path.doubt | Doubt.UNREADABLE)
         elif has_name(path_bytes, deleted=deleted):
-            path = context.opened(thread, path_bytes, deleted=deleted)
+            path = context.open_operand(thread, path_bytes, deleted=deleted)
         else:  # a pipe, through /proc/self/fd: named, but no file
             path = context.opened_object(thread, path_bytes, deleted=deleted)
     else:
         if in_root and isinstance(name, Text):
-            path = _in_root(context.directory(thread, base), name)
+            path = _in_root(context.base_operand(thread, base), name)
         else:
-            path = context.named(thread, base, name, follow=flags.follow)
+            path = context.named_operand(thread, base, name, follow=flags.follow)
         if result.value is not None and call.ok and path.base is not None and path.name is not None:
             # Its path is longer than the kernel tells.
             known = join_name(FsContext(path.base), path.name)
             context.now_open(thread, result.value, OpenFile(known, deleted=False, hidden=True))
     spelled = name.value if path.name is None and isinstance(name, Text) else None
-    context.emit(
+    context.emit_event(
         call,
         Op.OPEN,
         path,
@@ -248,14 +248,14 @@ def _in_root(start: Operand, name: Text) -> Operand:
 
 def _open_handle(context: TraceContext, call: TracedCall) -> None:
     """A handle is no name, and strace does not tell what it led to."""
-    result, mount, handle = call.result, context.file(call, call.args[0]), call.args[1]
+    result, mount, handle = call.result, context.file_operand(call, call.args[0]), call.args[1]
     if not call.ok or result.value is None:
         return  # what it stood for, if anything, was not touched
     path: bytes | None = result.path
     if path is None and isinstance(handle, Group) and mount is not None and mount.base is not None:
-        kind, content = handle.get(b"handle_type"), handle.get(b"f_handle")
+        kind, content = handle.get_field(b"handle_type"), handle.get_field(b"f_handle")
         if isinstance(kind, bytes) and isinstance(content, Text) and not content.truncated:
-            path = context.host.by_handle(mount.base, integer(kind), content.value)
+            path = context.host.by_handle(mount.base, parse_integer(kind), content.value)
     if path is None:
         context.add_blind_spot(
             "open_by_handle",
@@ -263,62 +263,67 @@ def _open_handle(context: TraceContext, call: TracedCall) -> None:
             "the ebpf backend sees which one it was",
         )
         return
-    words = call.word(2)
+    words = call.word_at(2)
     flags = open_flags(words)
     context.now_open(call.thread, result.value, OpenFile(path, deleted=False))
-    context.emit(
+    context.emit_event(
         call,
         Op.OPEN,
-        context.opened(call.thread, path, deleted=False),
+        context.open_operand(call.thread, path, deleted=False),
         access=flags.access,
         flags=flags.names,
         created=False,
     )
 
 
-def _link(context: TraceContext, call: TracedCall) -> None:
+def _read_link(context: TraceContext, call: TracedCall) -> None:
     args, thread = call.args, call.thread
     if call.name == b"link":
         old_base, old, new_base, new, flags = None, args[0], None, args[1], b""
     else:
-        old_base, old, new_base, new, flags = args[0], args[1], args[2], args[3], call.word(4)
-    if _unreadable(call, old) or _unreadable(call, new):
+        old_base, old, new_base, new, flags = args[0], args[1], args[2], args[3], call.word_at(4)
+    if _is_unreadable(call, old) or _is_unreadable(call, new):
         return
     follow = b"AT_SYMLINK_FOLLOW" in flags
     source: Operand | None = None
     if old_base is not None and isinstance(old, Text) and not old.value and b"AT_EMPTY_PATH" in flags:
-        source = context.file(call, old_base)
+        source = context.file_operand(call, old_base)
     if source is None:
-        source = context.named(thread, old_base, old, follow=follow)
-    context.emit(
-        call, Op.LINK, context.named(thread, new_base, new), source, follow=False, follow_source=follow
+        source = context.named_operand(thread, old_base, old, follow=follow)
+    context.emit_event(
+        call,
+        Op.LINK,
+        context.named_operand(thread, new_base, new),
+        source,
+        follow=False,
+        follow_source=follow,
     )
 
 
-def _rename(context: TraceContext, call: TracedCall) -> None:
+def _read_rename(context: TraceContext, call: TracedCall) -> None:
     args, thread = call.args, call.thread
     if call.name == b"rename":
         old_base, old, new_base, new = None, args[0], None, args[1]
     else:
         old_base, old, new_base, new = args[0], args[1], args[2], args[3]
-    if _unreadable(call, old) or _unreadable(call, new):
+    if _is_unreadable(call, old) or _is_unreadable(call, new):
         return
-    op = Op.EXCHANGE if flagged(call, 4, b"RENAME_EXCHANGE") else Op.RENAME
+    op = Op.EXCHANGE if has_flag(call, 4, b"RENAME_EXCHANGE") else Op.RENAME
     flags = tuple(
         name
         for word, name in ((b"RENAME_NOREPLACE", "noreplace"), (b"RENAME_WHITEOUT", "whiteout"))
-        if flagged(call, 4, word)
+        if has_flag(call, 4, word)
     )
-    source = context.named(thread, old_base, old)
-    path = context.named(thread, new_base, new)
-    context.emit(call, op, path, source, flags=flags, follow=False)
+    source = context.named_operand(thread, old_base, old)
+    path = context.named_operand(thread, new_base, new)
+    context.emit_event(call, op, path, source, flags=flags, follow=False)
     if call.ok:
-        renamed(context, source, path, both=op is Op.EXCHANGE)
+        note_rename(context, source, path, both=op is Op.EXCHANGE)
 
 
-def _duplicate(context: TraceContext, call: TracedCall) -> None:
+def _read_duplicate(context: TraceContext, call: TracedCall) -> None:
     """dup(2) and similar calls give a number another meaning."""
-    found, number = context.descriptor(call.args[0]), call.result.value
+    found, number = context.decode_descriptor(call.args[0]), call.result.value
     if not call.ok or number is None:
         return
     if found is not None:
@@ -327,34 +332,34 @@ def _duplicate(context: TraceContext, call: TracedCall) -> None:
         call.thread.files.open.pop(number, None)
 
 
-def _symlink(context: TraceContext, call: TracedCall) -> None:
+def _read_symlink(context: TraceContext, call: TracedCall) -> None:
     base, name = (None, call.args[1]) if call.name == b"symlink" else (call.args[1], call.args[2])
-    if _unreadable(call, name) or _unreadable(call, call.args[0]):
+    if _is_unreadable(call, name) or _is_unreadable(call, call.args[0]):
         return
-    path = context.named(call.thread, base, name)
-    context.emit(call, Op.SYMLINK, path, target_text=text_of(call.args, 0) or b"", follow=False)
+    path = context.named_operand(call.thread, base, name)
+    context.emit_event(call, Op.SYMLINK, path, target_text=text_of(call.args, 0) or b"", follow=False)
 
 
-def _bind(context: TraceContext, call: TracedCall) -> None:
+def _read_bind(context: TraceContext, call: TracedCall) -> None:
     address = call.args[1]
-    if not isinstance(address, Group) or address.get(b"sa_family") != b"AF_UNIX":
+    if not isinstance(address, Group) or address.get_field(b"sa_family") != b"AF_UNIX":
         return
-    name = address.get(b"sun_path")
+    name = address.get_field(b"sun_path")
     # An abstract address is printed as @"…" and has no file; an unnamed one has no sun_path.
     if isinstance(name, Text):
-        context.emit(call, Op.BIND, context.named(call.thread, None, name), follow=False)
+        context.emit_event(call, Op.BIND, context.named_operand(call.thread, None, name), follow=False)
 
 
 HANDLERS: Handlers = {
-    **dict.fromkeys(_NAMED, _named),
+    **dict.fromkeys(_NAMED, _read_named),
     **dict.fromkeys(_ON_FILE, _on_file),
-    **dict.fromkeys((b"access", b"faccessat", b"faccessat2"), _access),
-    b"landlock_restrict_self": _restrict,
-    **dict.fromkeys((b"open", b"openat", b"openat2", b"creat", b"open_by_handle_at"), _open),
-    **dict.fromkeys((b"link", b"linkat"), _link),
-    **dict.fromkeys((b"rename", b"renameat", b"renameat2"), _rename),
-    **dict.fromkeys((b"symlink", b"symlinkat"), _symlink),
-    b"bind": _bind,
-    **dict.fromkeys((b"dup", b"dup2", b"dup3"), _duplicate),
+    **dict.fromkeys((b"access", b"faccessat", b"faccessat2"), _read_access),
+    b"landlock_restrict_self": _read_restrict,
+    **dict.fromkeys((b"open", b"openat", b"openat2", b"creat", b"open_by_handle_at"), _read_open),
+    **dict.fromkeys((b"link", b"linkat"), _read_link),
+    **dict.fromkeys((b"rename", b"renameat", b"renameat2"), _read_rename),
+    **dict.fromkeys((b"symlink", b"symlinkat"), _read_symlink),
+    b"bind": _read_bind,
+    **dict.fromkeys((b"dup", b"dup2", b"dup3"), _read_duplicate),
 }
 """Every call that this module reads."""

@@ -44,48 +44,48 @@ def unknown_call(context: TraceContext, call: TracedCall) -> None:
     if known is None:
         name = _UNREAD.get(number, b"number %d" % number if number > NEWEST else None)
         if name is not None and call.ok:
-            _blind(context, name)
+            _add_blind_spot(context, name)
         return
     if call.outcome in _HARMLESS_ERRORS:
         return
-    _blind(context, known[0])
+    _add_blind_spot(context, known[0])
     shape = known[1]
-    flags = call.number(shape.flags or 0)
-    path = _operand(context, call, shape, flags)
+    flags = call.number_at(shape.flags or 0)
+    path = _find_operand(context, call, shape, flags)
     if path is None:
         return
     name_of_xattr: bytes | None = None
     if shape.xattr is not None:
-        name_of_xattr = context.host.text_at(call.thread.tid, call.number(shape.xattr))
-    context.emit(
+        name_of_xattr = context.host.text_at(call.thread.tid, call.number_at(shape.xattr))
+    context.emit_event(
         call,
         shape.op,
         path._replace(doubt=path.doubt | Doubt.UNREADABLE),
         follow=not flags & _AT_SYMLINK_NOFOLLOW,
-        mode=None if shape.mode is None else call.number(shape.mode) & 0o7777,
+        mode=None if shape.mode is None else call.number_at(shape.mode) & 0o7777,
         xattr=name_of_xattr,
     )
 
 
-def _operand(context: TraceContext, call: TracedCall, shape: CallShape, flags: int) -> Operand | None:
+def _find_operand(context: TraceContext, call: TracedCall, shape: CallShape, flags: int) -> Operand | None:
     """Return the operand, as far as it can be found out now; None if it cannot."""
     thread = call.thread
-    name = context.host.text_at(thread.tid, call.number(shape.name))
+    name = context.host.text_at(thread.tid, call.number_at(shape.name))
     if name is None:
         return None
-    number = call.number(shape.base or 0) & 0xFFFFFFFF
+    number = call.number_at(shape.base or 0) & 0xFFFFFFFF
     if number < 1 << 31:
         directory = context.by_number(thread, number)
         if directory is None or (not name and flags & _AT_EMPTY_PATH):
             return directory
         if name[:1] != b"/":
             return directory._replace(name=name)
-    return context.named(
+    return context.named_operand(
         thread, b"AT_FDCWD", Text(name, truncated=False), follow=not flags & _AT_SYMLINK_NOFOLLOW
     )
 
 
-def _blind(context: TraceContext, name: bytes) -> None:
+def _add_blind_spot(context: TraceContext, name: bytes) -> None:
     context.add_blind_spot(
         "unknown_calls",
         f"strace is too old for a system call that was made ({name.decode()}) and shows no file name for it: "

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from writeaudit.capture.strace.calls import data, elsewhere, ioctls, names, namespaces
-from writeaudit.capture.strace.calls import mappings as strace_mappings
-from writeaudit.capture.strace.context import Handlers, merged
+from writeaudit.capture.strace.calls import mappings as memory
+from writeaudit.capture.strace.context import Handlers, merge_handlers
 from writeaudit.capture.strace.state import Mapping
 
-HANDLERS: Handlers = merged(
+HANDLERS: Handlers = merge_handlers(
     names.HANDLERS,
     data.HANDLERS,
     ioctls.HANDLERS,
-    strace_mappings.HANDLERS,
+    memory.HANDLERS,
     namespaces.HANDLERS,
     elsewhere.HANDLERS,
 )
 
-_MANY = strace_mappings.HANDLERS.keys() | ioctls.HANDLERS.keys()
+_MANY = memory.HANDLERS.keys() | ioctls.HANDLERS.keys()
 
 
-def irrelevant(name: bytes, line: bytes, mappings: list[Mapping]) -> bool:
+def is_irrelevant(name: bytes, line: bytes, mappings: list[Mapping]) -> bool:
     """Whether a call is one of many that do not matter: told from the line before it is read."""
     if name == b"madvise":
         return b"MADV_REMOVE" not in line
     if name not in _MANY:
         return False
     if name in ioctls.HANDLERS:
-        return ioctls.irrelevant(line)
-    return strace_mappings.irrelevant(name, line, mappings)
+        return ioctls.is_irrelevant(line)
+    return memory.is_irrelevant(name, line, mappings)

@@ -87,7 +87,7 @@ class Memory(NoHost):
 def test_a_subvolume_that_strace_does_not_name(line: bytes, names: list[bytes], blind: bool) -> None:
     made = parser(host=Memory())
     call = b"10 6.000001 ioctl(3</w>, BTRFS_IOC_SNAP_DESTROY_V2, " + line + b" <0.000001>\n"
-    found = [record for record in made.feed(call) if isinstance(record, RawEvent)]
+    found = [record for record in made.feed_bytes(call) if isinstance(record, RawEvent)]
     assert [event.path for event in found] == [Operand(b"/w", name, doubt=Doubt.UNREADABLE) for name in names]
     assert [(spot.kind, spot.incomplete) for spot in made.blind_spots] == [("ioctl", True)] * blind
     assert made.lost == {}
