@@ -193,6 +193,9 @@ struct io_mkdir {
 struct kernel_xattr_ctx {
 	void *kname;
 } WA_CORE;
+struct xattr_ctx { /* the name of kernel_xattr_ctx before Linux 6.13 */
+	void *kname;
+} WA_CORE;
 struct io_xattr {
 	struct kernel_xattr_ctx ctx;
 	void *filename;

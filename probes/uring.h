@@ -110,6 +110,8 @@ WA_FUNC int uring_arguments(__u64 req, __u32 opcode)
 	case WA_IORING_FSETXATTR: {
 		__u64 ctx = WA_FIND(io_xattr, ctx), kname = WA_FIND(kernel_xattr_ctx, kname);
 
+		if (kname == WA_NOWHERE)
+			kname = WA_FIND(xattr_ctx, kname);
 		s->arg[0] = (__u64)WA_AT_FDCWD;
 		if (opcode == WA_IORING_SETXATTR)
 			s->arg[1] = WA_CMD_NAME(io_xattr, filename);
