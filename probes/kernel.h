@@ -232,6 +232,9 @@ struct io_xattr___delayed {
 #define WA_EXISTS(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 2)
 #endif
 
+/* A field that only one kind of processor has, in code that is compiled for no other. */
+#define WA_FIND_NATIVE(type, field) WA_OFFSET(type, field)
+
 /*
  * A field that some kernel does not have: where it lies, or WA_NOWHERE. What needs it is left out then,
  * and the host is told by missed_feature(). Nothing may be worked out before it is known that the field

@@ -62,7 +62,8 @@ struct wa_regs {
 
 WA_INLINE __u32 is_compat(void)
 {
-	return KREAD32(task_struct, thread_info, bpf_get_current_task() + WA_OFFSET(thread_info, status)) &
+	return KREAD32(task_struct, thread_info,
+		       bpf_get_current_task() + WA_FIND_NATIVE(thread_info, status)) &
 	       WA_TS_COMPAT;
 }
 

@@ -173,3 +173,10 @@ def test_types_of_functions_are_what_the_verifier_takes() -> None:
     assert ids == {"main": 3, "one": 5, "two": 7}
     names = blob[header + types :].split(b"\0")
     assert {b"main", b"one", b"two", b"argument"} <= set(names)
+
+
+def test_a_field_of_one_kind_of_processor_may_be_missing() -> None:
+    source = read_source(resources.probe_sources())
+    assert ("thread_info", "status") in source.optional  # x86 alone has it
+    assert ("thread_info", "flags") not in source.optional
+    assert ("task_struct", "thread_info") not in source.optional
