@@ -38,12 +38,11 @@ def _image(series: str, arch: str = "amd64") -> re.Pattern[str]:
     return re.compile(rf"linux-image-{series}(?:\.[0-9]+)*(?:-[0-9]+)?(?:\+deb[0-9.]+)?-{arch}")
 
 
-_UNFIXED = "setxattr by io_uring is not decoded there, and the report says so"
 _UNJUDGED = "not all workloads have been tried there"
 
 KERNELS = (
     Kernel("5.10", "amd64", ("bullseye",), _image(r"5\.10"), first=True),
-    Kernel("6.1", "amd64", ("bookworm",), _image(r"6\.1"), first=True, unfixed=_UNFIXED),
+    Kernel("6.1", "amd64", ("bookworm",), _image(r"6\.1"), first=True),
     Kernel("6.12", "amd64", ("trixie", "bookworm-backports"), _image(r"6\.12")),
     Kernel("6.12-rt", "amd64", ("trixie", "bookworm-backports"), _image(r"6\.12", "rt-amd64")),
     Kernel("6.18", "amd64", ("trixie-backports",), _image(r"6\.18")),

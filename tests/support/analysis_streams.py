@@ -7,11 +7,11 @@ uv 0.5.29, 0.7.14 and 0.13.8.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from writeaudit.analysis import Analyzer
-from writeaudit.audit import BackendInfo, Completeness, Mount, RunInfo
+from writeaudit.audit import BackendInfo, Completeness, Mount, RunInfo, SharedFile
 from writeaudit.events import OK, Access, FsEvent, Op
 from writeaudit.judgement import Finding, Judged, Policy, Reason, Verdict, Zone, ZoneAccess
 
@@ -210,6 +210,7 @@ def analyzed(
     run: RunInfo | None = None,
     completeness: Completeness | None = None,
     mounts: Iterable[Mount] | None = None,
+    shared: Sequence[SharedFile] = (),
 ) -> list[Finding]:
     analyzer = Analyzer(
         tuple(stream.mounts if mounts is None else mounts),
@@ -217,6 +218,7 @@ def analyzed(
         completeness or Completeness(),
         of or policy(),
         judge,
+        shared=shared,
     )
     for event in stream.events:
         analyzer.add_event(event, judge(event))

@@ -66,7 +66,7 @@ class AliasCollector:
         if event.op is Op.LINK:
             self._names.note_linked(event)
         if event.created:
-            self._names.note_created(event.path)
+            self._names.note_created(event)
         if judged.verdict is Verdict.READ:
             return
         if event.op in NAME_OPS:

@@ -73,12 +73,17 @@ class Names:
             return known if known is not None and not known.identified else None
         return self._by_name.get(event.path)
 
-    def note_created(self, name: bytes) -> None:
-        """A file was made under a name."""
+    def note_created(self, event: FsEvent) -> None:
+        """Take an operation that made a file."""
+        name = event.path
         if len(self._made) >= _MOST_MADE:
             self._made.clear()
         self._made.add(name)
-        if name in self._by_name:
+        known = None if event.ino is None else self._by_file.get((event.dev, event.ino))
+        if known is not None:
+            # While a number is in use it is not given to a new file: from here on it means this one.
+            known.made = True
+        if name in self._by_name and self._by_name[name] is not known:
             self._forget_name(name)
 
     def note_linked(self, event: FsEvent) -> None:
@@ -97,6 +102,8 @@ class Names:
             if not nameless:
                 shared.names[event.source] = None
             self._enter_name(event.source, shared)
+        elif event.source in self._made:
+            shared.made = True
         if event.source_ino is not None:
             shared.identified = True
             self._by_file[event.source_dev, event.source_ino] = shared
@@ -113,6 +120,7 @@ class Names:
             self._rename_name(event.path, event.source)
             self._rename_name(event.path + _ASIDE, event.path)
         elif op is Op.UNLINK:
+            self._made.discard(event.path)
             self._forget_name(event.path)
 
     def _enter_name(self, name: bytes, shared: Shared) -> None:
@@ -137,6 +145,7 @@ class Names:
 
     def _rename_name(self, old: bytes, new: bytes) -> None:
         is_file = old in self._made
+        self._made.discard(new)
         if is_file:
             self._made.discard(old)
             self._made.add(new)

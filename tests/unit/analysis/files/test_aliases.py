@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.analysis_streams import BIND, MOUNTS, Stream, analyzed, mount, policy
 from writeaudit.analysis.files.aliases import _MountAliases
-from writeaudit.audit import Mount
+from writeaudit.audit import Mount, SharedFile
 from writeaudit.events import Access, Op
 from writeaudit.judgement import Finding, Policy, Severity, Zone, ZoneAccess
 from writeaudit.policy import Classifier
@@ -126,3 +126,31 @@ def test_other_names(path: bytes, mount_id: int | None, others: list[tuple[bytes
 def test_mounts_of_other_namespaces_have_no_names_here() -> None:
     theirs: Mount = mount(9, BIND.dev, "ext4", b"/theirs", own=False)
     assert not _MountAliases([MOUNTS[0], theirs], policy()).any
+
+
+def shared_alarms(stream: Stream, *shared: SharedFile) -> list[Finding]:
+    findings = analyzed(stream, Classifier(FROZEN).judge, of=FROZEN, shared=shared)
+    return [finding for finding in findings if finding.rule == "WA307"]
+
+
+OTHER = b"/srv/project/.venv/other.py"
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["by file", "by name"])
+def test_what_the_run_made_and_linked_itself_is_its_own_affair(known: bool) -> None:
+    stream = Stream()
+    number = {"dev": 1, "ino": 7} if known else {}
+    stream.add(Op.OPEN, NAME, access=Access.WRITE, created=True, **number)
+    stream.add(Op.LINK, OTHER, NAME, source_dev=1, source_ino=7)
+    stream.add(Op.CHOWN, OTHER, dev=1, ino=7)
+    # What was looked up on the disk later: the file and its names at the end.
+    assert not shared_alarms(stream, SharedFile(3, 1, 7, 2, (OTHER, NAME)))
+
+
+def test_a_file_that_takes_the_place_of_one_that_the_run_made_is_not_its_own() -> None:
+    stream = Stream()
+    stream.add(Op.OPEN, NAME, access=Access.WRITE, created=True, dev=1, ino=7)
+    stream.add(Op.RENAME, NAME, b"/srv/project/.venv/older.py")
+    stream.add(Op.LINK, OTHER, NAME, source_dev=1, source_ino=8)
+    stream.add(Op.CHOWN, OTHER, dev=1, ino=8)
+    assert [finding.files for finding in shared_alarms(stream, SharedFile(4, 1, 8, 3, (OTHER, NAME)))] == [1]
