@@ -179,7 +179,8 @@ class PermissionCollector:
                     "WA304",
                     activities,
                     f"{plural(len(activities), 'file')} {'was' if len(activities) == 1 else 'were'} "
-                    f"given rights of {'its' if len(activities) == 1 else 'their'} own: {name_paths(activities)} ({in_words(count_operations(activities))}).",
+                    f"given rights of {'its' if len(activities) == 1 else 'their'} own: "
+                    f"{name_paths(activities)} ({in_words(count_operations(activities))}).",
                     "A set-user-ID or set-group-ID program runs with its owner's or group's rights, one "
                     "with file capabilities with those. Whoever may start it has them, wherever it lies.",
                     "If the package is not known for it (sudo, ping, …), do not keep it: look at the program "

@@ -139,8 +139,7 @@ OTHER = b"/srv/project/.venv/other.py"
 @pytest.mark.parametrize("known", [True, False], ids=["by file", "by name"])
 def test_what_the_run_made_and_linked_itself_is_its_own_affair(known: bool) -> None:
     stream = Stream()
-    number = {"dev": 1, "ino": 7} if known else {}
-    stream.add(Op.OPEN, NAME, access=Access.WRITE, created=True, **number)
+    stream.add(Op.OPEN, NAME, access=Access.WRITE, created=True, dev=1, ino=7 if known else None)
     stream.add(Op.LINK, OTHER, NAME, source_dev=1, source_ino=7)
     stream.add(Op.CHOWN, OTHER, dev=1, ino=7)
     # What was looked up on the disk later: the file and its names at the end.
