@@ -13,18 +13,35 @@ import unicodedata
 from collections.abc import Iterable
 
 _PLAIN = re.compile(rb"[ -\[\]-~]*")
+_HIDDEN_SPACE = re.compile(r"(?:^|(?<=[ /])) | (?=[ /]|$)")
 _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
 
 # Characters that print as nothing or reorder their neighbours (bidi overrides, zero-width
 # joiners, line separators): control in effect, though not all in Unicode category Cc.
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"})
+# Every space but the ASCII one (no-break space, em space, …) looks like it. The others print as nothing, and
+# are letters, marks or symbols by their category: Default_Ignorable_Code_Point, and the empty Braille cell.
+_BLANK = re.compile(
+    "[\u00a0\u034f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200a\u202f\u205f\u2800\u3000\u3164"
+    "\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def escape_path(raw: bytes) -> str:
     r"""Return `raw` as text: unique, printable, reversible by `unescape_path`.
 
     Invalid UTF-8, control and invisible characters read ``\xNN`` for each byte, a
-    backslash reads ``\\``.
+    backslash reads ``\\``. So does a space that nobody would see or could count: at either end of a
+    component, or beside another one.
+    """
+    shown = escape_argument(raw)
+    return _HIDDEN_SPACE.sub(r"\\x20", shown) if " " in shown else shown
+
+
+def escape_argument(raw: bytes) -> str:
+    """Return an argument of a command line as text, as `escape_path` would, but with all its spaces.
+
+    Those of a program's text (``python -c``) are many; whoever shows arguments puts quotes around them.
     """
     if _PLAIN.fullmatch(raw):
         return raw.decode("ascii")
@@ -34,7 +51,7 @@ def escape_path(raw: bytes) -> str:
             out.append("\\\\")
         elif "\udc80" <= char <= "\udcff":
             out.append(f"\\x{ord(char) - 0xDC00:02x}")
-        elif unicodedata.category(char) in _HIDDEN_CATEGORIES:
+        elif unicodedata.category(char) in _HIDDEN_CATEGORIES or _BLANK.match(char):
             out.extend(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
         else:
             out.append(char)
@@ -42,8 +59,13 @@ def escape_path(raw: bytes) -> str:
 
 
 def escape_text(text: str) -> str:
-    """Return a string from the environment, a table or a policy as safe text: see `escape_path`."""
-    return text if text.isprintable() else escape_path(text.encode("utf-8", "surrogateescape"))
+    """Return a string from the environment, a table or a policy as safe text: see `escape_argument`.
+
+    Text that is safe already stays as it is, also what `escape_path` made.
+    """
+    if text.isprintable() and not _BLANK.search(text):
+        return text
+    return escape_argument(text.encode("utf-8", "surrogateescape"))
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -104,14 +126,14 @@ def shell_word(raw: bytes) -> str:
     """
     if _SHELL_PLAIN.fullmatch(raw) and not raw.startswith(b"-"):
         return raw.decode("ascii")
-    shown = escape_path(raw)
+    shown = escape_argument(raw)
     if "`" not in shown and shown.encode("utf-8", "surrogateescape") == raw:
         return "'" + shown.replace("'", "'\\''") + "'"
     out: list[str] = []
     for char in raw.decode("utf-8", "surrogateescape"):
         if char in "'\\":
             out.append(f"\\{char}")
-        elif char != "`" and escape_path(char.encode("utf-8", "surrogateescape")) == char:
+        elif char != "`" and escape_argument(char.encode("utf-8", "surrogateescape")) == char:
             out.append(char)
         else:
             # Three octal digits, and no more: \xNN would swallow a hexadecimal digit that follows.

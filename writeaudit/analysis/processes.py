@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from writeaudit.audit import Process
-from writeaudit.text import escape_path
+from writeaudit.text import escape_argument
 
 _MAX_ARGUMENTS = 4
 _MAX_ARGUMENT = 40
@@ -126,4 +126,4 @@ def shorten_command(process: Process, most: int = _MAX_ARGUMENTS) -> str:
 def _shorten_word(raw: bytes) -> str:
     cut = raw[:_MAX_ARGUMENT]
     first, *more = cut.split(b"\n", 1)
-    return escape_path(first).replace("`", "'") + ("…" if more or len(raw) > _MAX_ARGUMENT else "")
+    return escape_argument(first).replace("`", "'") + ("…" if more or len(raw) > _MAX_ARGUMENT else "")

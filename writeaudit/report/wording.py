@@ -10,7 +10,7 @@ from writeaudit.audit import Completeness, RunInfo
 from writeaudit.judgement import Came, Severity, Verdict
 from writeaudit.report.view import OUTSIDE, Report, ReportOutcome, Status
 from writeaudit.rules import RuleGroup, rules_of
-from writeaudit.text import escape_path, plural, size
+from writeaudit.text import escape_argument, escape_path, plural, size
 
 _VIOLATIONS = rules_of(RuleGroup.FORBIDDEN)
 _REFUSED = rules_of(RuleGroup.REFUSED)
@@ -233,7 +233,7 @@ def command_line(argv: Sequence[bytes]) -> str:
 
 
 def _word(arg: bytes) -> str:
-    shown = escape_path(arg)
+    shown = escape_argument(arg)
     plain = shown and not any(char in " '\"$`&|;<>()*?[]{}#~!\\" for char in shown)
     return shown if plain else "'" + shown.replace("'", "'\\''") + "'"
 

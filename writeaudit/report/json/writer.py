@@ -11,7 +11,7 @@ from writeaudit.events import EVENT_SIGNATURE, FsEvent
 from writeaudit.judgement import Came, Finding, Judged, Verdict
 from writeaudit.report.batches import batches
 from writeaudit.report.view import Arrivals, Report
-from writeaudit.text import escape_path, escape_text, format_device
+from writeaudit.text import escape_argument, escape_path, escape_text, format_device
 
 SCHEMA_VERSION = "1.0"
 """Additions raise the minor part; a removal or a new meaning raises the major one."""
@@ -29,7 +29,7 @@ _KEPT_KINDS = 1 << 12
 def _path(raw: bytes | None) -> str:
     if raw is None:
         return "null"
-    if raw.translate(None, _AS_IT_IS):
+    if raw.translate(None, _AS_IT_IS) or b" " in raw:
         return _quote(escape_path(raw))
     return f'"{raw.decode("ascii")}"'
 
@@ -163,7 +163,7 @@ def _files(report: Report) -> Iterator[str]:
 def _run(audit: Audit) -> dict[str, object]:
     run = audit.run
     return {
-        "command": [escape_path(arg) for arg in run.command],
+        "command": [escape_argument(arg) for arg in run.command],
         "cwd": escape_path(run.cwd),
         "user": escape_text(run.user),
         "uid": run.uid,
@@ -335,7 +335,7 @@ def _process(process: Process) -> dict[str, object]:
         "pid": process.pid,
         "ppid": process.ppid,
         "exe": escape_path(process.exe),
-        "argv": [escape_path(arg) for arg in process.argv],
+        "argv": [escape_argument(arg) for arg in process.argv],
         "started": round(process.started_ns / 1e9, 9),
         "ended": None if process.ended_ns is None else round(process.ended_ns / 1e9, 9),
         "exit_status": process.exit_status,
