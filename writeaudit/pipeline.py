@@ -147,7 +147,9 @@ class _Recorder:
             self.failure = broken_off(error)
         resolver = self.resolver
         self._events += len(events)
-        batch = _Batch(events, totals, resolver.doubtful(), resolver.identified(), resolver.unidentified())
+        batch = _Batch(
+            events, totals, resolver.take_doubtful(), resolver.take_identified(), resolver.take_unidentified()
+        )
         try:
             self._write(batch)
             self._keep(batch)
@@ -161,9 +163,9 @@ class _Recorder:
         if self._started_ns is None and records:
             # The first record of all is the exec of the command, or what came right before it.
             self._started_ns = min(record.time_ns for record in records if not isinstance(record, WriteTotal))
-            self.resolver.start(self._started_ns)
+            self.resolver.set_start(self._started_ns)
         self.resolver.look_ahead([record for record in records if isinstance(record, RawEvent)])
-        resolve, fresh = self.resolver.resolve, self.processes.fresh
+        resolve, fresh = self.resolver.resolve_event, self.processes.fresh
         for record in records:
             if isinstance(record, RawEvent):
                 event = resolve(record)
@@ -201,18 +203,18 @@ class _Recorder:
 
     def _look(self, event: FsEvent, record: RawEvent) -> None:
         """Look at the disk, where what is there now explains the event or shows whom it concerns."""
-        mount = self.resolver.registry.recorded(event.mount)
+        mount = self.resolver.registry.get_recorded(event.mount)
         if event.result == OK:
             if event.op in WATCHED:
-                self.binaries.note(event)
+                self.binaries.note_event(event)
             if event.op in CHANGES_IN_PLACE:
-                self.shared.note(event, record.path.nlink, mount)
+                self.shared.note_event(event, record.path.nlink, mount)
         else:
             view = None
             if event.result == "EXDEV" and record.source is not None:
                 above = self.processes.line(record.pid)
                 view = view_of(above, record.path, record.source, self.resolver.registry.own_ns)
-            self.observer.look(event, mount, view)
+            self.observer.observe_refusal(event, mount, view)
 
     def _note(self, record: ProcessStart | ProcessExec | ProcessExit | MountsChanged | MountSeen) -> None:
         match record:
@@ -362,9 +364,9 @@ def _finish(
 ) -> WriteauditError | None:
     """Write the rest of a recording; returns what kept it from being written."""
     try:
-        mounts = recorder.resolver.registry.all()
+        mounts = recorder.resolver.registry.all_mounts()
         zones = _zones(policy)
-        shared = recorder.shared.search(_search_order(zones), mounts)
+        shared = recorder.shared.search_names(_search_order(zones), mounts)
         protected = any(zone.access is not ZoneAccess.READ_WRITE for zone in zones)
         hidden = sum(not file.searched and len(file.names) < file.nlink for file in shared)
         if hidden and protected:
@@ -382,8 +384,8 @@ def _finish(
             recorder.processes.all(),
             recorder.observer.all,
             shared,
-            recorder.binaries.inspect(),
-            recorder.observer.states(_search_order(zone for zone in zones if zone.name == "cache")),
+            recorder.binaries.inspect_files(),
+            recorder.observer.list_states(_search_order(zone for zone in zones if zone.name == "cache")),
         )
     except WriteauditError as error:
         return error

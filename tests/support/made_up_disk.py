@@ -40,5 +40,5 @@ LATER = 1 << 62
 def names_of(disk: Disk, time_ns: int = LATER) -> Names:
     """Return names at the time of an event."""
     made = Names(disk.read_link)
-    made.cache.begin(1, time_ns)
+    made.cache.begin_event(1, time_ns)
     return made

@@ -270,7 +270,7 @@ def test_recording_that_cannot_be_written_on_does_not_stop_the_command(
 def test_defect_keeps_what_was_recorded_and_lets_the_command_go_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: dict[str, object]
 ) -> None:
-    resolve, calls = Resolver.resolve, []
+    resolve, calls = Resolver.resolve_event, []
 
     def fail(resolver: Resolver, raw: RawEvent) -> FsEvent:
         calls.append(raw)
@@ -278,7 +278,7 @@ def test_defect_keeps_what_was_recorded_and_lets_the_command_go_on(
             raise RecursionError("too deep")
         return resolve(resolver, raw)
 
-    monkeypatch.setattr(Resolver, "resolve", fail)
+    monkeypatch.setattr(Resolver, "resolve_event", fail)
     heard: list[int] = []
     fake = FakeBackend([[_write(n, b"/x%d" % n) for n in range(first, first + 2)] for first in (0, 2, 4)])
     fake.heard = heard.append

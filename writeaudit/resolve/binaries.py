@@ -19,7 +19,7 @@ from writeaudit.audit import Binary
 from writeaudit.events import FsEvent, Op
 
 WATCHED = frozenset({Op.OPEN, Op.CHMOD, Op.RENAME})
-"""Operations that `Binaries.note` wants to know of."""
+"""Operations that `Binaries.note_event` wants to know of."""
 _LIKELY = re.compile(rb"\.so(?:\.[0-9.]+)?\Z|\.node\Z|/s?bin/[^/]+\Z|/libexec/.+\Z")
 _MOST = 4096
 _MOST_BYTES = 4 << 20
@@ -63,7 +63,7 @@ class Binaries:
         self._paths: dict[bytes, bool] = {}
         """With whether the file was there before."""
 
-    def note(self, event: FsEvent) -> None:
+    def note_event(self, event: FsEvent) -> None:
         """Take an event that succeeded, of one of `WATCHED`."""
         path, op = event.path, event.op
         if op is Op.RENAME:
@@ -85,14 +85,14 @@ class Binaries:
         elif _LIKELY.search(path) or _is_program(path):
             self._paths[path] = True
 
-    def inspect(self) -> tuple[Binary, ...]:
+    def inspect_files(self) -> tuple[Binary, ...]:
         """Return what the files are that are still there."""
         until, found = time.monotonic() + _SECONDS, []
         for path, before in self._paths.items():
             if time.monotonic() > until:
                 break
             try:
-                binary = _inspect(path, before)
+                binary = _inspect_file(path, before)
             except OSError:
                 continue  # it cannot be read
             if binary is not None:
@@ -108,7 +108,7 @@ def _is_program(path: bytes) -> bool:
     return stat.S_ISREG(mode) and mode & 0o111 != 0
 
 
-def _inspect(path: bytes, before: bool) -> Binary | None:
+def _inspect_file(path: bytes, before: bool) -> Binary | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
@@ -125,7 +125,7 @@ def _inspect(path: bytes, before: bool) -> Binary | None:
             return Binary(path, "other", existed=before) if before and mode & 0o111 else None
         file.seek(0)
         try:
-            return _parse(path, before, _Bounded(file))
+            return _parse_elf(path, before, _Bounded(file))
         except _TooMuch:
             reason = "its headers point to more than is read"
         except Exception as error:  # noqa: BLE001 - a hostile file can make the parser raise anything
@@ -133,7 +133,7 @@ def _inspect(path: bytes, before: bool) -> Binary | None:
         return Binary(path, "elf", existed=before, damaged=reason)
 
 
-def _parse(path: bytes, before: bool, stream: _Bounded) -> Binary:
+def _parse_elf(path: bytes, before: bool, stream: _Bounded) -> Binary:
     from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - start-up: few runs write such files
     from elftools.elf.segments import InterpSegment, NoteSegment  # noqa: PLC0415
 
@@ -150,14 +150,14 @@ def _parse(path: bytes, before: bool, stream: _Bounded) -> Binary:
         elif what == "PT_GNU_RELRO":
             relro = True
         elif what == "PT_DYNAMIC":
-            tags = list(_tags(segment))
+            tags = list(_iterate_tags(segment))
         elif isinstance(segment, InterpSegment):
-            facts["interpreter"] = _text(segment.get_interp_name())
+            facts["interpreter"] = _decode_text(segment.get_interp_name())
         elif isinstance(segment, NoteSegment):
             for note in islice(segment.iter_notes(), _MOST_HEADERS):
                 if note["n_type"] == "NT_GNU_BUILD_ID":
                     facts["build_id"] = str(note["n_desc"])[:64]
-    texts = {tag: _text(value) for tag, value in tags if tag in _TEXTS}
+    texts = {tag: _decode_text(value) for tag, value in tags if tag in _TEXTS}
     bits = {tag: value for tag, value in tags if tag in ("DT_FLAGS", "DT_FLAGS_1")}
     names = {tag for tag, _value in tags}
     bind_now = "DT_BIND_NOW" in names or bits.get("DT_FLAGS", 0) & 0x8 or bits.get("DT_FLAGS_1", 0) & 0x1
@@ -168,11 +168,11 @@ def _parse(path: bytes, before: bool, stream: _Bounded) -> Binary:
         existed=before,
         type=str(elf["e_type"]).removeprefix("ET_").lower(),
         machine=str(elf["e_machine"]).removeprefix("EM_").lower(),
-        needed=tuple(_text(value) for tag, value in tags if tag == "DT_NEEDED")[:_MOST_HEADERS],
+        needed=tuple(_decode_text(value) for tag, value in tags if tag == "DT_NEEDED")[:_MOST_HEADERS],
         pie=bool(bits.get("DT_FLAGS_1", 0) & 0x08000000),
         relro="none" if not relro else "full" if bind_now else "partial",
         text_relocations="DT_TEXTREL" in names or bool(bits.get("DT_FLAGS", 0) & 0x4),
-        writable_paths=tuple(_writable(path, facts.get("rpath"), facts.get("runpath"))),
+        writable_paths=tuple(_writable_directories(path, facts.get("rpath"), facts.get("runpath"))),
         **facts,
     )
 
@@ -180,7 +180,7 @@ def _parse(path: bytes, before: bool, stream: _Bounded) -> Binary:
 _TEXTS = {"DT_SONAME": "soname", "DT_RPATH": "rpath", "DT_RUNPATH": "runpath"}
 
 
-def _tags(segment: Any) -> Iterator[tuple[str, Any]]:
+def _iterate_tags(segment: Any) -> Iterator[tuple[str, Any]]:
     """Yield the entries of a dynamic segment, with what they name where that is a text."""
     for tag in islice(segment.iter_tags(), _MOST_TAGS):
         kind = str(tag.entry.d_tag)
@@ -188,11 +188,11 @@ def _tags(segment: Any) -> Iterator[tuple[str, Any]]:
         yield kind, tag.entry.d_val if attribute is None else getattr(tag, attribute)
 
 
-def _text(value: object) -> str:
+def _decode_text(value: object) -> str:
     return str(value)[:_MOST_TEXT]
 
 
-def _writable(path: bytes, *lists: str | None) -> list[str]:
+def _writable_directories(path: bytes, *lists: str | None) -> list[str]:
     """Return the directories of search paths that every user may write to, or make."""
     found = []
     origin = os.fsdecode(os.path.dirname(path))

@@ -60,11 +60,11 @@ def view_of(pids: Iterable[int], path: Operand, source: Operand, own_ns: int) ->
         if not table:
             return None
         mounts = parse_mountinfo(table, namespace, own=False)
-        return View(_holding(mounts, path), _holding(mounts, source))
+        return View(_mount_of(mounts, path), _mount_of(mounts, source))
     return None
 
 
-def _holding(mounts: Iterable[Mount], operand: Operand) -> Mount | None:
+def _mount_of(mounts: Iterable[Mount], operand: Operand) -> Mount | None:
     name = operand.name or b""
     if operand.base is None and not name.startswith(b"/"):
         return None
@@ -88,7 +88,7 @@ class Observer:
         self._alike: dict[tuple[bytes, str, bool], int] = {}
         self.all: list[Observation] = []
 
-    def look(self, event: FsEvent, mount: Mount | None, view: View | None = None) -> None:
+    def observe_refusal(self, event: FsEvent, mount: Mount | None, view: View | None = None) -> None:
         """Take a refused event; ``mount`` holds its path. Never raises `OSError`.
 
         ``view``: the mounts of both sides as the process has them, if it is in another mount namespace.
@@ -104,26 +104,26 @@ class Observer:
             return
         self._alike[alike] = self._alike.get(alike, 0) + 1
         with contextlib.suppress(OSError, ValueError):
-            self.all.append(self._observe(event, view or View(None, None)))
+            self.all.append(self._make_observation(event, view or View(None, None)))
 
-    def _observe(self, event: FsEvent, view: View) -> Observation:
-        file, directory, system = self._walk(event.path)
+    def _make_observation(self, event: FsEvent, view: View) -> Observation:
+        file, directory, system = self._walk_path(event.path)
         source = None
         if event.source is not None and event.op in (Op.LINK, Op.RENAME, Op.EXCHANGE):
-            source = self._walk(event.source)[0]
+            source = self._walk_path(event.source)[0]
         return Observation(event.seq, file, directory, source, system, view.mount, view.source_mount)
 
-    def states(self, paths: Iterable[bytes]) -> list[FileState]:
+    def list_states(self, paths: Iterable[bytes]) -> list[FileState]:
         """Return what is known of some files; without those that are not there."""
         found = []
         for path in islice(paths, 16):
             with contextlib.suppress(OSError, ValueError):
-                state = self._walk(path)[0]
+                state = self._walk_path(path)[0]
                 if state is not None:
                     found.append(state)
         return found
 
-    def _walk(self, path: bytes) -> tuple[FileState | None, FileState | None, FileSystemState | None]:
+    def _walk_path(self, path: bytes) -> tuple[FileState | None, FileState | None, FileSystemState | None]:
         """Return a file, the directory above it that decides, and their file system.
 
         That directory is the first on the way that the command may not search, or else the last
@@ -137,10 +137,10 @@ class Observer:
         try:
             parts = [part for part in path.split(b"/") if part]
             for number, part in enumerate(parts):
-                here = _state(at, walked or b"/")
+                here = _read_state(at, walked or b"/")
                 if not closed:
                     directory, closed = here, not self._may_search(here)
-                system = _system(at) or system
+                system = _read_file_system(at) or system
                 try:
                     inner = os.open(part, _HERE, dir_fd=at)
                 except OSError:
@@ -150,8 +150,8 @@ class Observer:
                 walked += b"/" + part
                 if number < len(parts) - 1 and not stat.S_ISDIR(os.fstat(at).st_mode):
                     return None, directory, system
-            file = _state(at, walked or b"/")
-            system = _system(at) or system
+            file = _read_state(at, walked or b"/")
+            system = _read_file_system(at) or system
         finally:
             os.close(at)
         return file, directory, system
@@ -164,27 +164,27 @@ class Observer:
         return bool(directory.mode & (0o010 if directory.gid in self._groups else 0o001))
 
 
-def _state(fd: int, path: bytes) -> FileState:
+def _read_state(fd: int, path: bytes) -> FileState:
     found = os.fstat(fd)
-    flags, project = _attributes(fd, found.st_mode)
+    flags, project = _read_attributes(fd, found.st_mode)
     return FileState(
         path,
         stat.S_IFMT(found.st_mode),
         stat.S_IMODE(found.st_mode),
         found.st_uid,
         found.st_gid,
-        _user(found.st_uid),
-        _group(found.st_gid),
+        _user_name(found.st_uid),
+        _group_name(found.st_gid),
         found.st_nlink,
         found.st_dev,
         found.st_ino,
-        tuple(_acl(fd)),
+        tuple(_read_acl(fd)),
         flags,
         project,
     )
 
 
-def _system(fd: int) -> FileSystemState | None:
+def _read_file_system(fd: int) -> FileSystemState | None:
     try:
         found = os.fstatvfs(fd)
     except OSError:
@@ -193,7 +193,7 @@ def _system(fd: int) -> FileSystemState | None:
     return FileSystemState(found.f_blocks * size, found.f_bavail * size, found.f_files, found.f_favail)
 
 
-def _attributes(fd: int, mode: int) -> tuple[tuple[str, ...], int | None]:
+def _read_attributes(fd: int, mode: int) -> tuple[tuple[str, ...], int | None]:
     """Return the flags and the project id of a file or directory, where its file system has such."""
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         return (), None
@@ -213,7 +213,7 @@ def _attributes(fd: int, mode: int) -> tuple[tuple[str, ...], int | None]:
     return flags, project
 
 
-def _acl(fd: int) -> Iterator[str]:
+def _read_acl(fd: int) -> Iterator[str]:
     """Yield the entries of an access list that the permission bits do not show (acl(5))."""
     try:
         raw = os.getxattr(f"/proc/self/fd/{fd}", "system.posix_acl_access")
@@ -222,15 +222,15 @@ def _acl(fd: int) -> Iterator[str]:
     for tag, bits, number in struct.iter_unpack("<HHI", raw[4 : 4 + (len(raw) - 4) // 8 * 8]):
         words = "".join(letter if bits & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
         if tag == 0x02:
-            yield f"user:{_user(number)}:{words}"
+            yield f"user:{_user_name(number)}:{words}"
         elif tag == 0x08:
-            yield f"group:{_group(number)}:{words}"
+            yield f"group:{_group_name(number)}:{words}"
         elif tag == 0x10:
             yield f"mask::{words}"
 
 
 @lru_cache(maxsize=256)
-def _user(uid: int) -> str:
+def _user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OverflowError):
@@ -238,7 +238,7 @@ def _user(uid: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def _group(gid: int) -> str:
+def _group_name(gid: int) -> str:
     try:
         return grp.getgrgid(gid).gr_name
     except (KeyError, OverflowError):

@@ -62,8 +62,8 @@ class ResolvedOperand:
         """How the path is known."""
         return Certainty.LEXICAL if self.doubt else self.known
 
-    def key(self, registry: MountRegistry) -> bytes | None:
-        """Return the key of the name (see `MountTable.key`); None if it cannot be told."""
+    def key_in(self, registry: MountRegistry) -> bytes | None:
+        """Return the key of the name (see `MountTable.key_of`); None if it cannot be told."""
         if self.doubt or self.detached:
             return None
         mount = self.mount
@@ -82,7 +82,7 @@ class OperandResolver:
 
     def resolve_operand(self, raw: RawEvent, operand: Operand, *, follow: bool) -> ResolvedOperand:
         """Return where an operand of an event is."""
-        mount = None if operand.mount is None else self._registry.get(operand.mount)
+        mount = None if operand.mount is None else self._registry.get_current(operand.mount)
         foreign = mount is not None and not mount.own and mount.mount_ns != 0
         name, base = operand.name, operand.base
         if operand.detached and mount is not None and base is not None:
@@ -105,7 +105,7 @@ class OperandResolver:
         if follow or b"/" in name:
             resolved.spelled = operand
         table = self._registry.own
-        resolved.mount = table.containing(path) if raw.op in _ON_MOUNT_POINTS else table.of(path)
+        resolved.mount = table.mount_around(path) if raw.op in _ON_MOUNT_POINTS else table.mount_of(path)
         resolved.deleted = operand.deleted and _has_no_name(name)
         return resolved
 
@@ -119,7 +119,7 @@ class OperandResolver:
             return resolved
         if mount is None:
             # What has no slash in its name (`pipe:[4]`) lies in none.
-            resolved.mount = self._registry.own.of(operand.base) if operand.base[:1] == b"/" else None
+            resolved.mount = self._registry.own.mount_of(operand.base) if operand.base[:1] == b"/" else None
         elif foreign and operand.inner is not None:
             self._into_own(resolved, mount, _below_mount_point(operand))
         if mount is not None and mount.fstype == "btrfs":
@@ -152,7 +152,7 @@ class OperandResolver:
         """Resolve a name in another mount namespace, then look for the same file in ours."""
         assert operand.base is not None
         assert operand.name is not None
-        namespace = self._namespaces.foreign(mount.mount_ns)
+        namespace = self._namespaces.get_foreign(mount.mount_ns)
         name = operand.name.rstrip(b"/")
         if operand.name in (b"", b"."):
             # The directory itself, which the kernel named.
@@ -183,7 +183,7 @@ class OperandResolver:
         found: Mount | None = None
         if namespace.table is not None:
             on_point = raw.op in _ON_MOUNT_POINTS
-            found = namespace.table.containing(path) if on_point else namespace.table.of(path)
+            found = namespace.table.mount_around(path) if on_point else namespace.table.mount_of(path)
         resolved.mount = found or mount
         inside = path_suffix(path, resolved.mount.mountpoint)
         if inside is not None:
@@ -196,7 +196,7 @@ class OperandResolver:
         name = self._registry.own.name_of(mount.dev, resolved.inside, resolved.path)
         if name is not None:
             resolved.path = name
-            resolved.mount = self._registry.own.of(name)
+            resolved.mount = self._registry.own.mount_of(name)
         return name is not None
 
 
@@ -226,7 +226,7 @@ def _look_up_name(
     base, name = operand.base, operand.name
     assert base is not None
     assert name is not None
-    path, certainty = names.resolve(
+    path, certainty = names.resolve_name(
         base,
         name,
         follow=follow,

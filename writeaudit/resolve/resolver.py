@@ -60,7 +60,7 @@ class Resolver:
             self._cache, self.registry, self._namespaces.own.names, self._pending, self._recent.append
         )
         self._cache.before_loss = self._ask_of_links
-        self.start(started_ns)
+        self.set_start(started_ns)
         self._doubtful: list[int] = []
         self._unidentified: list[int] = []
         self._identified: list[tuple[int, int, int, int]] = []
@@ -73,7 +73,7 @@ class Resolver:
         """Let go of the namespaces that were held open."""
         self._namespaces.close()
 
-    def start(self, started_ns: int) -> None:
+    def set_start(self, started_ns: int) -> None:
         """Set the time that events count from (CLOCK_MONOTONIC, ns)."""
         self._started_ns = self._shortcuts.started_ns = started_ns
 
@@ -86,20 +86,20 @@ class Resolver:
         for directory in directories:
             names.look_down(directory)
 
-    def doubtful(self) -> list[int]:
+    def take_doubtful(self) -> list[int]:
         """Return, once, the events resolved before of which later ones showed that they may be wrong."""
         found, self._doubtful = self._doubtful, []
         return found
 
-    def unidentified(self) -> list[int]:
+    def take_unidentified(self) -> list[int]:
         """Return, once, the events resolved before whose files are others, as later ones showed."""
         found, self._unidentified = self._unidentified, []
         return found
 
-    def identified(self) -> list[tuple[int, int, int, int]]:
+    def take_identified(self) -> list[tuple[int, int, int, int]]:
         """Return, once, which files events resolved before are about: seq, device, inode, file type.
 
-        Before `unidentified`: what is said there counts.
+        Before `take_unidentified`: what is said there counts.
         """
         found, self._identified = self._identified, []
         return found
@@ -121,16 +121,16 @@ class Resolver:
 
     def mount_seen(self, mount: Mount) -> None:
         """The kernel side met a mount."""
-        self.registry.note(mount)
+        self.registry.note_mount(mount)
 
     def mounts_changed(self, time_ns: int, pid: int) -> None:
         """Some mount table may differ from here on; `pid` is in the namespace concerned."""
-        for doubt in self._namespaces.changed(time_ns, pid, self._seq):
-            for recent in self._recalled():
+        for doubt in self._namespaces.reread_mounts(time_ns, pid, self._seq):
+            for recent in self._recall_events():
                 evidence = recent.evidence
-                if not evidence.lexical and evidence.time_ns <= time_ns and doubt.concerns(recent):
-                    self._doubt(evidence)
-        self._reconsider()
+                if not evidence.lexical and evidence.time_ns <= time_ns and doubt.concerns_event(recent):
+                    self._doubt_event(evidence)
+        self._reconsider_events()
 
     def look_ahead(self, events: Sequence[RawEvent]) -> None:
         """Take the events of the batch that comes next: they may say what became of names that are gone."""
@@ -138,11 +138,11 @@ class Resolver:
 
     # Events.
 
-    def resolve(self, raw: RawEvent) -> FsEvent:
+    def resolve_event(self, raw: RawEvent) -> FsEvent:
         """Return the event with its paths resolved; takes note of what it says of names."""
         self._seq += 1
-        self._cache.begin(self._seq, raw.time_ns, raw.lasted_ns)
-        event = self._shortcuts.resolve(raw, self._seq)
+        self._cache.begin_event(self._seq, raw.time_ns, raw.lasted_ns)
+        event = self._shortcuts.resolve_plainly(raw, self._seq)
         return self._the_long_way(raw) if event is None else event
 
     def _the_long_way(self, raw: RawEvent) -> FsEvent:
@@ -155,13 +155,13 @@ class Resolver:
             source = self._operands.resolve_operand(raw, raw.source, follow=raw.follow_source)
         target = self._operands.resolve_operand(raw, raw.path, follow=raw.follow)
         evidence.changes = ok and effect_of(raw) is not Effect.NONE
-        certainty = self._weigh(raw, target, source, evidence)
+        certainty = self._weigh_certainty(raw, target, source, evidence)
         created = bool(raw.created)
         if ok:
-            created = self._learn(raw, target, source, evidence)
+            created = self._learn_names(raw, target, source, evidence)
             if self._cache.links and evidence.changes and raw.op not in NAME_OPS:
                 self._ask_of_links()
-            self._reconsider()
+            self._reconsider_events()
         if evidence.lexical:
             certainty = Certainty.LEXICAL
         dev = target.dev
@@ -176,7 +176,7 @@ class Resolver:
             target.path,
             raw.target_text if source is None else source.path,
             raw.access,
-            _flags(raw, target),
+            _event_flags(raw, target),
             created,
             raw.mode,
             raw.result,
@@ -189,11 +189,11 @@ class Resolver:
             source.dev if source is not None else None,
             source.ino if source is not None else None,
             target.fmt,
-            _spelling(raw, target.path),
+            _spelled_differently(raw, target.path),
             certainty,
         )
 
-    def _weigh(
+    def _weigh_certainty(
         self, raw: RawEvent, target: ResolvedOperand, source: ResolvedOperand | None, evidence: Evidence
     ) -> Certainty:
         """Return how certain an event's paths are; remember what may yet prove doubtful."""
@@ -237,7 +237,7 @@ class Resolver:
             self._blind += evidence.foreign
         return Certainty.LEXICAL
 
-    def _recalled(self) -> Iterable[Recent]:
+    def _recall_events(self) -> Iterable[Recent]:
         """Return the last events that can turn out to be doubtful. Seldom asked for, so put together here."""
         own = self._namespaces.own
         recalled: list[Recent] = []
@@ -249,7 +249,7 @@ class Resolver:
             evidence = Evidence(recent.seq, raw.time_ns, recent.since_ns)
             evidence.ok = evidence.changes = raw.result == OK
             if evidence.ok:
-                _teach(evidence, raw)
+                _note_changed_names(evidence, raw)
             sides = ((raw.path, recent.path), (raw.source, recent.source))
             recalled += [
                 Recent(evidence, operand, path, own)
@@ -272,20 +272,20 @@ class Resolver:
             evidence = Evidence(link.seq, self._cache.time_ns, link.since_ns)
             looked_ns = time.monotonic_ns()
             self._cache.assume_unchanged(
-                self._cache.node(key), looked_ns, (evidence,), identity=True, after=link.seq
+                self._cache.get_node(key), looked_ns, (evidence,), identity=True, after=link.seq
             )
             fmt = stat.S_IFMT(found.st_mode)
             self._identified.append((link.seq, found.st_dev, found.st_ino, fmt))
 
     def _was_absent(self, raw: RawEvent, target: ResolvedOperand) -> bool:
         """Whether what is known contradicts a call that says that its name was there."""
-        key = target.key(self.registry)
+        key = target.key_in(self.registry)
         name = raw.path.name
         if key is None or name is None or name[-1:] == b"/":  # open(2): EISDIR for the slash alone
             return False
-        return self._cache.was(key) is NameKind.ABSENT
+        return self._cache.kind_before(key) is NameKind.ABSENT
 
-    def _doubt(self, evidence: Evidence) -> None:
+    def _doubt_event(self, evidence: Evidence) -> None:
         """Call an event doubtful; once, however much speaks against it."""
         if evidence.lexical:
             return
@@ -293,19 +293,19 @@ class Resolver:
         if not evidence.teaches:
             return
         # It taught wrong things, and what it did change went unnoticed.
-        self._unlearn(evidence)
+        self._unlearn_names(evidence)
         self._doubt_after(evidence.seq)
 
     def _doubt_after(self, seq: int) -> None:
         """Call everything doubtful that was resolved after an event by what was known."""
-        for recent in self._recalled():
+        for recent in self._recall_events():
             other = recent.evidence
             if other.seq > seq and not other.lexical:
                 self._say_doubtful(other)
                 if other.teaches:
                     self._cache.touch_any(other.names, other.since_ns)
                 if other.moves:
-                    self._namespaces.lost(other.names, other.time_ns, self._seq)
+                    self._namespaces.note_lost(other.names, other.time_ns, self._seq)
 
     def _say_doubtful(self, evidence: Evidence) -> None:
         evidence.lexical = True
@@ -316,14 +316,14 @@ class Resolver:
             self.doubts[Doubt.REFUTED] += 1
             self._blind += evidence.foreign
 
-    def _unlearn(self, evidence: Evidence) -> None:
+    def _unlearn_names(self, evidence: Evidence) -> None:
         """An event changed some name, and nobody knows which."""
         self._cache.forget_all()
         self._cache.touch_any(evidence.names, evidence.since_ns)
         if evidence.moves:
-            self._namespaces.lost(evidence.names, evidence.time_ns, self._seq)
+            self._namespaces.note_lost(evidence.names, evidence.time_ns, self._seq)
 
-    def _reconsider(self) -> None:
+    def _reconsider_events(self) -> None:
         """Take back what the disk has said too late, as the event at hand shows."""
         while True:
             since = self._namespaces.wrong_since()
@@ -332,16 +332,16 @@ class Resolver:
                 self._cache.forget_all()
                 self._cache.touch_any((b"",), self._cache.since_ns)
                 self._doubt_after(since)
-            failed = self._cache.failed()
+            failed = self._cache.take_failed()
             if since is None and not failed:
                 return
             for evidence in failed:
                 if evidence.broken:
-                    self._doubt(evidence)
+                    self._doubt_event(evidence)
                 elif not evidence.lexical:
                     self._unidentified.append(evidence.seq)
 
-    def _learn(
+    def _learn_names(
         self, raw: RawEvent, target: ResolvedOperand, source: ResolvedOperand | None, evidence: Evidence
     ) -> bool:
         """Take note of what an event that succeeded says of names; returns whether it made its file."""
@@ -349,18 +349,18 @@ class Resolver:
             raw.op is Op.OPEN and raw.created is not False and "creat" in raw.flags
         )
         if evidence.teaches:
-            _teach(evidence, raw)
+            _note_changed_names(evidence, raw)
         paths = () if evidence.lexical else (target.path,) if source is None else (target.path, source.path)
         for other in self._pending.take_mistaken(self._seq, *paths):
-            self._cache.disbelieve(other)
+            self._cache.disbelieve_event(other)
         if not evidence.lexical:
-            return self._effects.apply(raw, target, source)
+            return self._effects.apply_event(raw, target, source)
         if evidence.teaches:
-            self._unlearn(evidence)
+            self._unlearn_names(evidence)
         return bool(raw.created)
 
 
-def _teach(evidence: Evidence, raw: RawEvent) -> None:
+def _note_changed_names(evidence: Evidence, raw: RawEvent) -> None:
     """Note which names an event changed."""
     evidence.teaches = True
     evidence.operands = (raw.path,)
@@ -369,7 +369,7 @@ def _teach(evidence: Evidence, raw: RawEvent) -> None:
     evidence.moves = raw.op in (Op.RENAME, Op.EXCHANGE, Op.RMDIR)
 
 
-def _flags(raw: RawEvent, target: ResolvedOperand) -> tuple[str, ...]:
+def _event_flags(raw: RawEvent, target: ResolvedOperand) -> tuple[str, ...]:
     flags = raw.flags
     if target.deleted and "deleted" not in flags:
         flags = (*flags, "deleted")
@@ -378,7 +378,7 @@ def _flags(raw: RawEvent, target: ResolvedOperand) -> tuple[str, ...]:
     return flags
 
 
-def _spelling(raw: RawEvent, path: bytes) -> bytes | None:
+def _spelled_differently(raw: RawEvent, path: bytes) -> bytes | None:
     """Return what the process passed, if it differs from the path by more than being relative."""
     spelled = raw.spelled if raw.path.name is None else raw.path.name
     if not spelled or spelled == path:

@@ -25,7 +25,7 @@ _SECONDS = 3.0
 CHANGES_IN_PLACE = frozenset(
     {Op.OPEN, Op.TRUNCATE, Op.CHMOD, Op.CHOWN, Op.SETXATTR, Op.REMOVEXATTR, Op.SETFLAGS}
 )
-"""Operations that `SharedFiles.note` wants to know of."""
+"""Operations that `SharedFiles.note_event` wants to know of."""
 _BY_NAME = CHANGES_IN_PLACE - {Op.OPEN}
 _NOT_ASKED = ("fuse", "nfs", "9p", "cifs", "smb3", "ceph", "virtiofs", "autofs", "proc", "sysfs")
 _OTHER_INODES = frozenset({"overlay", "btrfs"})
@@ -39,7 +39,7 @@ class SharedFiles:
         self._found: dict[tuple[int, int], SharedFile] = {}
         self.overflown = False
 
-    def note(self, event: FsEvent, nlink: int | None, mount: Mount | None) -> None:
+    def note_event(self, event: FsEvent, nlink: int | None, mount: Mount | None) -> None:
         """Take an event that succeeded; ``nlink`` is what the kernel told of its file, if it did."""
         if event.op is Op.OPEN:
             if event.created or event.access is None or not event.access.writes:
@@ -66,7 +66,7 @@ class SharedFiles:
             return
         self._found[dev, ino] = SharedFile(event.seq, dev, ino, nlink, (event.path,))
 
-    def search(self, places: Iterable[bytes], mounts: Iterable[Mount]) -> tuple[SharedFile, ...]:
+    def search_names(self, places: Iterable[bytes], mounts: Iterable[Mount]) -> tuple[SharedFile, ...]:
         """Return the files, with the names that were found for them below ``places``, in their order."""
         if not self._found:
             return ()

@@ -4,8 +4,9 @@ Each method here does for one form of event what the long way (`Resolver`, `Plac
 and gives up (None) as soon as anything about it is not plain: the long way is right for every event. Which
 form an event has decides:
 
-- everything is an open file, and the kernel said which (`_open`, `_by_descriptor`);
-- a name in a directory about which all is known from before the event (`_link`, `_rename`, `_refused`).
+- everything is an open file, and the kernel said which (`_resolve_open`, `_by_descriptor`);
+- a name in a directory about which all is known from before the event (`_resolve_link`, `_resolve_rename`,
+  `_resolve_refused`).
 
 So nothing is asked of the disk, and nothing that is asked later can show these events to be wrong; but mounts
 can (`Quick`). A test resolves made-up runs both ways and compares.
@@ -97,9 +98,14 @@ class Shortcuts:
         ways: dict[Op, _Way] = {
             op: self._by_descriptor for op in Op if op not in NAME_OPS and op not in NAMESPACE_OPS
         }
-        self._ways = {**ways, Op.OPEN: self._open, Op.LINK: self._link, Op.RENAME: self._rename}
+        self._ways = {
+            **ways,
+            Op.OPEN: self._resolve_open,
+            Op.LINK: self._resolve_link,
+            Op.RENAME: self._resolve_rename,
+        }
 
-    def resolve(self, raw: RawEvent, seq: int) -> FsEvent | None:
+    def resolve_plainly(self, raw: RawEvent, seq: int) -> FsEvent | None:
         """Return an event resolved; None if it must go the long way. The tree has turned to it already."""
         if self._version != self._cache.version or self._table is not self._tables[self._own_ns]:
             self._version, self._table = self._cache.version, self._registry.own
@@ -109,13 +115,13 @@ class Shortcuts:
         if self._pending.expected:
             return None
         if raw.result != OK and raw.path.name is not None:
-            return self._refused(raw, seq) if raw.op in NAME_OPS else None
+            return self._resolve_refused(raw, seq) if raw.op in NAME_OPS else None
         way = self._ways.get(raw.op)
         return None if way is None else way(raw, seq)
 
     # What the kernel says everything about.
 
-    def _open(self, raw: RawEvent, seq: int) -> FsEvent | None:
+    def _resolve_open(self, raw: RawEvent, seq: int) -> FsEvent | None:
         """Resolve an open of which the kernel named the file."""
         # Taking a tuple apart costs less than to ask it for three of its fields.
         (
@@ -124,7 +130,7 @@ class Shortcuts:
         (
             base, name, mount_id, _, dev, ino, fmt, deleted, doubt, _, detached, _, nlink, _, _,
         ) = file  # fmt: skip
-        mount = self._registry.get(mount_id)
+        mount = self._registry.get_current(mount_id)
         if (
             base is None or name is not None or created is None or doubt is not NO_DOUBT or detached
             or result != OK or mount is None or not mount.own or mount.fstype == "btrfs"
@@ -137,14 +143,14 @@ class Shortcuts:
         elif base in self._table.points:
             if created:
                 return None
-            self._cache.shown(self._registry.own_key(base), time_ns, directory=fmt == stat.S_IFDIR)
+            self._cache.note_shown(self._registry.own_key(base), time_ns, directory=fmt == stat.S_IFDIR)
         else:
             cut = base.rfind(b"/")
             directory = self._shown.get(base[:cut])
             if directory is None or fmt == stat.S_IFDIR:
                 key = self._registry.own_key(base)
-                self._cache.shown(key, time_ns, directory=fmt == stat.S_IFDIR)
-                directory = self._show(base[: cut + 1], key[: key.rfind(b"/") + 1], mount)
+                self._cache.note_shown(key, time_ns, directory=fmt == stat.S_IFDIR)
+                directory = self._remember_directory(base[: cut + 1], key[: key.rfind(b"/") + 1], mount)
             if created:
                 last = base[cut + 1 :]
                 key = directory.key + last
@@ -152,7 +158,7 @@ class Shortcuts:
                     return None
                 self._keep_born(key, (dev, ino, fmt))
         if spelled is not None:
-            spelled = _spelling(spelled, base)
+            spelled = _spelled_differently(spelled, base)
         return _new(
             FsEvent,
             (
@@ -161,21 +167,21 @@ class Shortcuts:
             ),
         )  # fmt: skip
 
-    def _show(self, prefix: bytes, key: bytes, mount: Mount) -> _Directory:
-        found = _Directory(prefix, key, self._cache.directory(key[:-1]), mount, 0)
+    def _remember_directory(self, prefix: bytes, key: bytes, mount: Mount) -> _Directory:
+        found = _Directory(prefix, key, self._cache.get_directory(key[:-1]), mount, 0)
         if self._version == self._cache.version:
             self._shown.keep(prefix[:-1], found, 2 * len(key))
         return found
 
     def _by_descriptor(self, raw: RawEvent, seq: int) -> FsEvent | None:
         """Resolve what was done to open files: it says nothing of names."""
-        path = self._file(raw.path)
+        path = self._find_file(raw.path)
         if path is None or raw.xattr is not None:
             return None
         base, mount, dev, ino, fmt, nlink = path
         text, source_mount, source_dev, source_ino = raw.target_text, None, None, None
         if raw.source is not None:
-            source = self._file(raw.source)
+            source = self._find_file(raw.source)
             if source is None:
                 return None
             text, source_mount, source_dev, source_ino = source[0], source[1].id, source[2], source[3]
@@ -186,15 +192,17 @@ class Shortcuts:
             (
                 seq, self._since_start(raw.time_ns), raw.pid, raw.tid, raw.op, base, text, raw.access,
                 raw.flags, raw.created is True, raw.mode, raw.result, raw.bytes, raw.calls, mount.id,
-                source_mount, dev, ino, source_dev, source_ino, fmt, _spelling(raw.spelled, base),
+                source_mount, dev, ino, source_dev, source_ino, fmt, _spelled_differently(raw.spelled, base),
                 Certainty.KERNEL,
             ),
         )  # fmt: skip
 
-    def _file(self, operand: Operand) -> tuple[bytes, Mount, int | None, int, int | None, int | None] | None:
+    def _find_file(
+        self, operand: Operand
+    ) -> tuple[bytes, Mount, int | None, int, int | None, int | None] | None:
         """Return path, mount, device, inode, type and number of names of an open file that has a name."""
         (base, name, mount_id, _, dev, ino, fmt, deleted, doubt, _, detached, _, nlink, _, _) = operand
-        mount = self._registry.get(mount_id)
+        mount = self._registry.get_current(mount_id)
         if (
             base is None or name is not None or deleted or doubt is not NO_DOUBT or detached or ino is None
             or len(base) < 2 or mount is None or not mount.own or mount.fstype == "btrfs"
@@ -204,11 +212,11 @@ class Shortcuts:
 
     # Names in directories that are known from before the event.
 
-    def _link(self, raw: RawEvent, seq: int) -> FsEvent | None:
+    def _resolve_link(self, raw: RawEvent, seq: int) -> FsEvent | None:
         """Resolve a hard link. Which file it is, is asked when it matters, if it ever does (`Tree.links`)."""
         if raw.follow_source or raw.source is None:
             return None
-        target, source = self._find(raw.path), self._find(raw.source)
+        target, source = self._find_directory(raw.path), self._find_directory(raw.source)
         if target is None or source is None:
             return None
         directory, last = target
@@ -226,11 +234,11 @@ class Shortcuts:
         cache.links[key] = _new(Link, (seq, cache.since_ns, path))
         return self._by_name(raw, seq, path, directory, above.prefix + old, above, _UNKNOWN, _UNKNOWN)
 
-    def _rename(self, raw: RawEvent, seq: int) -> FsEvent | None:
+    def _resolve_rename(self, raw: RawEvent, seq: int) -> FsEvent | None:
         """Resolve a rename of a file that this run made, and that has but that name."""
         if raw.source is None or raw.flags or raw.path.base != raw.source.base:
             return None
-        target, source = self._find(raw.path), self._find(raw.source)
+        target, source = self._find_directory(raw.path), self._find_directory(raw.source)
         if target is None or source is None:
             return None
         directory, last = target
@@ -251,11 +259,11 @@ class Shortcuts:
             raw, seq, directory.prefix + last, directory, above.prefix + old, above, identity, identity
         )
 
-    def _refused(self, raw: RawEvent, seq: int) -> FsEvent | None:
+    def _resolve_refused(self, raw: RawEvent, seq: int) -> FsEvent | None:
         """Resolve a call that failed, and so says nothing of its names."""
         if raw.follow or raw.follow_source or raw.result in THERE or raw.xattr is not None:
             return None
-        target = self._find(raw.path)
+        target = self._find_directory(raw.path)
         if target is None:
             return None
         directory, last = target
@@ -263,7 +271,7 @@ class Shortcuts:
             return self._by_name(
                 raw, seq, directory.prefix + last, directory, raw.target_text, None, _UNKNOWN, _UNKNOWN
             )
-        source = self._find(raw.source)
+        source = self._find_directory(raw.source)
         if source is None:
             return None
         above, old = source
@@ -271,7 +279,7 @@ class Shortcuts:
             raw, seq, directory.prefix + last, directory, above.prefix + old, above, _UNKNOWN, _UNKNOWN
         )
 
-    def _find(self, operand: Operand) -> tuple[_Directory, bytes] | None:
+    def _find_directory(self, operand: Operand) -> tuple[_Directory, bytes] | None:
         """Return the directory of a name that is looked up without following it, and its last component."""
         base, name, mount_id, _, _, _, _, deleted, doubt, _, detached, root, _, _, _ = operand
         if base is None or name is None or deleted or doubt is not NO_DOUBT or detached or root != b"/":
@@ -281,7 +289,7 @@ class Shortcuts:
         if last in _NO_NAMES or (name[:1] == b"/" and base != b"/"):
             return None
         if mount_id is not None:
-            mount = self._registry.get(mount_id)
+            mount = self._registry.get_current(mount_id)
             if mount is None or not mount.own:
                 return None
         head = name[:cut] if cut > 0 else b""
@@ -297,7 +305,9 @@ class Shortcuts:
         path, looked_ns = way
         prefix = path if path[-1:] == b"/" else path + b"/"
         key = self._table.name_key(prefix + b"x")[:-1]
-        found = _Directory(prefix, key, self._cache.directory(key[:-1]), self._table.of(path), looked_ns)
+        found = _Directory(
+            prefix, key, self._cache.get_directory(key[:-1]), self._table.mount_of(path), looked_ns
+        )
         self._named.keep((base, head), found, len(base) + len(head) + 2 * len(key))
         return found
 
@@ -327,7 +337,7 @@ class Shortcuts:
                 raw.access, raw.flags, raw.created is True, raw.mode, raw.result, raw.bytes, raw.calls,
                 None if mount is None else mount.id,
                 None if above is None or above.mount is None else above.mount.id,
-                dev, ino, source_identity[0], source_identity[1], fmt, _spelling(name, path),
+                dev, ino, source_identity[0], source_identity[1], fmt, _spelled_differently(name, path),
                 Certainty.RESOLVED,
             ),
         )  # fmt: skip
@@ -347,7 +357,7 @@ _Way = Callable[[RawEvent, int], FsEvent | None]
 _UNKNOWN: _Identity = (None, None, None)
 
 
-def _spelling(spelled: bytes | None, path: bytes) -> bytes | None:
+def _spelled_differently(spelled: bytes | None, path: bytes) -> bytes | None:
     """Return what the process passed, if it differs from the path by more than being relative."""
     if not spelled or spelled == path or (spelled[:1] != b"/" and path.endswith(b"/" + spelled)):
         return None

@@ -19,16 +19,16 @@ def _wrote(path: Path) -> FsEvent:
 def _inspected(*paths: Path) -> list[str]:
     binaries = Binaries()
     for path in paths:
-        binaries.note(_wrote(path))
-    return [f"{each.kind} {each.damaged}".strip() for each in binaries.inspect()]
+        binaries.note_event(_wrote(path))
+    return [f"{each.kind} {each.damaged}".strip() for each in binaries.inspect_files()]
 
 
 def test_a_program_is_read(tmp_path: Path) -> None:
     copy = tmp_path / "python"
     shutil.copy(Path(sys.executable).resolve(), copy)
     binaries = Binaries()
-    binaries.note(_wrote(copy))
-    (found,) = binaries.inspect()
+    binaries.note_event(_wrote(copy))
+    (found,) = binaries.inspect_files()
     assert (found.kind, found.damaged) == ("elf", "")
     assert found.type in {"exec", "dyn"}
     assert found.machine

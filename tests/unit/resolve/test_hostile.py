@@ -28,24 +28,24 @@ def _raw(op: Op, name: bytes, result: str = "ENOENT") -> RawEvent:
 
 def test_deep_name_lies_in_a_mount() -> None:
     table = MountTable([_mount(20, b"/", 1), _mount(21, b"/x/x", dev=2)])
-    assert table.of(_DEEP) == table.mounts[1]
-    assert table.containing(b"/x/x") == table.mounts[0]
-    assert table.key(_DEEP) == b"\x002" + _DEEP[4:]
+    assert table.mount_of(_DEEP) == table.mounts[1]
+    assert table.mount_around(b"/x/x") == table.mounts[0]
+    assert table.key_of(_DEEP) == b"\x002" + _DEEP[4:]
 
 
 def test_deep_mount_points() -> None:
     table = MountTable([_mount(20, b"/", 1), _mount(21, _DEEP, dev=2)])
-    assert table.of(_DEEP + b"/y") == table.mounts[1]
-    assert table.of(_DEEP[:-2]) == table.mounts[0]
+    assert table.mount_of(_DEEP + b"/y") == table.mounts[1]
+    assert table.mount_of(_DEEP[:-2]) == table.mounts[0]
 
 
 @pytest.mark.parametrize("op", [Op.UNLINK, Op.MKDIR, Op.RMDIR, Op.CHMOD])
 def test_call_with_a_deep_name_is_resolved(op: Op) -> None:
     resolver = Resolver()
     name = _DEEP[1:4096]
-    event = resolver.resolve(_raw(op, name))
+    event = resolver.resolve_event(_raw(op, name))
     assert event.path == b"/" + name
-    resolver.resolve(_raw(Op.RENAME, name)._replace(source=Operand(b"/", b"a/" + name)))
+    resolver.resolve_event(_raw(Op.RENAME, name)._replace(source=Operand(b"/", b"a/" + name)))
     resolver.close()
 
 
@@ -53,7 +53,7 @@ def test_keys_of_directories_are_forgotten_when_they_are_too_many(monkeypatch: p
     monkeypatch.setattr(registry, "_KEY_BYTES", 10_000)
     table = MountTable([_mount(20, b"/", 1)])
     for number in range(1000):
-        assert table.key(b"/%d/f" % number) == b"\x001/%d/f" % number
+        assert table.key_of(b"/%d/f" % number) == b"\x001/%d/f" % number
     assert len(table._keys) < 50
 
 
@@ -72,7 +72,7 @@ def test_names_are_right_though_little_is_kept(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(nodes, "_DIRECTORIES", 0)
     made = Names(lambda path: b"to" if path.endswith(b"l") else _plain())
     for _ in range(2):
-        assert made.resolve(b"/", b"a/b/l/c", follow=False) == (b"/a/b/to/c", Certainty.RESOLVED)
+        assert made.resolve_name(b"/", b"a/b/l/c", follow=False) == (b"/a/b/to/c", Certainty.RESOLVED)
     assert len(made._cache) <= 1
 
 
@@ -83,11 +83,11 @@ def _plain() -> bytes:
 def test_mount_id_that_is_used_again_and_again_may_have_had_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_MOST_NAMES", 3)
     mounts = MountRegistry(1, b"")
-    numbers = [mounts.note(_mount(40, b"/place%d" % number, dev=number)).id for number in range(5)]
-    assert mounts.called([b"place0"]) >= {numbers[0], numbers[4]}
-    assert numbers[0] not in mounts.called([b"never"])
-    assert numbers[4] in mounts.called([b"never"])
-    assert mounts.called([b""]) == frozenset(numbers)
+    numbers = [mounts.note_mount(_mount(40, b"/place%d" % number, dev=number)).id for number in range(5)]
+    assert mounts.mounts_named([b"place0"]) >= {numbers[0], numbers[4]}
+    assert numbers[0] not in mounts.mounts_named([b"never"])
+    assert numbers[4] in mounts.mounts_named([b"never"])
+    assert mounts.mounts_named([b""]) == frozenset(numbers)
 
 
 def test_many_mounts_cost_little_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_many_mounts_cost_little_each(monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = Resolver()
     monkeypatch.setattr("writeaudit.resolve.mounts.namespaces.mountinfo_of", mountinfo)
     for number in range(500):
-        resolver.resolve(_raw(Op.UNLINK, b"elsewhere/%d" % number))
+        resolver.resolve_event(_raw(Op.UNLINK, b"elsewhere/%d" % number))
     earlier = time.monotonic_ns()
     begun = time.process_time()
     for _ in range(200):

@@ -25,11 +25,11 @@ def _taken_away(resolver: Resolver, point: bytes) -> Operand:
 def test_file_of_a_mount_that_was_taken_away_is_called_as_before(resolver: Resolver, here: bytes) -> None:
     directory = _taken_away(resolver, here)
     file = directory._replace(base=b"/sub/f", inner=len(b"/sub/f"))
-    event = resolver.resolve(raw(Op.WRITE, file))
+    event = resolver.resolve_event(raw(Op.WRITE, file))
     assert (event.path, event.mount, event.ino) == (here + b"/sub/f", 900_002, 9)
     assert (event.flags, event.certainty) == (("deleted",), Certainty.KERNEL)
     # The fast way of opens says the same.
-    opened = resolver.resolve(raw(Op.OPEN, file, access=Access.WRITE, flags=("creat",), created=True))
+    opened = resolver.resolve_event(raw(Op.OPEN, file, access=Access.WRITE, flags=("creat",), created=True))
     assert (opened.path, opened.flags, opened.created) == (here + b"/sub/f", ("creat", "deleted"), True)
 
 
@@ -39,10 +39,10 @@ def test_what_happens_in_a_mount_that_was_taken_away_says_nothing_of_its_old_pla
     directory = _taken_away(resolver, here)._replace(dev=None, ino=None)
     os.mkdir(here + b"/sub")
     os.symlink(here, here + b"/sub/name")
-    event = resolver.resolve(raw(Op.MKDIR, directory._replace(name=b"name")))
+    event = resolver.resolve_event(raw(Op.MKDIR, directory._replace(name=b"name")))
     assert (event.path, event.certainty) == (here + b"/sub/name", Certainty.RESOLVED)
     assert event.ino is None
-    assert resolver.resolve(raw(Op.MKDIR, at(here, b"sub/name/x"))).path == here + b"/x"
+    assert resolver.resolve_event(raw(Op.MKDIR, at(here, b"sub/name/x"))).path == here + b"/x"
 
 
 @pytest.mark.parametrize("name", [b"a/b", b"..", b"../x"])
@@ -50,7 +50,7 @@ def test_name_that_leads_on_in_a_mount_that_was_taken_away_is_text(
     resolver: Resolver, here: bytes, name: bytes
 ) -> None:
     directory = _taken_away(resolver, here)._replace(dev=None, ino=None)
-    event = resolver.resolve(raw(Op.MKDIR, directory._replace(name=name)))
+    event = resolver.resolve_event(raw(Op.MKDIR, directory._replace(name=name)))
     assert event.certainty is Certainty.LEXICAL
 
 
@@ -65,7 +65,7 @@ def test_rename_of_a_symlink_through_itself(resolver: Resolver, here: bytes, op:
     else:
         with open(here + b"/l", "wb"):
             pass
-    event = resolver.resolve(
+    event = resolver.resolve_event(
         raw(op, at(here, b"l/l"), source=at(here, b"other"), time_ns=time.monotonic_ns())
     )
     assert event.certainty is Certainty.LEXICAL
@@ -75,9 +75,9 @@ def test_rename_of_a_symlink_through_itself(resolver: Resolver, here: bytes, op:
 def test_rename_below_a_directory_of_the_same_name(resolver: Resolver, here: bytes, op: Op) -> None:
     now = time.monotonic_ns()
     if op is Op.EXCHANGE:
-        resolver.resolve(raw(Op.MKDIR, at(here, b"l"), time_ns=now))  # else nobody can tell
+        resolver.resolve_event(raw(Op.MKDIR, at(here, b"l"), time_ns=now))  # else nobody can tell
     os.makedirs(here + b"/l/l")
-    event = resolver.resolve(raw(op, at(here, b"l/l"), source=at(here, b"other"), time_ns=now))
+    event = resolver.resolve_event(raw(op, at(here, b"l/l"), source=at(here, b"other"), time_ns=now))
     assert (event.path, event.certainty) == (here + b"/l/l", Certainty.RESOLVED)
 
 
@@ -86,11 +86,11 @@ def test_directory_that_came_later_does_not_tell_what_was_renamed(
     resolver: Resolver, here: bytes, known: bytes
 ) -> None:
     """If both names were links to one symlink, the old one is there still."""
-    resolver.resolve(raw(Op.SYMLINK, at(here, known), target_text=b"x"))
+    resolver.resolve_event(raw(Op.SYMLINK, at(here, known), target_text=b"x"))
     os.mkdir(here + b"/new")
-    resolver.resolve(raw(Op.RENAME, at(here, b"new"), source=at(here, b"old")))
+    resolver.resolve_event(raw(Op.RENAME, at(here, b"new"), source=at(here, b"old")))
     os.symlink(b"x", here + b"/old")
-    event = resolver.resolve(raw(Op.MKDIR, at(here, b"old/sub")))
+    event = resolver.resolve_event(raw(Op.MKDIR, at(here, b"old/sub")))
     assert event.path == here + b"/x/sub"
 
 
@@ -98,24 +98,24 @@ def test_directory_that_came_later_does_not_tell_what_was_renamed(
 def test_refusal_for_what_was_thought_absent_is_taken_for_what_it_says(
     resolver: Resolver, here: bytes, result: str
 ) -> None:
-    resolver.resolve(raw(Op.UNLINK, at(here, b"l")))
-    resolver.resolve(raw(Op.SYMLINK, at(here, b"other"), target_text=b"real"))
+    resolver.resolve_event(raw(Op.UNLINK, at(here, b"l")))
+    resolver.resolve_event(raw(Op.SYMLINK, at(here, b"other"), target_text=b"real"))
     os.symlink(b"elsewhere", here + b"/other")
     os.symlink(b"real", here + b"/l")
-    refused = resolver.resolve(raw(Op.RENAME, at(here, b"l"), source=at(here, b"z"), result=result))
+    refused = resolver.resolve_event(raw(Op.RENAME, at(here, b"l"), source=at(here, b"z"), result=result))
     assert refused.certainty is Certainty.LEXICAL
     # All that was known is forgotten: it may be as wrong.
-    assert resolver.resolve(raw(Op.MKDIR, at(here, b"l/x"))).path == here + b"/real/x"
-    assert resolver.resolve(raw(Op.MKDIR, at(here, b"other/x"))).path == here + b"/elsewhere/x"
+    assert resolver.resolve_event(raw(Op.MKDIR, at(here, b"l/x"))).path == here + b"/real/x"
+    assert resolver.resolve_event(raw(Op.MKDIR, at(here, b"other/x"))).path == here + b"/elsewhere/x"
 
 
 def test_refusal_for_the_slash_alone_says_nothing(resolver: Resolver, here: bytes) -> None:
-    resolver.resolve(raw(Op.UNLINK, at(here, b"l")))
-    resolver.resolve(
+    resolver.resolve_event(raw(Op.UNLINK, at(here, b"l")))
+    resolver.resolve_event(
         raw(Op.OPEN, at(here, b"l/"), access=Access.WRITE, flags=("creat",), created=False, result="EISDIR")
     )
     os.symlink(b"real", here + b"/l")
-    assert resolver.resolve(raw(Op.MKDIR, at(here, b"l/x"))).path == here + b"/l/x"
+    assert resolver.resolve_event(raw(Op.MKDIR, at(here, b"l/x"))).path == here + b"/l/x"
 
 
 @pytest.mark.parametrize("linked", [b"old", b"new"])
@@ -127,10 +127,10 @@ def test_two_names_of_one_file_that_came_later_do_not_tell_that_a_rename_did_not
         pass
     os.link(here + b"/new", here + b"/old")
     now = time.monotonic_ns()
-    resolver.resolve(raw(Op.RENAME, at(here, b"new"), source=at(here, b"old"), time_ns=now))
-    assert resolver.doubtful() == []
-    resolver.resolve(raw(Op.LINK, at(here, linked), source=at(here, b"else"), time_ns=now))
-    assert resolver.doubtful() == [1]
+    resolver.resolve_event(raw(Op.RENAME, at(here, b"new"), source=at(here, b"old"), time_ns=now))
+    assert resolver.take_doubtful() == []
+    resolver.resolve_event(raw(Op.LINK, at(here, linked), source=at(here, b"else"), time_ns=now))
+    assert resolver.take_doubtful() == [1]
 
 
 @pytest.mark.parametrize("moved", [True, False])
@@ -140,7 +140,9 @@ def test_exchange_that_moved_the_directory_that_its_own_name_began_at(
     """The name led through a symlink of that directory; looked up where it is now, it leads elsewhere."""
     for name in (b"/one", b"/two", b"/two/sub"):
         os.mkdir(here + name)
-    resolver.resolve(raw(Op.OPEN, at(here, b"two/link"), access=Access.WRITE, created=True, flags=("creat",)))
+    resolver.resolve_event(
+        raw(Op.OPEN, at(here, b"two/link"), access=Access.WRITE, created=True, flags=("creat",))
+    )
     if moved:
         # `link` was a symlink to `..` in what was called `one` until now.
         os.symlink(b"..", here + b"/two/link")
@@ -150,7 +152,7 @@ def test_exchange_that_moved_the_directory_that_its_own_name_began_at(
         os.mkdir(here + b"/two/sub/two")
     # That it moved shows by its ctime.
     time_ns = time.monotonic_ns() + (0 if moved else 1_000_000_000)
-    event = resolver.resolve(raw(Op.EXCHANGE, at(here, b"one"), source=source, time_ns=time_ns))
+    event = resolver.resolve_event(raw(Op.EXCHANGE, at(here, b"one"), source=source, time_ns=time_ns))
     assert (event.certainty is Certainty.LEXICAL) is moved
 
 
@@ -165,7 +167,7 @@ def test_file_of_the_same_name_as_a_directory_that_has_just_changed(
         pass
     base = Operand(here + b"/foo", None, inner=len(here) + 4)
     target, source = base._replace(name=b"new/foo"), base._replace(name=b"old/foo")
-    event = resolver.resolve(raw(op, target, source=source, time_ns=time.monotonic_ns()))
+    event = resolver.resolve_event(raw(op, target, source=source, time_ns=time.monotonic_ns()))
     assert (event.path, event.source) == (here + b"/foo/new/foo", here + b"/foo/old/foo")
     assert (event.certainty is Certainty.LEXICAL) is (op is Op.EXCHANGE)
 
@@ -180,5 +182,5 @@ def test_directory_that_was_guessed_vouches_for_nothing(
     operand = Operand(
         b"/private", name, 900_001, 99, inner=0, doubt=Doubt.UNCERTAIN_BASE if guessed else NO_DOUBT
     )
-    event = resolver.resolve(raw(Op.CHMOD, operand))
+    event = resolver.resolve_event(raw(Op.CHMOD, operand))
     assert (event.certainty is Certainty.LEXICAL) is (guessed or b"/" in name)

@@ -27,8 +27,8 @@ def test_other_names_are_found_by_device_and_inode(tmp_path: Path) -> None:
     other = tmp_path / "six.py"
     other.hardlink_to(cache / "six.py")
     shared = SharedFiles()
-    shared.note(_opened(other), 2, None)
-    (found,) = shared.search([os.fsencode(tmp_path / "cache")], _mounts().all())
+    shared.note_event(_opened(other), 2, None)
+    (found,) = shared.search_names([os.fsencode(tmp_path / "cache")], _mounts().all_mounts())
     assert found.names == (os.fsencode(other), os.fsencode(cache / "six.py"))
     assert (found.seq, found.nlink, found.searched) == (7, 2, True)
 
@@ -37,5 +37,5 @@ def test_a_file_with_one_name_is_of_no_interest(tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     alone.write_text("")
     shared = SharedFiles()
-    shared.note(_opened(alone), 1, None)
-    assert shared.search([os.fsencode(tmp_path)], _mounts().all()) == ()
+    shared.note_event(_opened(alone), 1, None)
+    assert shared.search_names([os.fsencode(tmp_path)], _mounts().all_mounts()) == ()

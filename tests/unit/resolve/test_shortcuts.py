@@ -179,7 +179,7 @@ class _Run:
     def take(self, *told: RawEvent) -> None:
         self.resolver.look_ahead(told)
         for raw in told:
-            self.events.append(self.resolver.resolve(raw))
+            self.events.append(self.resolver.resolve_event(raw))
             self._correct()
 
     def end(self) -> list[FsEvent]:
@@ -189,13 +189,13 @@ class _Run:
         return self.events
 
     def _correct(self) -> None:
-        for seq in self.resolver.doubtful():
+        for seq in self.resolver.take_doubtful():
             self.events[seq - 1] = self.events[seq - 1]._replace(certainty=Certainty.LEXICAL)
-        for seq, dev, ino, fmt in self.resolver.identified():
+        for seq, dev, ino, fmt in self.resolver.take_identified():
             self.events[seq - 1] = self.events[seq - 1]._replace(
                 dev=dev, ino=ino, source_dev=dev, source_ino=ino, fmt=fmt
             )
-        for seq in self.resolver.unidentified():
+        for seq in self.resolver.take_unidentified():
             self.events[seq - 1] = self.events[seq - 1]._replace(
                 ino=None, source_ino=None, source_dev=None, fmt=None
             )
@@ -213,7 +213,7 @@ def test_events_that_come_at_once_are_resolved_as_on_the_long_way(
     command = _Command(tmp_path, seed)
     short, long = _Run(tmp_path, asks=asks), _Run(tmp_path, asks=asks)
     taken = 0
-    resolve = Shortcuts.resolve
+    resolve = Shortcuts.resolve_plainly
 
     def counting(self: Shortcuts, raw: RawEvent, seq: int) -> FsEvent | None:
         nonlocal taken
@@ -223,7 +223,7 @@ def test_events_that_come_at_once_are_resolved_as_on_the_long_way(
         taken += event is not None
         return event
 
-    monkeypatch.setattr(Shortcuts, "resolve", counting)
+    monkeypatch.setattr(Shortcuts, "resolve_plainly", counting)
     told: list[tuple[RawEvent, _Truth]] = []
     for _ in range(_STEPS):
         if (step := command.step()) is not None:

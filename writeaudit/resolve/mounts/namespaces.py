@@ -26,7 +26,7 @@ from writeaudit.resolve.names.cache import NameCache
 from writeaudit.resolve.names.disk import Disk
 from writeaudit.resolve.names.evidence import Evidence
 from writeaudit.resolve.names.lookup import Names
-from writeaudit.resolve.names.pending import PendingEvents, textual
+from writeaudit.resolve.names.pending import PendingEvents, operand_text
 
 _RETURN_NS = 20_000_000
 """How long before its return, which is its time, a change of mounts may have taken effect: umount(2)
@@ -66,10 +66,10 @@ class Namespace:
         """Its mounts as they were read last; None if they never were."""
         return self._registry.tables.get(self.mount_ns)
 
-    def key(self, path: bytes) -> bytes:
-        """Return the key of a path in it (see `MountTable.key`)."""
+    def key_of(self, path: bytes) -> bytes:
+        """Return the key of a path in it (see `MountTable.key_of`)."""
         table = self.table
-        return b"\0%d" % self.mount_ns + path if table is None else table.key(path)
+        return b"\0%d" % self.mount_ns + path if table is None else table.key_of(path)
 
     def holds_for(self, time_ns: int) -> bool:
         """Whether the table is that of the time of an event."""
@@ -96,7 +96,7 @@ class Recent:
     def text(self) -> bytes:
         """The name, no symlink followed. Kept, for each change of mounts asks for it."""
         if self._text is None:
-            self._text = textual(self.operand)
+            self._text = operand_text(self.operand)
             if self._text == self.path:
                 self._text = self.path
         return self._text
@@ -120,7 +120,7 @@ class Doubtful:
         self._lengths = sorted({len(point) for point in self._points})
         """There may be thousands of points; their lengths are few, and a path has one beginning of each."""
 
-    def concerns(self, recent: Recent) -> bool:
+    def concerns_event(self, recent: Recent) -> bool:
         """Whether an event is one of them."""
         evidence = recent.evidence
         if (
@@ -169,15 +169,15 @@ class Namespaces:
             self._let_go(self._held[0])
         self.disk.close()
 
-    def foreign(self, mount_ns: int) -> Namespace:
+    def get_foreign(self, mount_ns: int) -> Namespace:
         """Return what is known of another namespace."""
         namespace = self._foreign.get(mount_ns)
         if namespace is None:
             namespace = self._foreign[mount_ns] = Namespace(mount_ns, self._registry, Names())
-            namespace.names = Names(_nowhere, self._cache, namespace.key)
+            namespace.names = Names(_fail_lookup, self._cache, namespace.key_of)
         return namespace
 
-    def changed(self, time_ns: int, pid: int, seq: int) -> list[Doubtful]:
+    def reread_mounts(self, time_ns: int, pid: int, seq: int) -> list[Doubtful]:
         """Take note that mounts changed where a process lives, and read the tables again.
 
         ``seq`` is that of the last event resolved. Returns where events from before the change
@@ -201,26 +201,26 @@ class Namespaces:
         since, self._wrong_since = self._wrong_since, None
         return since
 
-    def renamed(self, moves: Sequence[Move], time_ns: int, seq: int) -> None:
+    def note_moves(self, moves: Sequence[Move], time_ns: int, seq: int) -> None:
         """The event at hand moved directories, and whatever is mounted from or below them."""
         concerned = self._registry.moved_by(moves)
         if concerned:
-            self._registry.renamed(moves)
+            self._registry.note_moves(moves)
             if self._were_young(concerned, time_ns):
                 self._look_again(concerned, time_ns, seq)
 
-    def vanished(self, key: bytes, time_ns: int, seq: int) -> None:
+    def note_vanished(self, key: bytes, time_ns: int, seq: int) -> None:
         """The event at hand took the name of a directory away, which may be mounted elsewhere."""
         move = Move(key, key + DELETED, _NO_PATH, _NO_PATH)
         concerned = self._registry.moved_by([move])
         if concerned and self._were_young(concerned, time_ns):
             self._look_again(concerned, time_ns, seq)
         elif concerned:
-            self._registry.renamed([move])
+            self._registry.note_moves([move])
 
-    def lost(self, names: Collection[bytes], time_ns: int, seq: int) -> None:
+    def note_lost(self, names: Collection[bytes], time_ns: int, seq: int) -> None:
         """An event moved something of one of these names, and nobody knows which."""
-        concerned = self._registry.called(names)
+        concerned = self._registry.mounts_named(names)
         if concerned:
             self._were_young(concerned, time_ns)
             self._look_again(concerned, time_ns, seq)
@@ -237,17 +237,17 @@ class Namespaces:
 
     def _look_again(self, concerned: frozenset[int], time_ns: int, seq: int) -> None:
         """Nobody knows where some mounts are but the disk, and that only in our own namespace."""
-        self._read(self.own, "self", time_ns, seq)
+        self._read_table(self.own, "self", time_ns, seq)
         self.own.young |= concerned
         for namespace in self._foreign.values():
             if namespace.table is not None and any(mount.id in concerned for mount in namespace.table.mounts):
                 namespace.changed_ns = time.monotonic_ns()
 
     def _foreign_changed(self, mount_ns: int, time_ns: int, pid: int, seq: int) -> list[Doubtful]:
-        namespace = self.foreign(mount_ns)
+        namespace = self.get_foreign(mount_ns)
         doubtful = [Doubtful(namespace, namespace.read_seq, None)] if namespace.read_after(time_ns) else []
         namespace.changed_ns = max(namespace.changed_ns, time_ns)
-        if self._read(namespace, pid, time_ns, seq) is not None:
+        if self._read_table(namespace, pid, time_ns, seq) is not None:
             self._hold_root(namespace, pid)
         return doubtful
 
@@ -256,9 +256,9 @@ class Namespaces:
         earlier = own.young if own.read_after(time_ns) else frozenset[int]()
         young_seq = own.young_seq
         # A table that was read after the change shows it: of many changes in a row, the first reads it.
-        changed = () if own.read_ns >= time_ns else self._read(own, "self", time_ns, seq) or ()
+        changed = () if own.read_ns >= time_ns else self._read_table(own, "self", time_ns, seq) or ()
         # What shows no more, or already did, may have changed with this as well.
-        early = frozenset(mount.mountpoint for mount in self._registry.some(earlier))
+        early = frozenset(mount.mountpoint for mount in self._registry.select_recorded(earlier))
         points = early | {mount.mountpoint for mount in changed}
         if not points:
             return []
@@ -269,7 +269,9 @@ class Namespaces:
         doubtful = [Doubtful(self.own, 0, points, time_ns - _RETURN_NS)]
         return [*doubtful, Doubtful(self.own, young_seq, early)] if early else doubtful
 
-    def _read(self, namespace: Namespace, pid: int | str, time_ns: int, seq: int) -> tuple[Mount, ...] | None:
+    def _read_table(
+        self, namespace: Namespace, pid: int | str, time_ns: int, seq: int
+    ) -> tuple[Mount, ...] | None:
         """Read the table of a namespace that a process is in; None if the process is gone.
 
         Returns what has changed since it was read before. ``time_ns``: when what is come to happened.
@@ -281,14 +283,14 @@ class Namespaces:
         if not namespace.young or not namespace.read_after(time_ns):
             namespace.young, namespace.young_seq = frozenset(), seq
         namespace.read_ns, namespace.read_until_ns, namespace.read_seq = begun_ns, time.monotonic_ns(), seq
-        changed = self._registry.read(namespace.mount_ns, info)
+        changed = self._registry.read_table(namespace.mount_ns, info)
         namespace.young |= {mount.id for mount in changed}
         return changed
 
     def _hold_root(self, namespace: Namespace, pid: int) -> None:
         """Keep another namespace's root directory open: its processes may be gone soon."""
         try:
-            disk = Disk(pid, self.disk.trusted, self._privileged)
+            disk = Disk(pid, self.disk.trusted_devices, self._privileged)
         except OSError:
             return
         if namespace.disk is not None:
@@ -296,17 +298,17 @@ class Namespaces:
         elif len(self._held) >= _MOST_HELD:
             self._let_go(self._held[0])
         namespace.disk = disk
-        namespace.names = Names(disk.read_link, self._cache, namespace.key)
+        namespace.names = Names(disk.read_link, self._cache, namespace.key_of)
         self._held.append(namespace)
 
     def _let_go(self, namespace: Namespace) -> None:
         if namespace.disk is not None:
             namespace.disk.close()
             namespace.disk = None
-        namespace.names = Names(_nowhere, self._cache, namespace.key)
+        namespace.names = Names(_fail_lookup, self._cache, namespace.key_of)
         self._held.remove(namespace)
 
 
-def _nowhere(path: bytes) -> bytes:
+def _fail_lookup(path: bytes) -> bytes:
     """Stand for a namespace that cannot be looked into: everything is gone."""
     raise FileNotFoundError(path)

@@ -28,7 +28,7 @@ _ANY = b""
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
-def unescape(field: bytes) -> bytes:
+def unescape_field(field: bytes) -> bytes:
     r"""Undo mountinfo's escapes: space, tab, newline and backslash read ``\040`` and so on."""
     return _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field)
 
@@ -52,9 +52,9 @@ def parse_mountinfo(text: bytes, mount_ns: int, *, own: bool) -> tuple[Mount, ..
                 mount_ns=mount_ns,
                 dev=os.makedev(int(major), int(minor)),
                 fstype=tail[0].decode("utf-8", "replace"),
-                source=unescape(tail[1]),
-                root=unescape(fields[3]),
-                mountpoint=unescape(fields[4]),
+                source=unescape_field(tail[1]),
+                root=unescape_field(fields[3]),
+                mountpoint=unescape_field(fields[4]),
                 options=tuple(options),
                 parent=int(fields[1]),
                 own=own,
@@ -80,15 +80,15 @@ class MountTable:
         self.mounts = tuple(mounts)
         self._top = _Point()
         for mount in _parents_first(self.mounts):
-            self._uncover(mount)
-        self.points = {mount.mountpoint: mount for mount in self._uncovered()}
+            self._enter_visible(mount)
+        self.points = {mount.mountpoint: mount for mount in self._visible_mounts()}
         """By mount point, those that can be seen."""
         self._by_dev: dict[int, list[Mount]] = {}
         for mount in self.mounts:
             self._by_dev.setdefault(mount.dev, []).append(mount)
         self._keys: BoundedCache[bytes, bytes] = BoundedCache(_KEY_BYTES)
 
-    def _uncover(self, mount: Mount) -> None:
+    def _enter_visible(self, mount: Mount) -> None:
         """Enter a mount, unless its mount point is hidden; hide what lies below that."""
         here, holder = self._top, self._top.mount
         names = [name for name in mount.mountpoint.split(b"/") if name]
@@ -104,7 +104,7 @@ class MountTable:
             here = here.below.setdefault(name, _Point())
         here.mount, here.below = mount, {}
 
-    def _uncovered(self) -> Iterator[Mount]:
+    def _visible_mounts(self) -> Iterator[Mount]:
         todo = [self._top]
         while todo:
             here = todo.pop()
@@ -112,12 +112,12 @@ class MountTable:
                 yield here.mount
             todo += here.below.values()
 
-    def containing(self, path: bytes) -> Mount | None:
+    def mount_around(self, path: bytes) -> Mount | None:
         """Return the mount that a path's own name lies in, were nothing mounted on that name."""
-        above = None if path == b"/" else self.of(parent_directory(path))
-        return above or self.of(path)
+        above = None if path == b"/" else self.mount_of(parent_directory(path))
+        return above or self.mount_of(path)
 
-    def key(self, path: bytes) -> bytes:
+    def key_of(self, path: bytes) -> bytes:
         """Return what a name has but one of, however many mounts show it: device and path within.
 
         Itself written as a path, below a first component that no name has.
@@ -138,13 +138,13 @@ class MountTable:
         return known + path[cut:]
 
     def _directory_key(self, directory: bytes) -> bytes:
-        mount = self.of(directory)
+        mount = self.mount_of(directory)
         inside = None if mount is None else path_suffix(directory, mount.mountpoint)
         if mount is None or inside is None:
             return b"\0" + directory.rstrip(b"/")
         return key_of(mount.dev, mount.root.rstrip(b"/") + inside.rstrip(b"/"))
 
-    def of(self, path: bytes) -> Mount | None:
+    def mount_of(self, path: bytes) -> Mount | None:
         """Return the mount that an absolute path, free of symlinks, lies in.
 
         Goes no further down than mount points do: names may be thousands of components long.
@@ -173,7 +173,7 @@ class MountTable:
             if rest is None:
                 continue
             name = (mount.mountpoint.rstrip(b"/") + rest) or b"/"
-            if self.of(name) is mount:
+            if self.mount_of(name) is mount:
                 if name == preferred:
                     return name
                 names.append(name)
@@ -181,7 +181,7 @@ class MountTable:
 
 
 def key_of(dev: int, inside: bytes) -> bytes:
-    """Return the key of a path within a file system (see `MountTable.key`)."""
+    """Return the key of a path within a file system (see `MountTable.key_of`)."""
     return b"\0%d" % dev + inside
 
 
@@ -206,7 +206,7 @@ class _Key(NamedTuple):
 
 
 class Move(NamedTuple):
-    """The old and the new place of a directory: keys (see `MountTable.key`), and own paths."""
+    """The old and the new place of a directory: keys (see `MountTable.key_of`), and own paths."""
 
     old_key: bytes
     key: bytes
@@ -230,7 +230,7 @@ class MountRegistry:
         """Of each mount: every component that the path of its root or its mount point ever had."""
         self._all_names: set[bytes] = set()
         self.tables: dict[int, MountTable] = {}
-        self.read(own_ns, mountinfo)
+        self.read_table(own_ns, mountinfo)
 
     @property
     def own(self) -> MountTable:
@@ -238,10 +238,10 @@ class MountRegistry:
         return self.tables[self.own_ns]
 
     def own_key(self, path: bytes) -> bytes:
-        """Return the key of a path in writeaudit's own namespace (see `MountTable.key`)."""
-        return self.own.key(path)
+        """Return the key of a path in writeaudit's own namespace (see `MountTable.key_of`)."""
+        return self.own.key_of(path)
 
-    def called(self, names: Collection[bytes]) -> frozenset[int]:
+    def mounts_named(self, names: Collection[bytes]) -> frozenset[int]:
         """Return which mounts may have moved with something of one of these names; an empty one: any name."""
         asked = {_ANY, *names}
         every = _ANY in names
@@ -270,7 +270,7 @@ class MountRegistry:
             or path_suffix(mount.mountpoint, move.path) is not None
         )
 
-    def renamed(self, moves: Sequence[Move]) -> None:
+    def note_moves(self, moves: Sequence[Move]) -> None:
         """Directories moved, at the same time.
 
         What is mounted from below them has another root then, and what is mounted below them another
@@ -291,27 +291,27 @@ class MountRegistry:
         if not moved:
             return
         for mount in moved.values():
-            self._enter(mount)
+            self._enter_mount(mount)
         for mount_ns, table in self.tables.items():
             self.tables[mount_ns] = MountTable(moved.get(mount.id, mount) for mount in table.mounts)
 
-    def read(self, mount_ns: int, mountinfo: bytes) -> tuple[Mount, ...]:
+    def read_table(self, mount_ns: int, mountinfo: bytes) -> tuple[Mount, ...]:
         """Take in the present table of a namespace; returns what was or is otherwise in the last one."""
         before = self.tables.get(mount_ns)
         mounts = parse_mountinfo(mountinfo, mount_ns, own=mount_ns == self.own_ns)
-        noted = tuple(self.note(mount) for mount in mounts)
+        noted = tuple(self.note_mount(mount) for mount in mounts)
         if before is not None and noted == before.mounts:
             return ()
         self.tables[mount_ns] = MountTable(noted)
         return tuple(set(noted) ^ set(() if before is None else before.mounts))
 
-    def _enter(self, mount: Mount) -> None:
+    def _enter_mount(self, mount: Mount) -> None:
         self._all[mount.id] = mount
         names = frozenset(mount.root.split(b"/") + mount.mountpoint.split(b"/")) - {b""}
         self._names[mount.id] = self._names.get(mount.id, names) | names
         self._all_names |= names
 
-    def note(self, mount: Mount) -> Mount:
+    def note_mount(self, mount: Mount) -> Mount:
         """Take in one mount and return it as it is recorded."""
         kernel_id = mount.id
         current = self._now.get(kernel_id)
@@ -319,16 +319,16 @@ class MountRegistry:
             known = self._all[current]
             if not mount.mount_ns and (known.dev, known.root) == (mount.dev, mount.root):
                 return known  # it lost its place (MNT_DETACH); what it had is all that anybody can say
-            if _key(known) == _key(mount):
+            if _key_of(known) == _key_of(mount):
                 # mountinfo knows more options than the kernel side; the newest wins otherwise.
                 newer = mount._replace(id=current)
                 if len(mount.options) >= len(known.options) and newer != known:
-                    self._enter(newer)
+                    self._enter_mount(newer)
                 return self._all[current]
         uses = self._uses.get(kernel_id, 0)
         self._uses[kernel_id] = uses + 1
         recorded = mount._replace(id=kernel_id + (uses << 32))
-        self._enter(recorded)
+        self._enter_mount(recorded)
         if current is not None:
             # It may be the same one still, at another place.
             names = self._names[recorded.id] | self._names[current]
@@ -339,22 +339,22 @@ class MountRegistry:
         self._now[kernel_id] = recorded.id
         return recorded
 
-    def recorded(self, number: int | None) -> Mount | None:
+    def get_recorded(self, number: int | None) -> Mount | None:
         """Return the mount with a number that events bear."""
         return None if number is None else self._all.get(number)
 
-    def get(self, kernel_id: int | None) -> Mount | None:
+    def get_current(self, kernel_id: int | None) -> Mount | None:
         """Return the mount that the kernel now calls ``kernel_id``."""
         if kernel_id is None:
             return None
         recorded = self._now.get(kernel_id)
         return None if recorded is None else self._all[recorded]
 
-    def some(self, numbers: Iterable[int]) -> list[Mount]:
+    def select_recorded(self, numbers: Iterable[int]) -> list[Mount]:
         """Return mounts by their recorded ids."""
         return [self._all[number] for number in numbers]
 
-    def all(self) -> tuple[Mount, ...]:
+    def all_mounts(self) -> tuple[Mount, ...]:
         """Return every mount met, in the order of their recorded ids."""
         return tuple(self._all[key] for key in sorted(self._all))
 
@@ -366,7 +366,7 @@ def _root_below(mount: Mount, key: bytes) -> bytes | None:
     return path_suffix(key_of(mount.dev, mount.root), key)
 
 
-def _key(mount: Mount) -> _Key:
+def _key_of(mount: Mount) -> _Key:
     return _Key(mount.dev, mount.root, mount.mountpoint, mount.mount_ns)
 
 

@@ -62,19 +62,19 @@ class NameCache(NodeTree):
         self.links: dict[bytes, Link] = {}
         """By name, as long as it stands for the same file: hard links of which nobody has asked yet which
         file they are."""
-        self.before_loss: Callable[[], None] = _nothing
+        self.before_loss: Callable[[], None] = _do_nothing
         """Called before it can no longer be told which of `links` still stand for their files."""
-        self._alike()
+        self._make_shared_nodes()
 
-    def _alike(self) -> None:
+    def _make_shared_nodes(self) -> None:
         """Make the nodes that many names share."""
-        self.plain = _shared(NameKind.OTHER, self._epoch)
+        self.plain = _make_shared(NameKind.OTHER, self._epoch)
         """A name that is there and no symlink."""
-        self.single = _shared(NameKind.OTHER, self._epoch)
+        self.single = _make_shared(NameKind.OTHER, self._epoch)
         """The same, and the only name of its file, for this run made that."""
-        self.linked = _shared(NameKind.UNKNOWN, self._epoch)
+        self.linked = _make_shared(NameKind.UNKNOWN, self._epoch)
         """A hard link to whatever it may be."""
-        self.absent = _shared(NameKind.ABSENT, self._epoch)
+        self.absent = _make_shared(NameKind.ABSENT, self._epoch)
 
     @property
     def evidence(self) -> Evidence:
@@ -83,36 +83,36 @@ class NameCache(NodeTree):
             self._basis = Evidence(self.seq, self.time_ns, self.since_ns)
         return self._basis
 
-    def begin(self, seq: int, time_ns: int, lasted_ns: int = 0) -> None:
+    def begin_event(self, seq: int, time_ns: int, lasted_ns: int = 0) -> None:
         """Turn to the next event; see `RawEvent` for the times."""
         if self._basis is not None:
-            self._doubts.note(self._basis)
+            self._doubts.note_event(self._basis)
         self.seq, self.time_ns, self._basis = seq, time_ns, None
         self.since_ns = time_ns - (min(lasted_ns, LATE_NS) if lasted_ns else SLACK_NS)
         if self._credit < _CREDIT:
             self._credit += _CREDIT_EACH
         if self.grown > _MOST_NAMES or self.keyed > _KEY_BYTES:
-            self.prune()
+            self.prune_names()
             self.version += 1
         if self._live:
-            self._settle()
+            self._forget_settled()
 
-    def _settle(self) -> None:
+    def _forget_settled(self) -> None:
         """Let go of claims that no event can speak against any more."""
         live = self._live
-        while live and self.settled(live[0].until_ns):
+        while live and self.is_settled(live[0].until_ns):
             self._forget_oldest()
         while len(live) > _MOST or self._live_bytes > _KEY_BYTES:
             if not live[0].identity:  # if its file is the wrong one, no path is
-                self._fail(live[0])  # nobody will say any more whether it was right
+                self._fail_assumption(live[0])  # nobody will say any more whether it was right
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         assumption = self._live.popleft()
         self._live_bytes -= assumption.size
-        assumption.drop()
+        assumption.drop_assumption()
 
-    def failed(self) -> list[Evidence]:
+    def take_failed(self) -> list[Evidence]:
         """Return, once, the events of which an assumption has turned out to be unfounded."""
         if not self._failed:
             return []
@@ -121,35 +121,35 @@ class NameCache(NodeTree):
 
     # Knowledge.
 
-    def known(self, node: Node) -> NameKind:
+    def known_kind(self, node: Node) -> NameKind:
         """Return what is known of a name."""
         return node.kind if node.epoch == self._epoch else NameKind.UNKNOWN
 
-    def kind(self, key: bytes) -> NameKind:
+    def kind_of(self, key: bytes) -> NameKind:
         """Return what is known of a name."""
-        node = self.find(key)
-        return NameKind.UNKNOWN if node is None else self.known(node)
+        node = self.find_node(key)
+        return NameKind.UNKNOWN if node is None else self.known_kind(node)
 
-    def was(self, key: bytes) -> NameKind:
+    def kind_before(self, key: bytes) -> NameKind:
         """Return what a name was before the event at hand, as far as that is known for sure."""
-        node = self.find(key)
+        node = self.find_node(key)
         if node is None or node.epoch != self._epoch:
             return NameKind.UNKNOWN
-        kind = NameKind.ABSENT if node.kind is NameKind.ABSENT else self._before(node)[0]
+        kind = NameKind.ABSENT if node.kind is NameKind.ABSENT else self._before_move(node)[0]
         return NameKind.OTHER if kind is NameKind.UNKNOWN and node.there else kind
 
     def is_plain(self, key: bytes) -> bool:
         """Whether a name was known for sure, before the event at hand, to be no symlink and no directory."""
-        node = self.find(key)
-        return node is not None and node.epoch == self._epoch and self._before(node)[0] is NameKind.OTHER
+        node = self.find_node(key)
+        return node is not None and node.epoch == self._epoch and self._before_move(node)[0] is NameKind.OTHER
 
-    def _set(self, node: Node, kind: NameKind, target: bytes = b"", *, there: bool = True) -> None:
+    def _set_kind(self, node: Node, kind: NameKind, target: bytes = b"", *, there: bool = True) -> None:
         node.kind, node.target, node.looked_ns = kind, target, 0
         node.there, node.epoch = there, self._epoch
 
-    def looked(self, node: Node, kind: NameKind, target: bytes, looked_ns: int) -> None:
+    def note_looked(self, node: Node, kind: NameKind, target: bytes, looked_ns: int) -> None:
         """The disk was asked about a name."""
-        self._set(node, kind, target, there=node.there and node.epoch == self._epoch)
+        self._set_kind(node, kind, target, there=node.there and node.epoch == self._epoch)
         node.looked_ns = looked_ns
 
     def forget_all(self) -> None:
@@ -158,21 +158,21 @@ class NameCache(NodeTree):
             self.before_loss()
         self._epoch += 1
         self.version += 1
-        self._alike()
+        self._make_shared_nodes()
 
     # Claims.
 
-    def recent(self, looked_ns: int) -> bool:
+    def is_recent(self, looked_ns: int) -> bool:
         """Whether what was read from the disk then may be younger than the event at hand."""
         return looked_ns > self.since_ns
 
-    def settled(self, looked_ns: int) -> bool:
+    def is_settled(self, looked_ns: int) -> bool:
         """Whether no event can come any more, or prove to have been another, that shows it was younger."""
-        return self._doubts.settled(looked_ns, self.time_ns)
+        return self._doubts.is_settled(looked_ns, self.time_ns)
 
-    def use(self, node: Node, group: Iterable[Evidence]) -> None:
+    def use_node(self, node: Node, group: Iterable[Evidence]) -> None:
         """The paths of some events rest on what is known of a name."""
-        if node.looked_ns and self.recent(node.looked_ns):
+        if node.looked_ns and self.is_recent(node.looked_ns):
             self.assume_unchanged(node, node.looked_ns, group, symlink=node.kind is NameKind.SYMLINK)
 
     def assume_unchanged(
@@ -203,7 +203,7 @@ class NameCache(NodeTree):
         self._live.append(assumption)
         self._live_bytes += assumption.size
 
-    def _touch(
+    def _touch_name(
         self, node: Node, *, made: bool = False, maker: int | None = None, directory: bool = False
     ) -> list[Evidence]:
         """The event at hand changes a name: what was read of it, or below it, later than that is wrong.
@@ -224,14 +224,14 @@ class NameCache(NodeTree):
                 if not assumption.after < seq < assumption.before or assumption.until_ns < earliest:
                     continue
                 if assumption.identity or assumption.symlink:
-                    self._fail(assumption)
+                    self._fail_assumption(assumption)
                 elif (made and assumption.holds_if_absent(maker)) or (
                     directory and here is node and assumption.holds_if_directory(seq)
                 ):
                     assumption.before = seq
                     spared += assumption.evidence
                 else:
-                    self._fail(assumption)
+                    self._fail_assumption(assumption)
         return spared
 
     def touch_any(self, names: Sequence[bytes], since_ns: int) -> None:
@@ -252,35 +252,35 @@ class NameCache(NodeTree):
             if assumption.until_ns < since_ns:
                 open_.append(assumption)
             elif everything or not assumption.node.key or any(part in key for part in parts):
-                self._fail(assumption)
-                assumption.drop()
+                self._fail_assumption(assumption)
+                assumption.drop_assumption()
             else:
                 open_.append(assumption)
         self._live = open_
         self._live_bytes = sum(assumption.size for assumption in open_)
 
-    def covered(self, key: bytes) -> None:
+    def note_covered(self, key: bytes) -> None:
         """The event at hand mounts something on a name: its file is not what was found there later."""
-        node = self.find(key)
+        node = self.find_node(key)
         for assumption in () if node is None else node.assumptions or ():
             if (
                 assumption.identity
                 and assumption.after < self.seq < assumption.before
-                and self.recent(assumption.until_ns)
+                and self.is_recent(assumption.until_ns)
             ):
-                self._fail(assumption)
+                self._fail_assumption(assumption)
 
-    def _fail(self, assumption: DiskAssumption) -> None:
+    def _fail_assumption(self, assumption: DiskAssumption) -> None:
         for evidence in assumption.evidence:
             if not assumption.identity:
-                self.disbelieve(evidence)
+                self.disbelieve_event(evidence)
             elif not evidence.unidentified:
                 evidence.unidentified = True
                 self._failed.append(evidence)
         if not assumption.identity:
             self.version += 1
 
-    def disbelieve(self, evidence: Evidence) -> None:
+    def disbelieve_event(self, evidence: Evidence) -> None:
         """What an event rests on has turned out to be unfounded."""
         if not evidence.broken:
             evidence.broken = True
@@ -288,28 +288,28 @@ class NameCache(NodeTree):
 
     # What events say.
 
-    def made(self, key: bytes, kind: NameKind, target: bytes = b"", *, looked_up: bool = False) -> Node:
+    def note_made(self, key: bytes, kind: NameKind, target: bytes = b"", *, looked_up: bool = False) -> Node:
         """A name came to be something, which was not there before.
 
         ``looked_up``: by a call that would have followed it, had it been a symlink.
         """
-        node = self.node(key)
+        node = self.get_node(key)
         if self._gone_later:
             self._gone_later.pop(key, None)  # it was gone indeed
         if self.links:
             self._lose_link(key)
-        self._touch(node, made=True, maker=self.seq if looked_up else None)
+        self._touch_name(node, made=True, maker=self.seq if looked_up else None)
         if node.children:
             # What was read below it was read too early, or too late for the events until now.
-            self.hang(node, NO_CHILDREN)
+            self.replace_children(node, NO_CHILDREN)
             self.version += 1
-        self._now(node, kind, target)
+        self._change_kind(node, kind, target)
         if node.assumptions is None:
             node.key = b""  # most are never asked for again, and they are many
         return node
 
     def make_alike(self, directory: Node, name: bytes, key: bytes, alike: Node) -> bool:
-        """Do what `made` does for a name that many others are like; returns whether that is all."""
+        """Do what `note_made` does for a name that many others are like; returns whether that is all."""
         children = directory.children
         found = children.get(name)
         if found is None:
@@ -329,7 +329,7 @@ class NameCache(NodeTree):
     def move_alike(
         self, directory: Node, name: bytes, key: bytes, above: Node, old_name: bytes, old_key: bytes
     ) -> bool:
-        """Do what `renamed` does for a file that has but one name; returns whether that is all."""
+        """Do what `note_renamed` does for a file that has but one name; returns whether that is all."""
         found = directory.children.get(name)
         if above.children.get(old_name) is not self.single or old_key in self._gone_later:
             return False
@@ -341,11 +341,11 @@ class NameCache(NodeTree):
 
     def linked_too(self, key: bytes) -> None:
         """A name's file got another name."""
-        node = self.find(key)
+        node = self.find_node(key)
         if node is not None and node.shared:
-            self.node(key)  # one of its own, which is not said to be the only name
+            self.get_node(key)  # one of its own, which is not said to be the only name
 
-    def shown(self, key: bytes, time_ns: int, *, directory: bool) -> None:
+    def note_shown(self, key: bytes, time_ns: int, *, directory: bool) -> None:
         """The kernel gave the name of an open file: what is above it were directories then.
 
         So was the file itself if it is a ``directory``. It is as good as to have asked the disk at that time.
@@ -356,42 +356,42 @@ class NameCache(NodeTree):
         at = key if directory else key[: key.rfind(b"/")]
         while at and at not in self._shown:
             self._shown.add(at)
-            node = self.node(at)
-            if self.known(node) is NameKind.UNKNOWN:
-                self.looked(node, NameKind.DIRECTORY, b"", time_ns)
+            node = self.get_node(at)
+            if self.known_kind(node) is NameKind.UNKNOWN:
+                self.note_looked(node, NameKind.DIRECTORY, b"", time_ns)
             at = at[: at.rfind(b"/")]
 
-    def seen(self, key: bytes, kind: NameKind) -> Node:
+    def note_seen(self, key: bytes, kind: NameKind) -> Node:
         """A name is something, and was so before."""
-        node = self.node(key)
+        node = self.get_node(key)
         self._was_there(key)
-        self._now(node, kind, b"")
+        self._change_kind(node, kind, b"")
         if node.assumptions is None:
             node.key = b""
         return node
 
-    def _now(self, node: Node, kind: NameKind, target: bytes) -> None:
+    def _change_kind(self, node: Node, kind: NameKind, target: bytes) -> None:
         # A hard link may be one to a symlink; what had never been known led nowhere before.
-        if NameKind.SYMLINK in (self.known(node), kind) or (kind is NameKind.UNKNOWN and node.epoch):
+        if NameKind.SYMLINK in (self.known_kind(node), kind) or (kind is NameKind.UNKNOWN and node.epoch):
             self.version += 1
-        self._set(node, kind, target)
+        self._set_kind(node, kind, target)
 
-    def removed(self, key: bytes, *, directory: bool) -> None:
+    def note_removed(self, key: bytes, *, directory: bool) -> None:
         """A name is gone."""
         if self.links:
             self._lose_link(key)
-        node = self.node(key)
+        node = self.get_node(key)
         self._was_there(key)
-        self._touch(node, directory=directory)
-        if self.known(node) is not NameKind.OTHER or node.children or node.looked_ns:
+        self._touch_name(node, directory=directory)
+        if self.known_kind(node) is not NameKind.OTHER or node.children or node.looked_ns:
             self.version += 1
-        self._gone(node)
+        self._mark_gone(node)
 
-    def _gone(self, node: Node) -> None:
-        self._set(node, NameKind.ABSENT, there=False)
-        self.hang(node, NO_CHILDREN)
+    def _mark_gone(self, node: Node) -> None:
+        self._set_kind(node, NameKind.ABSENT, there=False)
+        self.replace_children(node, NO_CHILDREN)
 
-    def renamed(
+    def note_renamed(
         self, old: bytes, new: bytes, *, gone: bool | None, directory_ns: int = 0, gone_ns: int = 0
     ) -> None:
         """A name moved, with all that is known below it.
@@ -401,42 +401,42 @@ class NameCache(NodeTree):
         under the new name; 0 if it had none. ``gone_ns``: when the old name was seen to be gone, if that is
         how it is known.
         """
-        if self._nested(old, new):
+        if self._are_nested(old, new):
             return
         if self.links:
             self._lose_link(old)
             self._lose_link(new)
         self._was_there(old)
-        source, target = self.node(old), self.node(new)
-        spared = self._touch(source, directory=bool(directory_ns))
-        self._touch(target)
+        source, target = self.get_node(old), self.get_node(new)
+        spared = self._touch_name(source, directory=bool(directory_ns))
+        self._touch_name(target)
         if spared:
             # It was a directory before if that is what the disk showed, and not something younger.
             self.assume_unchanged(target, directory_ns, spared)
-        plain = self.known(source) is NameKind.OTHER and not source.children and not source.looked_ns
-        if not plain or target.looked_ns or self.known(target) in (NameKind.SYMLINK, NameKind.DIRECTORY):
+        plain = self.known_kind(source) is NameKind.OTHER and not source.children and not source.looked_ns
+        if not plain or target.looked_ns or self.known_kind(target) in (NameKind.SYMLINK, NameKind.DIRECTORY):
             self.version += 1
-        kind, text = self._before(source)
+        kind, text = self._before_move(source)
         children = source.children
         self._forget_late(children)
         if gone is False:
-            self._set(target, kind, text)
+            self._set_kind(target, kind, text)
             return
         if gone:
-            self._gone(source)
+            self._mark_gone(source)
             if gone_ns:
                 if len(self._gone_later) >= _GONE_LATER:
                     del self._gone_later[next(iter(self._gone_later))]
                 self._gone_later[old] = self.evidence, gone_ns
         else:
-            self._set(source, NameKind.UNKNOWN, there=False)
-            self.hang(source, NO_CHILDREN)
-        self._set(target, kind, text)
-        self.hang(target, children)
+            self._set_kind(source, NameKind.UNKNOWN, there=False)
+            self.replace_children(source, NO_CHILDREN)
+        self._set_kind(target, kind, text)
+        self.replace_children(target, children)
 
-    def exchanged(self, one: bytes, other: bytes) -> None:
+    def note_exchanged(self, one: bytes, other: bytes) -> None:
         """Two names changed places."""
-        if self._nested(one, other):
+        if self._are_nested(one, other):
             return
         if self.links:
             self._lose_link(one)
@@ -444,21 +444,21 @@ class NameCache(NodeTree):
         self.version += 1
         self._was_there(one)
         self._was_there(other)
-        a, b = self.node(one), self.node(other)
-        self._touch(a)
-        self._touch(b)
-        was, text = self._before(a)
-        self._set(a, *self._before(b))
-        self._set(b, was, text)
+        a, b = self.get_node(one), self.get_node(other)
+        self._touch_name(a)
+        self._touch_name(b)
+        was, text = self._before_move(a)
+        self._set_kind(a, *self._before_move(b))
+        self._set_kind(b, was, text)
         above, below = a.children, b.children
-        self.hang(a, below)
-        self.hang(b, above)
+        self.replace_children(a, below)
+        self.replace_children(b, above)
         self._forget_late(a.children)
         self._forget_late(b.children)
 
     def _lose_link(self, key: bytes) -> None:
         """A name moves or goes. If it is that of a directory, ask first which files those below it are."""
-        node = self.find(key)
+        node = self.find_node(key)
         if node is not None and node.children:
             self.before_loss()
         self.links.pop(key, None)
@@ -466,10 +466,10 @@ class NameCache(NodeTree):
     def _was_there(self, key: bytes) -> None:
         """The event at hand needed a name: no rename had taken it away, though it was gone later."""
         evidence, gone_ns = self._gone_later.pop(key, (None, 0))
-        if evidence is not None and self.recent(gone_ns):
-            self.disbelieve(evidence)
+        if evidence is not None and self.is_recent(gone_ns):
+            self.disbelieve_event(evidence)
 
-    def _nested(self, one: bytes, other: bytes) -> bool:
+    def _are_nested(self, one: bytes, other: bytes) -> bool:
         """Whether names are one, or lie in one another and so cannot have moved: one is wrong then."""
         if one == other:
             self.touch_any(self.evidence.names, self.since_ns)  # it was no witness for itself
@@ -480,22 +480,22 @@ class NameCache(NodeTree):
         if any(a != b for a, b in zip(_names_of(one), _names_of(other), strict=False)):
             return False
         self.forget_all()
-        self.disbelieve(self.evidence)
+        self.disbelieve_event(self.evidence)
         return True
 
-    def _before(self, node: Node) -> tuple[NameKind, bytes]:
+    def _before_move(self, node: Node) -> tuple[NameKind, bytes]:
         """Return what a name was that the event at hand moved, so was there, as far as that is sure."""
-        if (node.looked_ns and self.recent(node.looked_ns)) or node.kind is NameKind.ABSENT:
+        if (node.looked_ns and self.is_recent(node.looked_ns)) or node.kind is NameKind.ABSENT:
             return NameKind.UNKNOWN, b""
-        return self.known(node), node.target
+        return self.known_kind(node), node.target
 
     def _forget_late(self, children: dict[bytes, Node]) -> None:
         """Of what moved with its directory, forget what was read from the disk too late."""
         todo = list(children.values())
         while todo:
             node = todo.pop()
-            if node.looked_ns and self.recent(node.looked_ns):
-                self._set(node, NameKind.UNKNOWN, there=node.there and node.epoch == self._epoch)
+            if node.looked_ns and self.is_recent(node.looked_ns):
+                self._set_kind(node, NameKind.UNKNOWN, there=node.there and node.epoch == self._epoch)
             todo.extend(node.children.values())
 
 
@@ -503,12 +503,12 @@ def _names_of(key: bytes) -> list[bytes]:
     return [name for name in key.split(b"/") if name]
 
 
-def _shared(kind: NameKind, epoch: int) -> Node:
+def _make_shared(kind: NameKind, epoch: int) -> Node:
     """Return a node for names that are alike."""
     node = Node()
     node.kind, node.epoch, node.there, node.shared = kind, epoch, kind is not NameKind.ABSENT, True
     return node
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Do nothing."""

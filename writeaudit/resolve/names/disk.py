@@ -20,7 +20,7 @@ from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
 from writeaudit.paths import parent_directory, path_suffix
-from writeaudit.resolve.mounts.registry import Privileged, unescape
+from writeaudit.resolve.mounts.registry import Privileged, unescape_field
 from writeaudit.resolve.names.birth_time import birth_time_ns
 from writeaudit.resolve.names.lookup import read_link
 
@@ -71,14 +71,14 @@ class Disk:
             if self._mounts < 0:
                 self._mounts = os.open(f"/proc/{pid}/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
             self._poll.register(self._mounts, select.POLLPRI)
-            self._points = self._served()
+            self._points = self._read_served()
         except OSError:
             # Without /proc nobody can tell mounts at all; of another namespace nothing is asked then.
             if pid != "self":
                 self.close()
                 raise
         self._ours = frozenset(dev for _, dev in self._points)
-        self._trusted = trusted or self.trusted
+        self._trusted = trusted or self.trusted_devices
 
     def close(self) -> None:
         """Let go of the namespace."""
@@ -87,29 +87,31 @@ class Disk:
                 os.close(fd)
         self._root, self._mounts = None, -1
 
-    def trusted(self) -> AbstractSet[int]:
+    def trusted_devices(self) -> AbstractSet[int]:
         """Return the devices of served file systems that were there at first, and still are."""
-        self._look()
+        self._watch_mounts()
         return self._ours
 
     def read_link(self, path: bytes) -> bytes:
         """Do what `os.readlink` does. A mount point is no symlink, so its own name may be asked about."""
         relative: Callable[..., bytes] = os.readlink
-        return self._ask(path, parent_directory(path), read_link, relative)
+        return self._ask_safely(path, parent_directory(path), read_link, relative)
 
     def lstat(self, path: bytes) -> os.stat_result:
         """Do what `os.lstat` does."""
-        return self._ask(path, path, os.lstat, os.lstat)
+        return self._ask_safely(path, path, os.lstat, os.lstat)
 
     def birth_time_ns(self, path: bytes) -> int | None:
         """Return when a file was made; see `writeaudit.resolve.names.birth_time`."""
-        return self._ask(path, path, birth_time_ns, birth_time_ns)
+        return self._ask_safely(path, path, birth_time_ns, birth_time_ns)
 
-    def _ask(self, path: bytes, where: bytes, ask: Callable[[bytes], _T], relative: Callable[..., _T]) -> _T:
+    def _ask_safely(
+        self, path: bytes, where: bytes, ask: Callable[[bytes], _T], relative: Callable[..., _T]
+    ) -> _T:
         self._changed = self._changed or bool(self._poll.poll(0))
         if not (self._changed or self._points):
             return ask(self._prefix + path)
-        if not self._look():
+        if not self._watch_mounts():
             raise Unasked
         trusted = self._trusted() if self._points else frozenset[int]()
         shunned = [point for point, dev in self._points if dev not in trusted]
@@ -119,11 +121,11 @@ class Disk:
             raise Unasked
         # A name that was a directory may be a symlink by now, which leads into what must not be asked.
         directory, _, name = path.rpartition(b"/")
-        with self._opened(directory) as fd:
+        with self._open_directory(directory) as fd:
             return relative(name or b".", dir_fd=fd)
 
     @contextlib.contextmanager
-    def _opened(self, directory: bytes) -> Iterator[int]:
+    def _open_directory(self, directory: bytes) -> Iterator[int]:
         """Open a directory, of which no component is a symlink."""
         start, path = (
             (_AT_FDCWD, directory or b"/") if self._root is None else (self._root, directory[1:] or b".")
@@ -138,7 +140,7 @@ class Disk:
         finally:
             os.close(fd)
 
-    def _look(self) -> bool:
+    def _watch_mounts(self) -> bool:
         """Take note of mounts that changed; returns whether it is known what is mounted where.
 
         Costs one system call while nothing changes. What is mounted between that and the question is
@@ -149,7 +151,7 @@ class Disk:
                 return True
             self._changed = True
             try:
-                self._points = self._served()
+                self._points = self._read_served()
             except OSError:
                 return False
             self._changed = False
@@ -157,10 +159,10 @@ class Disk:
         self._changed = True
         return False
 
-    def _served(self) -> list[tuple[bytes, int]]:
+    def _read_served(self) -> list[tuple[bytes, int]]:
         os.lseek(self._mounts, 0, os.SEEK_SET)
         text = b"".join(iter(lambda: os.read(self._mounts, 1 << 20), b""))
-        return served(text)
+        return parse_served(text)
 
 
 def _open_root(pid: int, privileged: Privileged | None) -> tuple[int, int]:
@@ -178,11 +180,11 @@ def _open_root(pid: int, privileged: Privileged | None) -> tuple[int, int]:
         raise
 
 
-def served(mountinfo: bytes) -> list[tuple[bytes, int]]:
+def parse_served(mountinfo: bytes) -> list[tuple[bytes, int]]:
     """Return the mount points of file systems that a process serves, with their devices."""
     if b" - fuse" not in mountinfo:
         return []
     return [
-        (unescape(point), os.makedev(int(major), int(minor)))
+        (unescape_field(point), os.makedev(int(major), int(minor)))
         for major, minor, point in _SERVED.findall(mountinfo)
     ]

@@ -65,7 +65,7 @@ class Evidence:
     @property
     def names(self) -> tuple[bytes, ...]:
         """The last components of the names that it changed; an empty one if that is not known."""
-        return tuple(_last(operand) for operand in self.operands)
+        return tuple(_last_component(operand) for operand in self.operands)
 
 
 class EvidenceGroup:
@@ -85,7 +85,7 @@ class EvidenceGroup:
             yield from group.events
             todo += group.below
 
-    def clear(self) -> None:
+    def clear_events(self) -> None:
         """Nothing can show any more that they were wrong."""
         self.events.clear()
         self.below.clear()
@@ -105,7 +105,7 @@ class DoubtWindow:
         """The time of the first of a row of events that can prove wrong, and when the youngest thing
         was read that one of them rests on."""
 
-    def note(self, evidence: Evidence) -> None:
+    def note_event(self, evidence: Evidence) -> None:
         """An event is done with for now."""
         if not evidence.rests_ns or not evidence.teaches or evidence.lexical:
             return
@@ -113,7 +113,7 @@ class DoubtWindow:
             self._from_ns = evidence.time_ns
         self._until_ns = max(self._until_ns, evidence.rests_ns)
 
-    def settled(self, looked_ns: int, time_ns: int) -> bool:
+    def is_settled(self, looked_ns: int, time_ns: int) -> bool:
         """Whether what was read then was right, for an event has come that happened at ``time_ns``."""
         last_ns = looked_ns + LATE_NS
         if last_ns >= time_ns:
@@ -121,7 +121,7 @@ class DoubtWindow:
         return last_ns < self._from_ns or self._until_ns + LATE_NS < time_ns
 
 
-def _last(operand: Operand) -> bytes:
+def _last_component(operand: Operand) -> bytes:
     """Return the last component of a name; empty if that does not name anything."""
     last = last_name(operand.name or b"")
     return b"" if operand.doubt & Doubt.UNREADABLE or last in (b".", b"..") else last

@@ -60,7 +60,7 @@ def was_created(
     """Whether an open with O_CREAT made the file, where the backend could not tell."""
     if "excl" in raw.flags:
         return True
-    known = cache.was(key)
+    known = cache.kind_before(key)
     if known is not NameKind.UNKNOWN:
         return known is NameKind.ABSENT
     step = pending.find_next_change(path, cache.seq)

@@ -68,7 +68,7 @@ def read_link(path: bytes) -> bytes:
     how = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     directory = os.open(b"/", how)
     try:
-        for piece in _pieces(head):
+        for piece in _split_path(head):
             below = os.open(piece, how, dir_fd=directory)
             os.close(directory)
             directory = below
@@ -77,7 +77,7 @@ def read_link(path: bytes) -> bytes:
         os.close(directory)
 
 
-def _pieces(path: bytes) -> Iterator[bytes]:
+def _split_path(path: bytes) -> Iterator[bytes]:
     """Yield a path in relative pieces that the kernel takes."""
     piece = b""
     for name in path.split(b"/"):
@@ -108,7 +108,7 @@ class Names:
         self._cache: BoundedCache[tuple[bytes, bytes], _Way] = BoundedCache(_CACHE_BYTES)
         self._version = 0
 
-    def resolve(
+    def resolve_name(
         self,
         start: bytes,
         name: bytes,
@@ -132,9 +132,9 @@ class Names:
             head, slash, last = name.rstrip(b"/").rpartition(b"/")
         directory = start
         if slash:
-            directory, certainty = self._directory(start, head, root)
+            directory, certainty = self._resolve_directory(start, head, root)
             if certainty is Certainty.LEXICAL:
-                return _join(directory, last), certainty
+                return _join_name(directory, last), certainty
         if last in _NO_NAMES:
             if last != b"..":
                 return directory, Certainty.RESOLVED
@@ -142,8 +142,8 @@ class Names:
                 return directory, Certainty.LEXICAL
             return (directory if directory == root else parent_directory(directory)), Certainty.RESOLVED
         if not follow and name[-1:] != b"/":
-            return _join(directory, last), Certainty.RESOLVED
-        path, certainty, _, _ = self._walk(
+            return _join_name(directory, last), Certainty.RESOLVED
+        path, certainty, _, _ = self._walk_names(
             directory, last, root, (self.cache.evidence,), missing=not there, makes=makes
         )
         return path, certainty
@@ -158,13 +158,13 @@ class Names:
             if not name:
                 continue
             here += b"/" + name
-            node = self.cache.node(self.key(here))
-            if self.cache.known(node) is not NameKind.UNKNOWN:
+            node = self.cache.get_node(self.key(here))
+            if self.cache.known_kind(node) is not NameKind.UNKNOWN:
                 continue
-            kind, target = self._read(here)
+            kind, target = self._read_disk(here)
             if kind in _NO_ANSWER:
                 return
-            self.cache.looked(node, kind, target, _BEFORE_ALL_NS)
+            self.cache.note_looked(node, kind, target, _BEFORE_ALL_NS)
             if kind is NameKind.SYMLINK:
                 return
 
@@ -178,47 +178,47 @@ class Names:
             return None
         return way.path, way.looked_ns
 
-    def _directory(self, start: bytes, head: bytes, root: bytes | None) -> tuple[bytes, Certainty]:
+    def _resolve_directory(self, start: bytes, head: bytes, root: bytes | None) -> tuple[bytes, Certainty]:
         """Return where the directories of a name lead."""
         cache = self.cache
         if self._version != cache.version:
             self._version = cache.version
             self._cache.clear()
         if root == b"/":
-            way = self._cache.get((start, head)) or self._way(start, head, _MAX_CACHED)
+            way = self._cache.get((start, head)) or self._find_way(start, head, _MAX_CACHED)
         else:
             group = EvidenceGroup()
-            way = _Way(*self._walk(start, head, root, group), group)
+            way = _Way(*self._walk_names(start, head, root, group), group)
         looked_ns = way.looked_ns
-        if looked_ns is None or cache.recent(looked_ns):
+        if looked_ns is None or cache.is_recent(looked_ns):
             way.group.events.append(cache.evidence)
             cache.evidence.rests_ns = max(cache.evidence.rests_ns, looked_ns or 0)
-        elif (way.group.events or way.group.below) and cache.settled(looked_ns):
-            way.group.clear()
+        elif (way.group.events or way.group.below) and cache.is_settled(looked_ns):
+            way.group.clear_events()
         return way.path, way.certainty
 
-    def _way(self, start: bytes, head: bytes, depth: int) -> _Way:
+    def _find_way(self, start: bytes, head: bytes, depth: int) -> _Way:
         """Return where directories lead, by way of the one above: it is known, or will be needed again."""
         cut = head.rfind(b"/")
         group = EvidenceGroup()
         if cut <= 0 or not depth:
-            way = _Way(*self._walk(start, head, b"/", group), group)
+            way = _Way(*self._walk_names(start, head, b"/", group), group)
         else:
-            above = self._cache.get((start, head[:cut])) or self._way(start, head[:cut], depth - 1)
+            above = self._cache.get((start, head[:cut])) or self._find_way(start, head[:cut], depth - 1)
             last = head[cut + 1 :]
             if above.certainty is Certainty.LEXICAL:
-                return above._replace(path=_joined(above.path, (last,)))
-            if above.looked_ns is None or self.cache.recent(above.looked_ns):
+                return above._replace(path=_join_names(above.path, (last,)))
+            if above.looked_ns is None or self.cache.is_recent(above.looked_ns):
                 above.group.below.append(group)
-            elif above.group.below and self.cache.settled(above.looked_ns):
-                above.group.clear()
-            found = self._walk(above.path, last, b"/", group, latest=above.looked_ns, links=above.links)
+            elif above.group.below and self.cache.is_settled(above.looked_ns):
+                above.group.clear_events()
+            found = self._walk_names(above.path, last, b"/", group, latest=above.looked_ns, links=above.links)
             way = _Way(*found, group)
         if way.looked_ns is not None and way.certainty is Certainty.RESOLVED:
             self._cache.keep((start, head), way, len(start) + len(head) + len(way.path))
         return way
 
-    def _walk(
+    def _walk_names(
         self,
         start: bytes,
         names: bytes,
@@ -243,15 +243,15 @@ class Names:
                 if root is None and len(here) <= len(start):
                     # It may be the root itself, which it did not leave then.
                     below = [name for name in reversed(todo) if name != b".."]
-                    return _joined(here, below), Certainty.LEXICAL, None, links
+                    return _join_names(here, below), Certainty.LEXICAL, None, links
                 here = here if here == root else parent_directory(here)
                 continue
-            path = _join(here, part)
-            node = self._look(path)
+            path = _join_name(here, part)
+            node = self._look_up(path)
             if isinstance(node, _Gone):
                 latest = None
             elif node.looked_ns:
-                self.cache.use(node, group)
+                self.cache.use_node(node, group)
                 latest = None if latest is None else max(latest, node.looked_ns)
             if node.kind is NameKind.SYMLINK:
                 links += 1
@@ -259,7 +259,7 @@ class Names:
                     return path, Certainty.LEXICAL, None, links
                 if node.target[:1] == b"/":
                     if root is None:
-                        return _joined(path, reversed(todo)), Certainty.LEXICAL, None, links
+                        return _join_names(path, reversed(todo)), Certainty.LEXICAL, None, links
                     here = root
                 todo.extend(p for p in reversed(node.target.split(b"/")) if p not in (b"", b"."))
                 continue
@@ -268,15 +268,15 @@ class Names:
                 proven = makes and isinstance(node, Node)
                 if (missing or proven) and not todo and node.kind is NameKind.ABSENT:
                     return here, Certainty.RESOLVED, None, links
-                return _joined(here, reversed(todo)), Certainty.LEXICAL, None, links
+                return _join_names(here, reversed(todo)), Certainty.LEXICAL, None, links
         return here, Certainty.RESOLVED, latest, links
 
-    def _look(self, path: bytes) -> Node | _Gone:
+    def _look_up(self, path: bytes) -> Node | _Gone:
         """Return what a name is; what no event has said is read from the disk, once."""
         cache = self.cache
-        node = cache.node(self.key(path))
-        if cache.known(node) is NameKind.UNKNOWN:
-            kind, target = self._read(path)
+        node = cache.get_node(self.key(path))
+        if cache.known_kind(node) is NameKind.UNKNOWN:
+            kind, target = self._read_disk(path)
             if kind in _NO_ANSWER:
                 step = None if self._pending is None else self._pending.find_next_change(path, cache.seq)
                 if step is not None:
@@ -284,10 +284,10 @@ class Names:
                 # It may have been there when the event happened.
                 cache.assume_unchanged(node, time.monotonic_ns())
                 return _Gone(kind)
-            cache.looked(node, kind, target, time.monotonic_ns())
+            cache.note_looked(node, kind, target, time.monotonic_ns())
         return node
 
-    def _read(self, path: bytes) -> tuple[NameKind, bytes]:
+    def _read_disk(self, path: bytes) -> tuple[NameKind, bytes]:
         if path[:6] == b"/proc/" and _PASSING(path):
             return NameKind.UNKNOWN, b""
         try:
@@ -312,14 +312,14 @@ class Names:
                 break
             path, since = last.to, last.seq
             pending.expect_path(cache.evidence, path, since)
-            node = cache.node(self.key(path))
+            node = cache.get_node(self.key(path))
             last = pending.find_next_change(path, since)
             if last is not None:
                 pending.expect_path(cache.evidence, path, last.seq)
                 passed.append((node, since, last))
         kind, target = NameKind.UNKNOWN, b""
         if last is None:
-            kind, target = self._read(path)
+            kind, target = self._read_disk(path)
             if kind in _NO_ANSWER:
                 return _Gone(NameKind.UNKNOWN)
             cache.assume_unchanged(node, time.monotonic_ns(), symlink=kind is NameKind.SYMLINK, after=since)
@@ -334,12 +334,18 @@ class Names:
         return _Gone(kind, target)
 
 
-def _join(directory: bytes, name: bytes) -> bytes:
+def _join_name(directory: bytes, name: bytes) -> bytes:
     return directory + name if directory.endswith(b"/") else directory + b"/" + name
 
 
-def _joined(path: bytes, names: Iterable[bytes]) -> bytes:
+def _join_names(path: bytes, names: Iterable[bytes]) -> bytes:
     """Return a path with names added by their text alone."""
     for name in names:
-        path = parent_directory(path) if name == b".." else path if name in (b"", b".") else _join(path, name)
+        path = (
+            parent_directory(path)
+            if name == b".."
+            else path
+            if name in (b"", b".")
+            else _join_name(path, name)
+        )
     return path

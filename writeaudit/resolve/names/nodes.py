@@ -48,7 +48,7 @@ class DiskAssumption:
         """Whether it need not be believed that an event moved a directory because it led through it."""
         return not any(evidence.seq == mover for evidence in self.evidence)
 
-    def drop(self) -> None:
+    def drop_assumption(self) -> None:
         """It was right, or has failed: nothing needs to know of it any more."""
         assumptions = self.node.assumptions
         if assumptions is not None:
@@ -77,7 +77,7 @@ class Node:
         self.assumptions: list[DiskAssumption] | None = None
         self.shared = False
         """It stands for many names, of which no more is known than that they are alike: none of them may
-        be changed through it. `NodeTree.node` gives a name one of its own."""
+        be changed through it. `NodeTree.get_node` gives a name one of its own."""
 
 
 NO_CHILDREN: dict[bytes, Node] = {}
@@ -96,54 +96,54 @@ class NodeTree:
         self._directories: BoundedCache[bytes, Node] = BoundedCache(_DIRECTORIES)
         """Where the names of directories lead in the tree, until one of them moves."""
         self.grown = 0
-        """How many names were added since the last `prune`."""
+        """How many names were added since the last `prune_names`."""
         self.keyed = 0
         """How many bytes of keys were kept since then, at most."""
 
-    def node(self, key: bytes) -> Node:
+    def get_node(self, key: bytes) -> Node:
         """Return the node of a name, which is made if there is none."""
         cut = key.rfind(b"/")
         name = key[cut + 1 :]
         if not name:
-            node = self._grow(self._root, key)
+            node = self._grow_path(self._root, key)
         else:
             directory = self._directories.get(key[:cut])
             if directory is None:
-                directory = self._directory(key[:cut])
-            node = self._below(directory, name)
+                directory = self._find_directory(key[:cut])
+            node = self._own_child(directory, name)
         if not node.key:
             self.keyed += len(key)
         node.key = key
         return node
 
-    def directory(self, key: bytes) -> Node:
+    def get_directory(self, key: bytes) -> Node:
         """Return the node of a directory."""
-        return self._directories.get(key) or self._directory(key)
+        return self._directories.get(key) or self._find_directory(key)
 
-    def _directory(self, key: bytes) -> Node:
+    def _find_directory(self, key: bytes) -> Node:
         """Return the node of a directory, to be found at once the next time: most names share theirs."""
-        node = self._grow(self._root, key)
+        node = self._grow_path(self._root, key)
         self._directories.keep(key, node, len(key))
         return node
 
-    def _grow(self, node: Node, key: bytes) -> Node:
+    def _grow_path(self, node: Node, key: bytes) -> Node:
         for name in key.split(b"/"):
             if name:
-                node = self._below(node, name)
+                node = self._own_child(node, name)
         return node
 
-    def _below(self, node: Node, name: bytes) -> Node:
+    def _own_child(self, node: Node, name: bytes) -> Node:
         """Return the node of a name in a directory, its own one."""
         found = node.children.get(name)
         if found is None:
-            return self._child(node, name)
+            return self._make_child(node, name)
         if not found.shared:
             return found
         own = node.children[name] = Node()
         own.kind, own.epoch, own.there = found.kind, found.epoch, found.there
         return own
 
-    def _child(self, node: Node, name: bytes) -> Node:
+    def _make_child(self, node: Node, name: bytes) -> Node:
         """Make the node of a name that has none yet."""
         self.grown += 1
         child = Node()
@@ -153,7 +153,7 @@ class NodeTree:
             node.children[name] = child
         return child
 
-    def prune(self) -> None:
+    def prune_names(self) -> None:
         """Forget the names that lead nowhere and that nothing rests on: those of most files that were made.
 
         Of the others, symlinks and directories, there are few. What is forgotten is asked of the disk, if
@@ -172,7 +172,7 @@ class NodeTree:
             node.children = kept or NO_CHILDREN
             todo.extend(kept.values())
 
-    def find(self, key: bytes) -> Node | None:
+    def find_node(self, key: bytes) -> Node | None:
         """Return the node of a name, if there is one."""
         node = self._root
         for name in key.split(b"/"):
@@ -183,7 +183,7 @@ class NodeTree:
                 node = found
         return node
 
-    def hang(self, node: Node, children: dict[bytes, Node]) -> None:
+    def replace_children(self, node: Node, children: dict[bytes, Node]) -> None:
         """Let a name have other names below it than before."""
         if node.children:
             self._directories.clear()

@@ -75,32 +75,32 @@ class PendingEvents:
         """Return the first change of a name, or of a directory above it, after event ``seq``."""
         if not self._events:
             return None
-        found = self._change(path, seq)
+        found = self._find_change(path, seq)
         end = path.rfind(b"/")
         while end > 0:
-            above = self._change(path[:end], seq)
+            above = self._find_change(path[:end], seq)
             if above is not None and (found is None or above.seq < found.seq):
                 found = NextChange(NameFate.UNKNOWN, above.seq, above.time_ns)
             end = path.rfind(b"/", 0, end)
         return found
 
-    def _change(self, path: bytes, seq: int) -> NextChange | None:
+    def _find_change(self, path: bytes, seq: int) -> NextChange | None:
         """Return the first change of the name itself after event ``seq``."""
         if self._unread is None:
-            self._unread = self._changes()
+            self._unread = self._index_changes()
         last = last_component(path)
         for number in self._unread.pop(last, ()):
-            for name, step in self._read(number):
+            for name, step in self._read_changes(number):
                 if last_component(name) == last:
                     self._steps.setdefault(name, []).append(step)
         return next((step for step in self._steps.get(path, ()) if step.seq > seq), None)
 
-    def _read(self, seq: int) -> Iterator[tuple[bytes, NextChange]]:
+    def _read_changes(self, seq: int) -> Iterator[tuple[bytes, NextChange]]:
         """Yield what an event makes of names."""
         event = self._events[seq - self._first_seq]
         op = event.op
-        path = self._textual(event.path)
-        source = None if event.source is None else self._textual(event.source)
+        path = self._own_text(event.path)
+        source = None if event.source is None else self._own_text(event.source)
         if path is None:
             return
         fate, to = NameFate.UNKNOWN, b""
@@ -116,37 +116,37 @@ class PendingEvents:
         if source is not None and op in MOVE_OPS:
             yield source, NextChange(NameFate.MOVED, seq, event.time_ns, path)
 
-    def _textual(self, operand: Operand) -> bytes | None:
+    def _own_text(self, operand: Operand) -> bytes | None:
         """Return the text of a path in writeaudit's own namespace; None for any other."""
-        mount = self._registry.get(operand.mount)
+        mount = self._registry.get_current(operand.mount)
         if operand.base is None or operand.doubt:
             return None
         if mount is not None and not mount.own:
             return None
-        return textual(operand)
+        return operand_text(operand)
 
-    def _changes(self) -> dict[bytes, list[int]]:
+    def _index_changes(self) -> dict[bytes, list[int]]:
         """Return which events change names, by the last components. Done only if somebody asks."""
         changes: dict[bytes, list[int]] = {}
         for seq, event in enumerate(self._events, self._first_seq):
             if event.op not in NAME_OPS or event.result != OK:
                 continue
-            last = _last(event.path)
+            last = _last_component(event.path)
             changes.setdefault(last, []).append(seq)
             if event.source is not None and event.op in MOVE_OPS:
-                old = _last(event.source)
+                old = _last_component(event.source)
                 if old != last:
                     changes.setdefault(old, []).append(seq)
         return changes
 
 
-def _last(operand: Operand) -> bytes:
+def _last_component(operand: Operand) -> bytes:
     """Return the last component of an operand's path with no symlink followed."""
     last = last_component(operand.name or b"")
-    return last_component(textual(operand)) if last in (b"", b".", b"..") else last
+    return last_component(operand_text(operand)) if last in (b"", b".", b"..") else last
 
 
-def textual(operand: Operand) -> bytes:
+def operand_text(operand: Operand) -> bytes:
     """Return an operand's path with no symlink followed."""
     base, name = operand.base or b"", operand.name or b""
     path = base.rstrip(b"/") + b"/" + name if name[:1] != b"/" else base.rstrip(b"/") + name

@@ -72,7 +72,7 @@ def _has_moved(
                     # go, and is gone where it was, says that it was a file that moved.
                     return (
                         op is Op.EXCHANGE
-                        or not _came(target, earliest_ns, disk)
+                        or not _came_later(target, earliest_ns, disk)
                         or _is_there(disk, source.path)
                     )
             except (OSError, ValueError):
@@ -81,7 +81,7 @@ def _has_moved(
     return False
 
 
-def _came(resolved: ResolvedOperand, earliest_ns: int, disk: Disk) -> bool:
+def _came_later(resolved: ResolvedOperand, earliest_ns: int, disk: Disk) -> bool:
     found = disk.lstat(resolved.path)
     return not stat.S_ISDIR(found.st_mode) and found.st_ctime_ns >= earliest_ns
 

@@ -26,11 +26,11 @@ class Mounted:
 
     def __init__(self, resolver: Resolver, here: bytes, patch: pytest.MonkeyPatch) -> None:
         self.resolver, self.here = resolver, here
-        self._top = resolver.registry.own.of(here)
+        self._top = resolver.registry.own.mount_of(here)
         self._info = mountinfo_of("self") or b""
         patch.setattr(namespaces, "mountinfo_of", lambda _pid, _privileged: self.text)
         self.lies_at(b"d")
-        resolver.registry.read(resolver.registry.own_ns, self.text)
+        resolver.registry.read_table(resolver.registry.own_ns, self.text)
 
     def lies_at(self, name: bytes) -> None:
         """Let what is mounted be called otherwise from here on."""
@@ -44,14 +44,14 @@ class Mounted:
     @property
     def name(self) -> bytes:
         """What the mounted directory is called, as far as the resolver knows."""
-        found = self.resolver.registry.own.of(self.here + b"/m")
+        found = self.resolver.registry.own.mount_of(self.here + b"/m")
         assert found is not None
         return found.root.rpartition(self.here.rpartition(b"/")[2] + b"/")[2]
 
     def move(self, old: bytes, new: bytes, op: Op = Op.RENAME, time_ns: int = 0) -> FsEvent:
         """Resolve that something was renamed, just now unless said otherwise."""
         raw = _raw(op, Operand(self.here, new))._replace(source=Operand(self.here, old))
-        return self.resolver.resolve(raw._replace(time_ns=time_ns or time.monotonic_ns()))
+        return self.resolver.resolve_event(raw._replace(time_ns=time_ns or time.monotonic_ns()))
 
 
 @pytest.fixture
@@ -70,11 +70,11 @@ def test_mounted_directory_moves(mounted: Mounted, op: Op) -> None:
 
 def test_mounted_directory_that_is_removed_is_not_its_successor(mounted: Mounted, here: bytes) -> None:
     resolver = mounted.resolver
-    resolver.resolve(_raw(Op.RMDIR, Operand(here, b"d")))
+    resolver.resolve_event(_raw(Op.RMDIR, Operand(here, b"d")))
     assert mounted.name == b"d//deleted"
-    resolver.resolve(_raw(Op.MKDIR, Operand(here, b"d")))
-    resolver.resolve(_raw(Op.SYMLINK, Operand(here, b"d/l"))._replace(target_text=b"/etc"))
-    event = resolver.resolve(_raw(Op.MKDIR, Operand(here, b"m/l/x"), result="ENOENT"))
+    resolver.resolve_event(_raw(Op.MKDIR, Operand(here, b"d")))
+    resolver.resolve_event(_raw(Op.SYMLINK, Operand(here, b"d/l"))._replace(target_text=b"/etc"))
+    event = resolver.resolve_event(_raw(Op.MKDIR, Operand(here, b"m/l/x"), result="ENOENT"))
     assert event.path == here + b"/m/l/x"
     mounted.move(b"other", b"d")
     assert mounted.name == b"d//deleted"
@@ -102,16 +102,16 @@ def test_names_that_a_table_led_to_too_early_are_doubtful(mounted: Mounted, here
     mounted.lies_at(b"later")
     mounted.move(b"gone/d", b"gone/x")
     now = time.monotonic_ns()
-    resolver.resolve(_raw(Op.MKDIR, Operand(here, b"later"), time_ns=now))
-    resolver.resolve(
+    resolver.resolve_event(_raw(Op.MKDIR, Operand(here, b"later"), time_ns=now))
+    resolver.resolve_event(
         _raw(Op.SYMLINK, Operand(here + b"/later", b"a"), time_ns=now)._replace(target_text=b"/etc")
     )
     raw = _raw(Op.MKDIR, Operand(here, b"m/a/x"), time_ns=now)
-    made, failed = resolver.resolve(raw), resolver.resolve(raw._replace(result="EEXIST"))
+    made, failed = resolver.resolve_event(raw), resolver.resolve_event(raw._replace(result="EEXIST"))
     assert {made.path, failed.path} == {b"/etc/x"}
-    assert resolver.doubtful() == []
+    assert resolver.take_doubtful() == []
     mounted.move(b"d", b"later", Op.EXCHANGE, now)
-    assert resolver.doubtful() == [made.seq, failed.seq]
+    assert resolver.take_doubtful() == [made.seq, failed.seq]
 
 
 def test_move_of_something_else_leaves_mounts_alone(mounted: Mounted) -> None:
@@ -127,5 +127,5 @@ def test_move_of_something_else_leaves_mounts_alone(mounted: Mounted) -> None:
 def test_file_that_was_moved_out_of_its_mount(mounted: Mounted, spelled: bytes, certainty: Certainty) -> None:
     """The kernel calls it the root directory, which others are as well."""
     raw = _raw(Op.OPEN, Operand(b"/", None))._replace(spelled=spelled, access=Access.READ)
-    event = mounted.resolver.resolve(raw)
+    event = mounted.resolver.resolve_event(raw)
     assert (event.certainty, event.ino is None) == (certainty, certainty is Certainty.LEXICAL)

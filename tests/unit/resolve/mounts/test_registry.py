@@ -8,7 +8,7 @@ import pytest
 
 from writeaudit.audit import Mount
 from writeaudit.paths import path_suffix
-from writeaudit.resolve.mounts.registry import MountRegistry, MountTable, parse_mountinfo, unescape
+from writeaudit.resolve.mounts.registry import MountRegistry, MountTable, parse_mountinfo, unescape_field
 
 OWN = 4026531841
 
@@ -60,7 +60,7 @@ def test_line_that_makes_no_sense_is_left_out(line: bytes) -> None:
 def test_odd_bytes() -> None:
     [mount] = parse_mountinfo(b"1 0 8:1 / /\xff\\012x rw - ext4 /dev/a rw\n", OWN, own=True)
     assert mount.mountpoint == b"/\xff\nx"
-    assert unescape(rb"a\011b\134040") == b"a\tb" + rb"\040"
+    assert unescape_field(rb"a\011b\134040") == b"a\tb" + rb"\040"
 
 
 def test_all_mounts_of_this_machine_are_read() -> None:
@@ -88,7 +88,7 @@ def test_below(path: bytes, directory: bytes, rest: bytes | None) -> None:
 
 def test_longest_mount_point_holds_a_path() -> None:
     table = MountTable([_mount(20, b"/", parent=1), _mount(21, b"/a"), _mount(22, b"/a/b", parent=21)])
-    found = {path: table.of(path) for path in (b"/", b"/x/y", b"/a", b"/a/c", b"/ab", b"/a/b/c/d")}
+    found = {path: table.mount_of(path) for path in (b"/", b"/x/y", b"/a", b"/a/c", b"/ab", b"/a/b/c/d")}
     assert {path: mount.id for path, mount in found.items() if mount} == {
         b"/": 20, b"/x/y": 20, b"/a": 21, b"/a/c": 21, b"/ab": 20, b"/a/b/c/d": 22,
     }  # fmt: skip
@@ -96,7 +96,7 @@ def test_longest_mount_point_holds_a_path() -> None:
 
 def test_later_mount_on_the_same_point_hides_the_earlier() -> None:
     table = MountTable([_mount(20, b"/", parent=1), _mount(21, b"/a"), _mount(22, b"/a", parent=21)])
-    found = table.of(b"/a/x")
+    found = table.mount_of(b"/a/x")
     assert found is not None
     assert found.id == 22
 
@@ -104,7 +104,7 @@ def test_later_mount_on_the_same_point_hides_the_earlier() -> None:
 def test_mount_over_a_directory_hides_the_mounts_below_it() -> None:
     # /a/b was mounted first; then something else was mounted on /a.
     table = MountTable([_mount(20, b"/", parent=1), _mount(21, b"/a/b"), _mount(22, b"/a")])
-    found = table.of(b"/a/b/x")
+    found = table.mount_of(b"/a/b/x")
     assert found is not None
     assert found.id == 22
 
@@ -128,43 +128,43 @@ def test_name_that_another_mount_hides_is_none() -> None:
 
 def test_same_mount_is_one_however_often_it_is_met() -> None:
     registry = MountRegistry(OWN, ROOT)
-    [mount] = registry.all()
-    registry.note(mount)
-    registry.read(OWN, ROOT)
-    assert [found.id for found in registry.all()] == [20]
+    [mount] = registry.all_mounts()
+    registry.note_mount(mount)
+    registry.read_table(OWN, ROOT)
+    assert [found.id for found in registry.all_mounts()] == [20]
 
 
 def test_id_that_the_kernel_gives_again() -> None:
     registry = MountRegistry(OWN, ROOT + _line(40, 20, "0:50", "/", "/first", "tmpfs"))
-    registry.read(OWN, ROOT + _line(40, 20, "0:51", "/", "/second", "tmpfs"))
-    assert [(found.id, found.mountpoint) for found in registry.all()] == [
+    registry.read_table(OWN, ROOT + _line(40, 20, "0:51", "/", "/second", "tmpfs"))
+    assert [(found.id, found.mountpoint) for found in registry.all_mounts()] == [
         (20, b"/"), (40, b"/first"), (40 + (1 << 32), b"/second"),
     ]  # fmt: skip
-    current = registry.get(40)
+    current = registry.get_current(40)
     assert current is not None
     assert current.mountpoint == b"/second"
-    found = registry.own.of(b"/second/x")
+    found = registry.own.mount_of(b"/second/x")
     assert found is not None
     assert found.id == 40 + (1 << 32)
 
 
 def test_options_of_mountinfo_go_before_the_few_that_the_kernel_side_knows() -> None:
     registry = MountRegistry(OWN, _line(40, 20, "0:50", "/", "/m", "tmpfs", "rw,nosuid,relatime"))
-    [mount] = registry.all()
-    registry.note(mount._replace(options=("rw",)))
-    assert registry.all()[0].options == ("rw", "nosuid", "relatime")
+    [mount] = registry.all_mounts()
+    registry.note_mount(mount._replace(options=("rw",)))
+    assert registry.all_mounts()[0].options == ("rw", "nosuid", "relatime")
 
 
 def test_other_namespace_has_a_table_of_its_own() -> None:
     registry = MountRegistry(OWN, ROOT)
-    registry.read(99, _line(70, 1, "0:60", "/", "/", "tmpfs"))
-    assert not next(mount for mount in registry.all() if mount.id == 70).own
-    found, own = registry.tables[99].of(b"/x"), registry.own.of(b"/x")
+    registry.read_table(99, _line(70, 1, "0:60", "/", "/", "tmpfs"))
+    assert not next(mount for mount in registry.all_mounts() if mount.id == 70).own
+    found, own = registry.tables[99].mount_of(b"/x"), registry.own.mount_of(b"/x")
     assert found is not None
     assert own is not None
     assert (found.id, own.id) == (70, 20)
-    assert registry.get(12345) is None
-    assert registry.get(None) is None
+    assert registry.get_current(12345) is None
+    assert registry.get_current(None) is None
 
 
 def test_table_in_any_order() -> None:
@@ -173,6 +173,6 @@ def test_table_in_any_order() -> None:
     dev = _mount(24, b"/dev", parent=27, dev=3)
     root = _mount(27, b"/", parent=1, dev=4)
     table = MountTable([shm, dev, root])
-    assert table.of(b"/dev/shm/x") == shm
-    assert table.of(b"/dev/null") == dev
-    assert table.of(b"/etc") == root
+    assert table.mount_of(b"/dev/shm/x") == shm
+    assert table.mount_of(b"/dev/null") == dev
+    assert table.mount_of(b"/etc") == root

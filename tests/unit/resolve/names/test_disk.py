@@ -28,7 +28,7 @@ def here(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def disk(here: bytes, monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """One that believes a process to serve ``served``, since a moment ago."""
+    """One that believes a process to serve , since a moment ago."""
     made = Disk()
     monkeypatch.setattr(made, "_points", [(here + b"/served", _SHUNNED_DEV)])
     return made
@@ -93,7 +93,7 @@ def test_mounts_that_never_come_to_rest(disk: Disk, here: bytes, monkeypatch: py
 )
 def test_served_mounts_of_a_table(line: bytes, served: list[tuple[bytes, int]]) -> None:
     text = b"20 1 8:1 / / rw - ext4 /dev/sda rw\n" + line + b"\n31 20 0:5 / /p rw - proc proc rw\n"
-    assert disk_module.served(text) == served
+    assert disk_module.parse_served(text) == served
 
 
 @pytest.mark.requires_root
@@ -119,7 +119,7 @@ assert looks == [1]
 
 def test_closing_lets_go_of_everything() -> None:
     before = set(os.listdir("/proc/self/fd"))
-    made = Disk(os.getpid(), Disk().trusted)
+    made = Disk(os.getpid(), Disk().trusted_devices)
     assert made.lstat(b"/").st_ino == os.stat("/").st_ino
     made.close()
     assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
