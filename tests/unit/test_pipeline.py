@@ -150,7 +150,7 @@ def test_kept_events_are_those_of_the_recording(
         ]
     )
     # The resolver takes back what it said of events that are written down already.
-    later = {"doubtful": [[], [1]], "unidentified": [[], [3]]}
+    later = {"take_doubtful": [[], [1]], "take_unidentified": [[], [3]]}
     for name, answers in later.items():
         waiting = iter(answers)
         monkeypatch.setattr(Resolver, name, lambda _self, waiting=waiting: next(waiting, []))

@@ -1,8 +1,8 @@
 """The commonest events, resolved in a third of the time or less.
 
-Each method here does for one form of event what the long way (`Resolver`, `Places`, `Lessons`) does with it,
-and gives up (None) as soon as anything about it is not plain: the long way is right for every event. Which
-form an event has decides:
+Each method here does for one form of event what the long way (`Resolver`, `OperandResolver`,
+`EventEffects`) does with it, and gives up (None) as soon as anything about it is not plain: the long way is
+right for every event. The form of an event decides:
 
 - everything is an open file, and the kernel said which (`_resolve_open`, `_by_descriptor`);
 - a name in a directory about which all is known from before the event (`_resolve_link`, `_resolve_rename`,
@@ -213,7 +213,7 @@ class Shortcuts:
     # Names in directories that are known from before the event.
 
     def _resolve_link(self, raw: RawEvent, seq: int) -> FsEvent | None:
-        """Resolve a hard link. Which file it is, is asked when it matters, if it ever does (`Tree.links`)."""
+        """Resolve a hard link. Its file is looked up only when it matters (`NameCache.links`)."""
         if raw.follow_source or raw.source is None:
             return None
         target, source = self._find_directory(raw.path), self._find_directory(raw.source)
