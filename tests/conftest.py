@@ -34,13 +34,13 @@ hypothesis.settings.load_profile("writeaudit")
 
 ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = ("ebpf", "bcc", "strace")
-"""Every name that `--backend` takes; those that `select.backends` does not offer are left out."""
+"""Every name that `--backend` takes; those that `select.list_backends` does not offer are left out."""
 
 
 def _offered() -> dict[str, Backend]:
-    from writeaudit.capture.select import backends
+    from writeaudit.capture.select import list_backends
 
-    return {backend.name: backend for backend in backends()}
+    return {backend.name: backend for backend in list_backends()}
 
 
 @functools.cache

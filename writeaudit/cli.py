@@ -80,7 +80,7 @@ def _begin(words: Sequence[str]) -> None:
     from writeaudit.capture.kernel.privileged import client  # noqa: PLC0415 - start-up
     from writeaudit.capture.launch import signal_dispositions  # noqa: PLC0415 - start-up
 
-    signal_dispositions.INHERITED.remember()
+    signal_dispositions.INHERITED.note_ignored()
     end = words.index("--") if "--" in words else len(words)
     options = words[1:end]
     if options.count("--help") or options.count("-h"):

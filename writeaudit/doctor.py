@@ -204,7 +204,7 @@ def gather(root: Path = Path("/")) -> Facts:
         arch=platform.machine(),
         btf=(sys / "kernel/btf/vmlinux").exists(),
         root=os.geteuid() == 0,
-        capabilities={name: requirements.holds(number) for name, number in CAPABILITIES.items()},
+        capabilities={name: requirements.holds_capabilities(number) for name, number in CAPABILITIES.items()},
         lockdown=requirements.parse_lockdown(_read(sys / "kernel/security/lockdown") or ""),
         unprivileged_bpf_disabled=_number(proc / "sys/kernel/unprivileged_bpf_disabled"),
         ptrace_scope=_number(proc / "sys/kernel/yama/ptrace_scope"),

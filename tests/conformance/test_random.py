@@ -33,7 +33,7 @@ from tests.conformance.differences import differences
 from tests.conformance.honesty import entangled, lies, pairs, vague
 from tests.conformance.operations import Operation, generate, plant, private, uproot
 from writeaudit.capture.interface import Backend
-from writeaudit.capture.select import backends
+from writeaudit.capture.select import list_backends
 from writeaudit.errors import BackendUnavailable
 from writeaudit.events import FsEvent, Op
 
@@ -201,7 +201,7 @@ def test_backends_agree(able: list[Backend], seed: int, length: int) -> None:
 @pytest.fixture(scope="module")
 def able() -> list[Backend]:
     """Every backend that works here."""
-    found = [candidate for candidate in backends() if _works(candidate)]
+    found = [candidate for candidate in list_backends() if _works(candidate)]
     if len(found) < 2:
         pytest.skip("fewer than two backends can run here")
     return found

@@ -23,11 +23,11 @@ def test_an_unknown_number_is_said_once(
 ) -> None:
     if backend.name == "strace":
         pytest.skip("strace knows its own numbers: tests/unit/capture/strace")
-    empty, names = syscalls.table()
+    empty, names = syscalls.pack_table()
     size = syscalls._SPEC.size
     rows = bytearray(empty)
     rows[_NUMBER * size : (_NUMBER + 1) * size] = bytes(size)
-    monkeypatch.setattr(side, "table", lambda: (bytes(rows), names))
+    monkeypatch.setattr(side, "pack_table", lambda: (bytes(rows), names))
     monkeypatch.setattr(side, "known_numbers", lambda: (_NUMBER, *syscalls.known_numbers()[1:]))
     argv = (os.fsencode(sys.executable), b"-c", f"{_CALL}; {_CALL}".encode())
     outcome = backend.capture(Command(argv, {}), lambda _records: None, CaptureLimits())

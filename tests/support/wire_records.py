@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from writeaudit.capture.interface import MountsChanged, Record
 from writeaudit.capture.kernel.decode.decoder import Decoder
 from writeaudit.capture.kernel.wire import EVENT, OPERAND, F, Kind
-from writeaudit.capture.syscalls import WireOp, table
+from writeaudit.capture.syscalls import WireOp, pack_table
 from writeaudit.events import RawEvent
 
 OWN = 77
-ROWS = {name: row for row, name in sorted(table()[1].items(), reverse=True)}
+ROWS = {name: row for row, name in sorted(pack_table()[1].items(), reverse=True)}
 """The row of each call; of those that exist twice the 64-bit one."""
 
 
@@ -76,7 +76,7 @@ def packed(
 def decoded(payload: bytes, decoder: Decoder | None = None) -> list[Record]:
     """Return what a record gives."""
     out: list[Record] = []
-    (decoder or Decoder(OWN)).decode(payload, out)
+    (decoder or Decoder(OWN)).decode_record(payload, out)
     return out
 
 

@@ -146,7 +146,7 @@ class _Fake:
 def _doctor(
     monkeypatch: pytest.MonkeyPatch, backends: Sequence[Backend], facts: Facts, *args: str
 ) -> tuple[int, str]:
-    monkeypatch.setattr(command_module, "backends", lambda: backends)
+    monkeypatch.setattr(command_module, "list_backends", lambda: backends)
     monkeypatch.setattr(command_module, "gather", lambda: facts)
     result = CliRunner().invoke(command_module.command, args)
     return result.exit_code, result.output

@@ -88,7 +88,7 @@ def _record(
 ) -> pipeline.Recorded:
     by_name = {f"fake{number}": fake for number, fake in enumerate(fakes)}
     monkeypatch.setattr(select, "_BACKENDS", dict.fromkeys(by_name, ("", "")))
-    monkeypatch.setattr(select, "backend", lambda name, _probes: by_name[name])
+    monkeypatch.setattr(select, "get_backend", lambda name, _probes: by_name[name])
     command = Command((b"tool", b"arg"), {b"HOME": b"/h", b"SECRET": b"x", b"UV_CACHE_DIR": b"/c"})
     wanted = "auto" if len(fakes) > 1 else "fake0"
     return pipeline.record(command, str(path), backend=wanted, policy=policy)

@@ -71,7 +71,7 @@ def other_process(call: str) -> Spot:
     return Spot("other_process", _OTHER.format(call))
 
 
-def opened(path: bytes, pids: Container[int], *, writes: bool) -> Spot | None:
+def spot_of_open(path: bytes, pids: Container[int], *, writes: bool) -> Spot | None:
     """Return what it means that a file of /proc or /dev was opened; ``pids``: the processes of the run."""
     if path == b"/dev/fuse":
         return FUSE

@@ -31,7 +31,7 @@ class Processors:
         with contextlib.suppress(OSError):
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def spare(self) -> bool:
+    def has_spare(self) -> bool:
         """Whether no thread has to wait for a processor right now, the caller's included.
 
         True also where nobody says.
@@ -54,7 +54,7 @@ class DrainPolicy:
     """Says when work that waits is due: in a pause of the command, or else when it can wait no longer."""
 
     def __init__(self, spare: Callable[[], bool], much: int, limit_s: float = 0.1) -> None:
-        """``spare`` is `Processors.spare`; work of more than ``much`` bytes, or that has waited for
+        """``spare`` is `Processors.has_spare`; work of more than ``much`` bytes, or that has waited for
         ``limit_s`` seconds, is due anyhow.
         """
         self._spare = spare
@@ -63,7 +63,7 @@ class DrainPolicy:
         self._spared = False
         self._since: float | None = None
 
-    def due(self, held: int) -> bool:
+    def is_due(self, held: int) -> bool:
         """Whether work of so many bytes is due; once it is, other work begins to wait."""
         # Twice in a row: threads of the command also wait for one another.
         before, self._spared = self._spared, self._spare()
@@ -75,6 +75,6 @@ class DrainPolicy:
             return True
         return False
 
-    def begin(self) -> None:
+    def note_done(self) -> None:
         """All that waited is done."""
         self._since = None

@@ -57,7 +57,7 @@ def effective_capabilities() -> int:
     return int(low | high << 32)
 
 
-def holds(*capabilities: int) -> bool:
+def holds_capabilities(*capabilities: int) -> bool:
     """Whether this process has all of these capabilities, in the user namespace that it is in."""
     try:
         held = effective_capabilities()
@@ -116,7 +116,7 @@ def check_bpf() -> None:
     known once it has been asked (`explain_bpf_refusal`).
     """
     check_kernel()
-    if not (holds(CAP_SYS_ADMIN) or holds(CAP_BPF, CAP_PERFMON)):
+    if not (holds_capabilities(CAP_SYS_ADMIN) or holds_capabilities(CAP_BPF, CAP_PERFMON)):
         raise _lacks_privileges()
     _check_namespace()
     if is_filtered() and _is_fatal_to_ask():
@@ -226,7 +226,7 @@ def _reason_for_no() -> tuple[str, str]:
             "start the container with --cap-add BPF --cap-add PERFMON (which lets bpf(2) through)",
         )
     version = kernel_version(os.uname().release)
-    if version is not None and version < (5, 11) and not holds(CAP_SYS_ADMIN):
+    if version is not None and version < (5, 11) and not holds_capabilities(CAP_SYS_ADMIN):
         return (
             "the kernel refuses BPF maps: before Linux 5.11 they count against RLIMIT_MEMLOCK",
             "raise that limit (ulimit -l unlimited), or add CAP_SYS_RESOURCE",
@@ -246,7 +246,7 @@ def explain_ptrace_refusal(number: int) -> BackendUnavailable:
             hint="only another setting at the next start of the machine undoes it; "
             "use --backend ebpf as root",
         )
-    if scope == 2 and not holds(CAP_SYS_PTRACE):
+    if scope == 2 and not holds_capabilities(CAP_SYS_PTRACE):
         return BackendUnavailable(
             "only administrators may trace here: kernel.yama.ptrace_scope is 2",
             hint="run as root, or allow it",

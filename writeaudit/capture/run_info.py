@@ -48,8 +48,8 @@ def run_info(command: Command, notes: Sequence[str] = ()) -> RunInfo:
         arch=system.machine,
         env=placing_variables(command.env, command.named),
         tool_version=__version__,
-        host=_settings(),
-        inherited=tuple(_inherited()),
+        host=_read_settings(),
+        inherited=tuple(_inherited_files()),
         notes=tuple(notes),
     )
 
@@ -60,7 +60,7 @@ def placing_variables(env: Mapping[bytes, bytes], named: Collection[str] = ()) -
     return {name: value for name, value in sorted(texts.items()) if name in named or _PLACES.fullmatch(name)}
 
 
-def _settings() -> dict[str, str]:
+def _read_settings() -> dict[str, str]:
     found: dict[str, str] = {}
     for name in _SETTINGS:
         try:
@@ -68,11 +68,11 @@ def _settings() -> dict[str, str]:
                 found[name.replace("/", ".")] = setting.read().strip()
         except OSError:
             continue
-    found["umask"] = _umask()
+    found["umask"] = _read_umask()
     return found
 
 
-def _umask() -> str:
+def _read_umask() -> str:
     """Return the umask that the command inherits, as an octal number."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as status:
@@ -84,7 +84,7 @@ def _umask() -> str:
     return "0022"
 
 
-def _inherited() -> Iterator[bytes]:
+def _inherited_files() -> Iterator[bytes]:
     """Yield the files that the command will find open for writing: its redirected streams, mostly."""
     seen: set[bytes] = set()
     for number in map(int, os.listdir("/proc/self/fd")):

@@ -22,18 +22,18 @@ _TAKE_PROBES = ("ebpf", "bcc")
 """Those that run the probes, and so can run a changed copy of them."""
 
 
-def names() -> tuple[str, ...]:
+def list_names() -> tuple[str, ...]:
     """Return the names that `--backend` takes."""
     return (AUTO, *_BACKENDS)
 
 
-def backend(name: str, probes: str | None = None) -> Backend:
+def get_backend(name: str, probes: str | None = None) -> Backend:
     """Return one backend; ``probes``: a directory with a copy of the probes' sources to run.
 
     Raises UsageError for an unknown name, and for a backend that runs no probes.
     """
     if name not in _BACKENDS:
-        raise UsageError(f"no such backend: {name}", hint=f"one of {', '.join(names())}")
+        raise UsageError(f"no such backend: {name}", hint=f"one of {', '.join(list_names())}")
     if probes is not None and name not in _TAKE_PROBES:
         raise UsageError(
             f"the {name} backend runs no probes", hint=f"--probes goes with {' or '.join(_TAKE_PROBES)}"
@@ -44,9 +44,9 @@ def backend(name: str, probes: str | None = None) -> Backend:
     return made
 
 
-def backends() -> tuple[Backend, ...]:
+def list_backends() -> tuple[Backend, ...]:
     """Return every backend, the preferred one first."""
-    return tuple(backend(name) for name in _BACKENDS)
+    return tuple(get_backend(name) for name in _BACKENDS)
 
 
 class Captured(NamedTuple):
@@ -64,7 +64,7 @@ def capture_with(
 ) -> Captured:
     """Call ``attempt`` with the wanted backend, or for ``auto`` with one after the other.
 
-    ``chosen`` hears of each backend just before its attempt. ``probes``: see `backend`; then
+    ``chosen`` hears of each backend just before its attempt. ``probes``: see `get_backend`; then
     ``auto`` takes only those that run them. Raises `BackendUnavailable` if
     none can run; what else an attempt raises passes through.
     """
@@ -72,7 +72,7 @@ def capture_with(
     candidates = every if wanted == AUTO else (wanted,)
     refused: list[BackendUnavailable] = []
     for name in candidates:
-        candidate = backend(name, probes)
+        candidate = get_backend(name, probes)
         if wanted != AUTO:
             why = "asked for with --backend"
         elif not refused:

@@ -384,7 +384,7 @@ def known_numbers(machine: str = "") -> tuple[int, int, int, int]:
     return _KNOWN.get(machine or os.uname().machine, _KNOWN["x86_64"])
 
 
-def table(machine: str = "") -> tuple[bytes, dict[int, str]]:
+def pack_table(machine: str = "") -> tuple[bytes, dict[int, str]]:
     """Return the table as the kernel side holds it (struct wa_table), and the name of each row.
 
     ``machine``: `uname -m` of another processor than this one.

@@ -29,7 +29,7 @@ def try_backend(backend: Backend, patience_s: float = _PATIENCE_S) -> None:
     answer_end, child_end = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _answer(backend, child_end)
+        _write_answer(backend, child_end)
     os.close(child_end)
     try:
         text, in_time = _read_answer(answer_end, patience_s)
@@ -81,32 +81,32 @@ def _read_answer(fd: int, patience_s: float) -> tuple[bytes, bool]:
         text += chunk
 
 
-def _answer(backend: Backend, fd: int) -> None:
+def _write_answer(backend: Backend, fd: int) -> None:
     """Try, in the child; write null, or why it failed, and end."""
     try:
         os.setsid()  # away from the terminal: the trial is no job of the shell's
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(null, stream)
-        os.write(fd, json.dumps(_refusal(backend)).encode())
+        os.write(fd, json.dumps(_try_backend(backend)).encode())
     finally:
         os._exit(0)
 
 
-def _refusal(backend: Backend) -> dict[str, str | None] | None:
+def _try_backend(backend: Backend) -> dict[str, str | None] | None:
     try:
         _audit_nothing(backend)
     except BackendUnavailable as error:
         fields = (error.reason, error.hint, error.detail, error.command, error.missing)
         return dict(zip(("reason", "hint", "detail", "command", "missing"), fields, strict=True))
     except WriteauditError as error:
-        return _unexpected(error.message, error.hint)
+        return _describe_unexpected(error.message, error.hint)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-        return _unexpected(f"{type(error).__name__}: {error}", None)
+        return _describe_unexpected(f"{type(error).__name__}: {error}", None)
     return None
 
 
-def _unexpected(reason: str, hint: str | None) -> dict[str, str | None]:
+def _describe_unexpected(reason: str, hint: str | None) -> dict[str, str | None]:
     return {"reason": reason, "hint": hint, "detail": None, "command": None, "missing": None}
 
 
@@ -114,13 +114,13 @@ def _audit_nothing(backend: Backend) -> None:
     """Audit a command that does nothing. Raises `BackendUnavailable` if its start was not seen."""
     executed = 0
 
-    def sink(records: Sequence[Record]) -> None:
+    def count_executed(records: Sequence[Record]) -> None:
         nonlocal executed
         executed += sum(isinstance(record, ProcessExec) for record in records)
 
     argv = (_own_program(), b"-I", b"-S", b"-c", b"pass")
     outcome = backend.capture(
-        Command(argv, dict(os.environb)), sink, CaptureLimits(_BUFFER_BYTES, linger_s=1.0)
+        Command(argv, dict(os.environb)), count_executed, CaptureLimits(_BUFFER_BYTES, linger_s=1.0)
     )
     if outcome.failure is not None:
         raise outcome.failure

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from writeaudit import __version__
-from writeaudit.capture.select import backends
+from writeaudit.capture.select import list_backends
 from writeaudit.commands.base import Command
 from writeaudit.doctor import BackendState, Facts, examine, gather
 from writeaudit.errors import WriteauditError
@@ -144,7 +144,7 @@ def command(json_wanted: bool) -> None:
     at least one works, else with 125.
     """
     facts = gather()
-    states = [examine(backend, facts) for backend in backends()]
+    states = [examine(backend, facts) for backend in list_backends()]
     if json_wanted:
         click.echo(as_json(facts, states))
     else:

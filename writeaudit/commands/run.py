@@ -16,7 +16,7 @@ import click
 from writeaudit.capture.interface import CaptureLimits, Command
 from writeaudit.capture.kernel.loading import AHEAD
 from writeaudit.capture.kernel.privileged import client
-from writeaudit.capture.select import AUTO, names
+from writeaudit.capture.select import AUTO, list_names
 from writeaudit.commands.base import RunCommand
 from writeaudit.commands.complete import complete_command, complete_file, complete_user
 from writeaudit.commands.options import (
@@ -72,7 +72,7 @@ Examples:
 )
 @click.option(
     "--backend",
-    type=click.Choice(names()),
+    type=click.Choice(list_names()),
     default=AUTO,
     show_default=True,
     help="How to watch: auto takes the first that works here (see writeaudit doctor).",

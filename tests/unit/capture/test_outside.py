@@ -42,16 +42,16 @@ def test_system_bus_is_noted_and_no_more() -> None:
 
 
 def test_memory_of_other_processes() -> None:
-    spot = outside.opened(b"/proc/12/mem", {1, 2}, writes=True)
+    spot = outside.spot_of_open(b"/proc/12/mem", {1, 2}, writes=True)
     assert spot is not None
     assert spot.kind == "other_process"
-    assert outside.opened(b"/proc/12/task/13/mem", {1}, writes=True) is not None
-    assert outside.opened(b"/proc/2/mem", {1, 2}, writes=True) is None
-    assert outside.opened(b"/proc/12/mem", {1}, writes=False) is None
-    assert outside.opened(b"/proc/12/maps", {1}, writes=True) is None
+    assert outside.spot_of_open(b"/proc/12/task/13/mem", {1}, writes=True) is not None
+    assert outside.spot_of_open(b"/proc/2/mem", {1, 2}, writes=True) is None
+    assert outside.spot_of_open(b"/proc/12/mem", {1}, writes=False) is None
+    assert outside.spot_of_open(b"/proc/12/maps", {1}, writes=True) is None
 
 
 def test_devices_that_tell() -> None:
-    assert outside.opened(b"/dev/fuse", (), writes=False) == outside.FUSE
-    assert outside.opened(b"/dev/userfaultfd", (), writes=True) == outside.USERFAULTFD
-    assert outside.opened(b"/dev/null", (), writes=True) is None
+    assert outside.spot_of_open(b"/dev/fuse", (), writes=False) == outside.FUSE
+    assert outside.spot_of_open(b"/dev/userfaultfd", (), writes=True) == outside.USERFAULTFD
+    assert outside.spot_of_open(b"/dev/null", (), writes=True) is None

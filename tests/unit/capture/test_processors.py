@@ -35,36 +35,36 @@ def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Says]:
 def test_nobody_has_to_wait_while_there_are_no_more_threads_than_processors(
     says: _Says, running: int, spare: bool
 ) -> None:
-    assert says(f"1.20 0.80 0.50 {running}/812 4711\n").spare() is spare
+    assert says(f"1.20 0.80 0.50 {running}/812 4711\n").has_spare() is spare
 
 
 @pytest.mark.parametrize("text", ["", "0.00 0.00 0.00\n", "0.00 0.00 0.00 many/few 1\n"])
 def test_where_nobody_says_nobody_waits(says: _Says, text: str) -> None:
-    assert says(text).spare()
+    assert says(text).has_spare()
 
 
 def test_machine_without_the_file(tmp_path: Path) -> None:
     processors = Processors(str(tmp_path / "none"))
-    assert processors.spare()
+    assert processors.has_spare()
     processors.close()
 
 
 def test_file_is_read_anew_each_time(says: _Says, tmp_path: Path) -> None:
     processors = says("0 0 0 9/9 1\n")
-    assert not processors.spare()
+    assert not processors.has_spare()
     (tmp_path / "loadavg").write_text("0 0 0 1/9 1\n")
-    assert processors.spare()
+    assert processors.has_spare()
 
 
 def test_closed_twice(says: _Says) -> None:
     processors = says("0 0 0 9/9 1\n")
     processors.close()
     processors.close()
-    assert processors.spare()
+    assert processors.has_spare()
 
 
 def _due(drain_policy: DrainPolicy, *held: int) -> list[bool]:
-    return [drain_policy.due(waiting) for waiting in held]
+    return [drain_policy.is_due(waiting) for waiting in held]
 
 
 def test_work_is_due_in_a_pause_and_one_quiet_moment_is_none() -> None:
@@ -84,5 +84,5 @@ def test_work_is_due_once_it_has_waited_long_enough(monkeypatch: pytest.MonkeyPa
     assert _due(drain_policy, 1, 1, 1) == [False, False, True]
     # What comes next begins to wait then, and so does what comes after all was done.
     assert _due(drain_policy, 1, 1) == [False, False]
-    drain_policy.begin()
+    drain_policy.note_done()
     assert _due(drain_policy, 1, 1) == [False, True]

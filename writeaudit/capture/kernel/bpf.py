@@ -32,7 +32,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def _bpf(command: int, attributes: bytes) -> int:
+def _call_bpf(command: int, attributes: bytes) -> int:
     """Make the call. Raises OSError."""
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
     size = ctypes.c_uint(len(attributes))
@@ -69,7 +69,7 @@ def load_program(name: str, kind: int, instructions: bytes, functions: Sequence[
     btf = _load_btf(blob)
     try:
 
-        def attributes(level: int, log: int, log_size: int) -> bytes:
+        def pack_attributes(level: int, log: int, log_size: int) -> bytes:
             return struct.pack(
                 "=IIQQIIQII16sIIIIQII",
                 kind,
@@ -92,14 +92,14 @@ def load_program(name: str, kind: int, instructions: bytes, functions: Sequence[
             )
 
         try:
-            return _bpf(_PROG_LOAD, attributes(0, 0, 0))
+            return _call_bpf(_PROG_LOAD, pack_attributes(0, 0, 0))
         except OSError as error:
             if error.errno == errno.EPERM:
                 raise
             # Again, for the reason: the log costs time and memory.
             log = ctypes.create_string_buffer(_LOG_BYTES)
             try:
-                return _bpf(_PROG_LOAD, attributes(1, ctypes.addressof(log), _LOG_BYTES))
+                return _call_bpf(_PROG_LOAD, pack_attributes(1, ctypes.addressof(log), _LOG_BYTES))
             except OSError as again:
                 text = log.value.decode("utf-8", "replace")
                 number = again.errno or 0
@@ -112,7 +112,7 @@ def load_program(name: str, kind: int, instructions: bytes, functions: Sequence[
 def create_map(name: str, kind: int, key_size: int, value_size: int, entries: int, flags: int = 0) -> int:
     """Make a map; return its file descriptor. Raises OSError."""
     sizes = (kind, key_size, value_size, entries)
-    return _bpf(_MAP_CREATE, struct.pack("=IIIIIII16s", *sizes, flags, 0, 0, name.encode()[:15]))
+    return _call_bpf(_MAP_CREATE, struct.pack("=IIIIIII16s", *sizes, flags, 0, 0, name.encode()[:15]))
 
 
 def open_raw_tracepoint(tracepoint: str, program: int) -> int:
@@ -121,7 +121,7 @@ def open_raw_tracepoint(tracepoint: str, program: int) -> int:
     Raises OSError: ENOENT if the kernel has no such tracepoint.
     """
     name = ctypes.create_string_buffer(tracepoint.encode())
-    return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QIxxxx", ctypes.addressof(name), program))
+    return _call_bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QIxxxx", ctypes.addressof(name), program))
 
 
 def recursion_misses(program: int) -> int:
@@ -148,13 +148,13 @@ class BpfMap(Map):
 
     def update(self, key: bytes, value: bytes) -> None:
         """Set an entry. Raises OSError."""
-        self._call(_MAP_UPDATE, key, ctypes.create_string_buffer(value, len(value)))
+        self._call_map(_MAP_UPDATE, key, ctypes.create_string_buffer(value, len(value)))
 
     def lookup(self, key: bytes) -> bytes | None:
         """Return an entry, or None."""
         value = ctypes.create_string_buffer(self._value_size)
         try:
-            self._call(_MAP_LOOKUP, key, value)
+            self._call_map(_MAP_LOOKUP, key, value)
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return None
@@ -167,7 +167,7 @@ class BpfMap(Map):
         following = ctypes.create_string_buffer(self._key_size)
         while True:
             try:
-                self._call(_MAP_NEXT_KEY, key, following)
+                self._call_map(_MAP_NEXT_KEY, key, following)
             except OSError as error:
                 if error.errno == errno.ENOENT:
                     return
@@ -177,15 +177,15 @@ class BpfMap(Map):
             if value is not None:
                 yield key, value
 
-    def _call(self, command: int, key: bytes | None, value: ctypes.Array[ctypes.c_char]) -> None:
+    def _call_map(self, command: int, key: bytes | None, value: ctypes.Array[ctypes.c_char]) -> None:
         buffer = ctypes.create_string_buffer(key, len(key)) if key is not None else None
         address = ctypes.addressof(buffer) if buffer is not None else 0
-        _bpf(command, struct.pack("=IxxxxQQQ", self.fd, address, ctypes.addressof(value), 0))
+        _call_bpf(command, struct.pack("=IxxxxQQQ", self.fd, address, ctypes.addressof(value), 0))
 
 
 def _load_btf(blob: bytes) -> int:
     data = ctypes.create_string_buffer(blob, len(blob))
-    return _bpf(_BTF_LOAD, struct.pack("=QQIIII", ctypes.addressof(data), 0, len(blob), 0, 0, 0))
+    return _call_bpf(_BTF_LOAD, struct.pack("=QQIIII", ctypes.addressof(data), 0, len(blob), 0, 0, 0))
 
 
 _KIND_INT, _KIND_FUNC, _KIND_FUNC_PROTO = 1, 12, 13
@@ -202,24 +202,26 @@ def function_types(functions: Sequence[Function]) -> tuple[bytes, dict[str, int]
     types = bytearray()
     count = 0
 
-    def text(word: str) -> int:
+    def add_text(word: str) -> int:
         at = len(strings)
         strings.extend(word.encode() + b"\0")
         return at
 
-    def add(name: str, kind: int, vlen: int, size_or_type: int, rest: bytes = b"") -> int:
+    def add_type(name: str, kind: int, vlen: int, size_or_type: int, rest: bytes = b"") -> int:
         nonlocal count
-        types.extend(struct.pack("=III", text(name) if name else 0, kind << 24 | vlen, size_or_type) + rest)
+        types.extend(
+            struct.pack("=III", add_text(name) if name else 0, kind << 24 | vlen, size_or_type) + rest
+        )
         count += 1
         return count
 
-    number = add("number", _KIND_INT, 0, 8, struct.pack("=I", 64))
-    argument = text("argument")
+    number = add_type("number", _KIND_INT, 0, 8, struct.pack("=I", 64))
+    argument = add_text("argument")
     ids = {}
     for place, function in enumerate(functions):
         arity = function.arguments if place else 0
         parameters = struct.pack("=II", argument, number) * arity
-        prototype = add("", _KIND_FUNC_PROTO, arity, number, parameters)
-        ids[function.name] = add(function.name, _KIND_FUNC, _GLOBAL, prototype)
+        prototype = add_type("", _KIND_FUNC_PROTO, arity, number, parameters)
+        ids[function.name] = add_type(function.name, _KIND_FUNC, _GLOBAL, prototype)
     header = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
     return header + bytes(types) + bytes(strings), ids

@@ -30,24 +30,26 @@ class BtfError(ValueError):
     """Not BTF, or of a kind that is not known here."""
 
 
-def offsets(data: bytes, fields: Iterable[Field]) -> dict[Field, int]:
+def find_offsets(data: bytes, fields: Iterable[Field]) -> dict[Field, int]:
     """Return the offset in bytes of each of ``fields`` that ``data`` knows.
 
     A field is looked for in the anonymous structures and unions of its structure, too. One
     that is not there is left out. Raises `BtfError`.
     """
     wanted = tuple(fields)
-    words, strings = _sections(data)
+    words, strings = _split_sections(data)
     names = {structure: _name_offset(strings, structure) for structure, _field in wanted}
     result = {}
     try:
-        starts, found = _index(words, {offset: name for name, offset in names.items() if offset is not None})
+        starts, found = _index_types(
+            words, {offset: name for name, offset in names.items() if offset is not None}
+        )
         for structure, field in wanted:
             name = _name_offset(strings, field)
             start = found.get(structure)
             if name is None or start is None:
                 continue
-            bits = _member(words, starts, start, name)
+            bits = _find_member(words, starts, start, name)
             if bits is not None:
                 result[structure, field] = bits // 8
     except IndexError:
@@ -56,11 +58,11 @@ def offsets(data: bytes, fields: Iterable[Field]) -> dict[Field, int]:
 
 
 def kernel_offsets(fields: Iterable[Field]) -> dict[Field, int]:
-    """Return `offsets` in the running kernel. Raises OSError, `BtfError`."""
-    return offsets(VMLINUX.read_bytes(), fields)
+    """Return `find_offsets` in the running kernel. Raises OSError, `BtfError`."""
+    return find_offsets(VMLINUX.read_bytes(), fields)
 
 
-def _sections(data: bytes) -> tuple[memoryview, bytes]:
+def _split_sections(data: bytes) -> tuple[memoryview, bytes]:
     """Return the types as 32-bit words, and the strings."""
     if len(data) < _HEADER.size:
         raise BtfError("too short for BTF")
@@ -80,7 +82,7 @@ def _name_offset(strings: bytes, name: str) -> int | None:
     return None if at < 0 else at + 1
 
 
-def _index(words: memoryview, wanted: dict[int, str]) -> tuple[list[int], dict[str, int]]:
+def _index_types(words: memoryview, wanted: dict[int, str]) -> tuple[list[int], dict[str, int]]:
     """Return the place of every type by its id, and of the structures that are wanted by name."""
     starts = [-1]  # id 0 is void
     add = starts.append
@@ -97,7 +99,7 @@ def _index(words: memoryview, wanted: dict[int, str]) -> tuple[list[int], dict[s
     return starts, found
 
 
-def _member(words: memoryview, starts: list[int], start: int, name: int) -> int | None:
+def _find_member(words: memoryview, starts: list[int], start: int, name: int) -> int | None:
     """Return the offset in bits of a member of the structure at ``start``, or None."""
     info = words[start + 1]
     bitfields = info >> 31
@@ -112,7 +114,7 @@ def _member(words: memoryview, starts: list[int], start: int, name: int) -> int 
         while inner >= 0 and (words[inner + 1] >> 24 & 0x1F) in _MODIFIERS:
             inner = starts[words[inner + 2]]
         if inner >= 0 and (words[inner + 1] >> 24 & 0x1F) in {_STRUCT, _UNION}:
-            deeper = _member(words, starts, inner, name)
+            deeper = _find_member(words, starts, inner, name)
             if deeper is not None:
                 return bits + deeper
     return None

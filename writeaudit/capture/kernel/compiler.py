@@ -72,7 +72,7 @@ def system_clang() -> str | None:
     return clang if "bpfel" in targets.stdout else None
 
 
-def compiler() -> list[str]:
+def find_compiler() -> list[str]:
     """Return the compiler's command line up to its target. Raises `BuildError` if there is none."""
     if wish := os.environ.get("WRITEAUDIT_BPF_CC"):
         command = shlex.split(wish)
@@ -109,7 +109,7 @@ def compile_object(sources: Path, target: Path, *, extra: Sequence[str] = (), ma
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     flags = [flag.format(root=sources.parent) for flag in _FLAGS]
     command = [
-        *compiler(), *flags, *extra, f"-D__TARGET_ARCH_{arch}",
+        *find_compiler(), *flags, *extra, f"-D__TARGET_ARCH_{arch}",
         str(sources / MAIN), "-o", str(partial),
     ]  # fmt: skip
     try:
@@ -141,7 +141,7 @@ def compile_all(sources: Path, directory: Path, *, extra: Sequence[str] = (), ma
     )
 
 
-def gist(output: str) -> str:
+def pick_complaint(output: str) -> str:
     """Return on one line what a compiler complains of first, or else the end of what it printed."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "error:" in line]

@@ -76,7 +76,7 @@ def compiled_objects(sources: Path, directory: Path) -> tuple[str, ...]:
         OBJECTS,
         BuildError,
         compile_all,
-        gist,
+        pick_complaint,
     )
 
     if not (sources / MAIN).is_file():
@@ -87,5 +87,7 @@ def compiled_objects(sources: Path, directory: Path) -> tuple[str, ...]:
     try:
         compile_all(sources.resolve(), directory)
     except BuildError as error:
-        raise BackendUnavailable(f"cannot compile the probes in {sources}: {gist(str(error))}") from error
+        raise BackendUnavailable(
+            f"cannot compile the probes in {sources}: {pick_complaint(str(error))}"
+        ) from error
     return tuple(os.fspath(directory / name) for name in sorted(OBJECTS, key=lambda name: not OBJECTS[name]))

@@ -1,6 +1,6 @@
 """libbpf through ctypes: just what loading one object and reading its maps takes.
 
-Works with libbpf 0.5 to 1.x (libbpf.so.0, libbpf.so.1). After `Libbpf.listen` errors carry what
+Works with libbpf 0.5 to 1.x (libbpf.so.0, libbpf.so.1). After `Libbpf.keep_log` errors carry what
 libbpf itself printed, for it knows best why the kernel refused.
 """
 
@@ -80,7 +80,7 @@ class Libbpf:
         self._log: list[bytes] = []
         self._lib.libbpf_set_print(_PRINT())
 
-    def listen(self) -> None:
+    def keep_log(self) -> None:
         """Keep what libbpf has to say from now on.
 
         It says much, warnings among details: as long as all goes well, that takes as much time as
@@ -108,24 +108,24 @@ class Libbpf:
 
     def first_complaint(self) -> str:
         """Return the first line that libbpf printed, which names the cause; the rest follows from it."""
-        lines = self.log().splitlines()
+        lines = self.get_log().splitlines()
         return next((line.strip().removeprefix("libbpf: ") for line in lines if line.strip()), "")
 
-    def log(self) -> str:
+    def get_log(self) -> str:
         """Return all that libbpf printed, the verifier's words included."""
         return b"".join(self._log).decode("utf-8", "replace")
 
-    def version(self) -> str:
+    def get_version(self) -> str:
         """Return the version of the library, such as ``v1.1``."""
         if hasattr(self._lib, "libbpf_version_string"):
             return str(self._lib.libbpf_version_string().decode())
         return "v0"
 
-    def cpus(self) -> int:
+    def count_processors(self) -> int:
         """Return the number of processors that the kernel may ever use."""
         return int(self._lib.libbpf_num_possible_cpus())
 
-    def open(self, path: str) -> Object:
+    def open_object(self, path: str) -> Object:
         """Open a BPF object file; nothing reaches the kernel yet."""
         handle = self._lib.bpf_object__open_file(os.fsencode(path), None)
         if not handle or self._lib.libbpf_get_error(handle):
@@ -143,9 +143,9 @@ class Object:
         self._links: list[int] = []
         self._events: list[int] = []
 
-    def resize(self, name: str, entries: int) -> None:
+    def resize_map(self, name: str, entries: int) -> None:
         """Set the number of entries (of a ring buffer: bytes) of a map, before `load`."""
-        if self._lib.bpf_map__set_max_entries(self._map(name), entries):
+        if self._lib.bpf_map__set_max_entries(self._find_map(name), entries):
             raise CaptureError(f"the BPF map {name} cannot have {entries} entries")
 
     def load_only(self, programs: Collection[str]) -> None:
@@ -156,20 +156,20 @@ class Object:
             self._lib.bpf_program__set_autoload(program, name in programs)
             program = self._lib.bpf_object__next_program(self._handle, program)
 
-    def load(self) -> None:
+    def load_programs(self) -> None:
         """Load maps and programs. Raises `BpfRefused` with the kernel's errno and sentence."""
         status = self._lib.bpf_object__load(self._handle)
         if status:
             number = -status if status < 0 else ctypes.get_errno()
-            verdict = verifier_sentence_in(self._bpf.log())
+            verdict = verifier_sentence_in(self._bpf.get_log())
             sentence = verdict or self._bpf.first_complaint() or os.strerror(number)
             raise BpfRefused(number, sentence, by_verifier=verdict is not None)
 
-    def attach(self, program: str, hook: Hook, *, optional: bool = False) -> bool:
+    def attach_program(self, program: str, hook: Hook, *, optional: bool = False) -> bool:
         """Attach a program. Raises `BpfRefused`."""
         if hook.category is not None:
             return self._attach_perf(program, hook, optional=optional)
-        link = self._lib.bpf_program__attach(self._program(program))
+        link = self._lib.bpf_program__attach(self._find_program(program))
         if not link or self._lib.libbpf_get_error(link):
             number = ctypes.get_errno()
             if optional:
@@ -182,7 +182,9 @@ class Object:
         from writeaudit.capture.kernel.perf import attach_perf  # noqa: PLC0415 - start-up of older kernels
 
         try:
-            self._events.append(attach_perf(hook, int(self._lib.bpf_program__fd(self._program(program)))))
+            self._events.append(
+                attach_perf(hook, int(self._lib.bpf_program__fd(self._find_program(program))))
+            )
         except OSError as error:
             if optional:
                 return False
@@ -192,7 +194,7 @@ class Object:
             ) from error
         return True
 
-    def detach(self) -> None:
+    def detach_programs(self) -> None:
         """Detach every program; the maps stay readable."""
         while self._events:
             os.close(self._events.pop())
@@ -201,26 +203,26 @@ class Object:
 
     def close(self) -> None:
         """Detach and unload everything. Safe to call twice."""
-        self.detach()
+        self.detach_programs()
         if self._handle is not None:
             self._lib.bpf_object__close(self._handle)
             self._handle = None
 
-    def map(self, name: str) -> Map:
+    def get_map(self, name: str) -> Map:
         """Return a map, once it is loaded."""
-        found = self._map(name)
+        found = self._find_map(name)
         value_size = int(self._lib.bpf_map__value_size(found))
         if self._lib.bpf_map__type(found) == _PERCPU_ARRAY:
-            value_size = (value_size + 7 & ~7) * self._bpf.cpus()
+            value_size = (value_size + 7 & ~7) * self._bpf.count_processors()
         fd, key_size = int(self._lib.bpf_map__fd(found)), int(self._lib.bpf_map__key_size(found))
         return Map(self._bpf, fd, key_size, value_size)
 
-    def misses(self, program: str) -> int:
+    def count_misses(self, program: str) -> int:
         """Return how often the kernel skipped a program because it was running already.
 
         struct bpf_prog_info, member recursion_misses (Linux 5.12); 0 on older kernels.
         """
-        found = self._program(program)
+        found = self._find_program(program)
         buffer = ctypes.create_string_buffer(256)
         size = _U32(len(buffer))
         if self._lib.bpf_obj_get_info_by_fd(self._lib.bpf_program__fd(found), buffer, ctypes.byref(size)):
@@ -228,13 +230,13 @@ class Object:
         offset = 208
         return int(struct.unpack_from("=Q", buffer, offset)[0]) if size.value >= offset + 8 else 0
 
-    def _program(self, name: str) -> int:
+    def _find_program(self, name: str) -> int:
         found = self._lib.bpf_object__find_program_by_name(self._handle, name.encode())
         if not found:
             raise CaptureError(f"the BPF object has no program {name}")
         return int(found)
 
-    def _map(self, name: str) -> int:
+    def _find_map(self, name: str) -> int:
         found = self._lib.bpf_object__find_map_by_name(self._handle, name.encode())
         if not found:
             raise CaptureError(f"the BPF object has no map {name}")

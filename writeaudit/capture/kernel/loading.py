@@ -48,21 +48,23 @@ class CoreSide:
     def __init__(self, loaded: Object, ring_bytes: int, *, sees_uring: bool, hooks: Sequence[Hook]) -> None:
         self._object = loaded
         self._hooks = hooks
-        self.ring_fd = loaded.map("events").fd
+        self.ring_fd = loaded.get_map("events").fd
         self.ring_bytes = ring_bytes
         self.sees_uring = sees_uring
 
     def map(self, name: str) -> Map:
         """Return a map by its name in the source."""
-        return self._object.map(name)
+        return self._object.get_map(name)
 
-    def misses(self) -> int:
+    def count_misses(self) -> int:
         """Return how often the kernel skipped a program because it was running already."""
-        return missed_runs({hook.program: self._object.misses(symbol(hook)) for hook in self._hooks})
+        return missed_runs(
+            {hook.program: self._object.count_misses(program_symbol(hook)) for hook in self._hooks}
+        )
 
     def detach(self) -> None:
         """Take the programs out; the maps stay."""
-        self._object.detach()
+        self._object.detach_programs()
 
     def close(self) -> None:
         """Take everything out of the kernel."""
@@ -86,7 +88,7 @@ def load(ring_bytes: int, paths: Sequence[str] | None = None) -> CoreSide:
     try:
         return _load_first(library, chosen, ring_bytes)
     except OSError:
-        library.listen()
+        library.keep_log()
     try:
         return _load_first(library, chosen, ring_bytes)
     except OSError as refusal:
@@ -106,30 +108,30 @@ def _load_first(library: Libbpf, paths: Sequence[str], ring_bytes: int) -> CoreS
 
 
 def _load_one(library: Libbpf, path: str, ring_bytes: int, *, uring: bool = True) -> CoreSide:
-    loaded = library.open(path)
+    loaded = library.open_object(path)
     try:
-        return _loaded(library, loaded, ring_bytes, uring=uring)
+        return _load_object(library, loaded, ring_bytes, uring=uring)
     except OSError:
         loaded.close()
         raise
 
 
-def symbol(hook: Hook) -> str:
+def program_symbol(hook: Hook) -> str:
     """Return the name of a program's function."""
     return f"wa_tp_{hook.program}"
 
 
-def _loaded(library: Libbpf, loaded: Object, ring_bytes: int, *, uring: bool) -> CoreSide:
+def _load_object(library: Libbpf, loaded: Object, ring_bytes: int, *, uring: bool) -> CoreSide:
     release = os.uname().release
-    loaded.resize("scratch", _SLOTS * library.cpus())
-    loaded.resize("events", ring_bytes)
+    loaded.resize_map("scratch", _SLOTS * library.count_processors())
+    loaded.resize_map("events", ring_bytes)
     needed = needed_hooks(release)
     optional = uring_hooks(release) if uring else ()
-    loaded.load_only({symbol(hook) for hook in (*needed, *optional)})
-    loaded.load()
+    loaded.load_only({program_symbol(hook) for hook in (*needed, *optional)})
+    loaded.load_programs()
     for hook in needed:
-        loaded.attach(symbol(hook), hook)
-    attached = [hook for hook in optional if loaded.attach(symbol(hook), hook, optional=True)]
+        loaded.attach_program(program_symbol(hook), hook)
+    attached = [hook for hook in optional if loaded.attach_program(program_symbol(hook), hook, optional=True)]
     sees_uring = bool(optional) and len(attached) == len(optional)
     return CoreSide(loaded, ring_bytes, sees_uring=sees_uring, hooks=(*needed, *attached))
 
@@ -141,10 +143,10 @@ class _PendingLoad:
         self.ring_bytes = ring_bytes
         self._side: CoreSide | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="load-ahead", daemon=True)
+        self._thread = threading.Thread(target=self._load_programs, name="load-ahead", daemon=True)
         self._thread.start()
 
-    def _work(self) -> None:
+    def _load_programs(self) -> None:
         try:
             check_bpf()
             self._side = load(self.ring_bytes)

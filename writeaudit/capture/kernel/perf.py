@@ -32,7 +32,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def _call(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
+def _call_system(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
     """Make a system call. Raises OSError."""
     values = (ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)
     result = int(_libc.syscall(ctypes.c_long(number), *values))
@@ -43,7 +43,7 @@ def _call(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | N
 
 
 @functools.cache
-def tracefs() -> int:
+def open_tracefs() -> int:
     """Return a descriptor of tracefs' directory. Raises OSError, if it is nowhere to be had."""
     for place in _PLACES:
         with contextlib.suppress(OSError):
@@ -52,17 +52,17 @@ def tracefs() -> int:
                 os.stat("events", dir_fd=found)
                 return found
             os.close(found)
-    context = _call(_SYS_FSOPEN, b"tracefs\0", _CLOEXEC)
+    context = _call_system(_SYS_FSOPEN, b"tracefs\0", _CLOEXEC)
     try:
-        _call(_SYS_FSCONFIG, context, _FSCONFIG_CREATE, None, None, 0)
-        return _call(_SYS_FSMOUNT, context, _CLOEXEC, 0)
+        _call_system(_SYS_FSCONFIG, context, _FSCONFIG_CREATE, None, None, 0)
+        return _call_system(_SYS_FSMOUNT, context, _CLOEXEC, 0)
     finally:
         os.close(context)
 
 
-def _read(hook: Hook, name: str) -> str:
+def _read_file(hook: Hook, name: str) -> str:
     path = f"events/{hook.category}/{hook.tracepoint}/{name}"
-    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=tracefs()), encoding="ascii") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=open_tracefs()), encoding="ascii") as file:
         return file.read()
 
 
@@ -70,7 +70,7 @@ def check_passed(hook: Hook) -> None:
     """Raise OSError unless the kernel passes what the program takes, and where it takes it."""
     if not hook.passed:
         return
-    places = {name: int(offset) for name, offset in _FIELD.findall(_read(hook, "format"))}
+    places = {name: int(offset) for name, offset in _FIELD.findall(_read_file(hook, "format"))}
     for name, offset in hook.passed:
         if places.get(name) != offset:
             raise OSError(errno.EINVAL, f"the tracepoint {hook.tracepoint} does not pass {name} at {offset}")
@@ -82,7 +82,7 @@ def attach_perf(hook: Hook, program: int) -> int:
     It runs for every process on every processor, whatever the event is opened for. Raises OSError.
     """
     check_passed(hook)
-    number = int(_read(hook, "id"))
+    number = int(_read_file(hook, "id"))
     # struct perf_event_attr: type, size, config, sample_period, sample_type, read_format, flags, wakeup
     attributes = struct.pack("=IIQQQQQI", _TRACEPOINT, _ATTR_BYTES, number, 1, 0, 0, 1, 1)
     buffer = ctypes.create_string_buffer(attributes, _ATTR_BYTES)
@@ -90,7 +90,7 @@ def attach_perf(hook: Hook, program: int) -> int:
     syscall = _SYS_PERF_EVENT_OPEN.get(os.uname().machine)
     if syscall is None:
         raise OSError(errno.ENOSYS, "the number of perf_event_open is not known for this processor")
-    event = _call(syscall, buffer, every, first, none, _PERF_CLOEXEC)
+    event = _call_system(syscall, buffer, every, first, none, _PERF_CLOEXEC)
     try:
         fcntl.ioctl(event, _SET_BPF, program)
     except OSError:

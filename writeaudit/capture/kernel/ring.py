@@ -35,12 +35,12 @@ class Ring:
         self._start = page
         self._position = 0
 
-    def waiting(self) -> int:
+    def count_waiting(self) -> int:
         """Return how many bytes wait to be taken, unfinished records and headers included."""
         produced: int = _POSITION.unpack_from(self._data)[0]
         return produced - self._position
 
-    def take(self) -> bytes:
+    def take_records(self) -> bytes:
         """Take out all that is finished, as raw records; b"" if there is nothing."""
         produced = _POSITION.unpack_from(self._data)[0]
         position = self._position
@@ -69,8 +69,8 @@ class Ring:
         self._consumer.close()
 
 
-def records(chunk: bytes) -> Iterator[bytes]:
-    """Yield the payloads of raw records as `Ring.take` returns them."""
+def split_records(chunk: bytes) -> Iterator[bytes]:
+    """Yield the payloads of raw records as `Ring.take_records` returns them."""
     position, end = 0, len(chunk)
     words = memoryview(chunk).cast("I")
     while position < end:
@@ -96,7 +96,7 @@ class Backlog:
     def __bool__(self) -> bool:
         return bool(self._chunks or self._spilled)
 
-    def push(self, chunk: bytes) -> None:
+    def push_chunk(self, chunk: bytes) -> None:
         """Add a chunk at the end. Raises OSError if the disk is full."""
         # Once something was spilled, order asks that all that follows is, until it is read back.
         if not self._spilled and self.held + len(chunk) <= self._limit:
@@ -113,7 +113,7 @@ class Backlog:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._spilled.append((offset, len(chunk)))
 
-    def pop(self) -> bytes:
+    def pop_chunk(self) -> bytes:
         """Take the first chunk."""
         if self._chunks:
             chunk = self._chunks.popleft()

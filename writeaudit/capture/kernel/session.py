@@ -19,11 +19,11 @@ from writeaudit.audit import BlindSpot
 from writeaudit.capture import core_dumps, outside
 from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Command, Record, Sink
 from writeaudit.capture.kernel.decode.decoder import Decoder
-from writeaudit.capture.kernel.ring import records
+from writeaudit.capture.kernel.ring import split_records
 from writeaudit.capture.kernel.side import KernelSide
 from writeaudit.capture.kernel.wire import Kind
 from writeaudit.capture.kernel.worker import Worker
-from writeaudit.capture.launch.launcher import Child, Exit, spawn, supervise
+from writeaudit.capture.launch.launcher import Child, Exit, spawn_child, supervise_child
 from writeaudit.capture.processors import DrainPolicy, Processors
 from writeaudit.errors import CaptureError
 from writeaudit.events import WriteTotal
@@ -73,8 +73,8 @@ class _Session:
         )
         self._switch_s = sys.getswitchinterval()
         self._processors = Processors()
-        self._drain_policy = DrainPolicy(self._processors.spare, side.ring_bytes // 4)
-        self._worker = Worker(self._work, self._processors.spare)
+        self._drain_policy = DrainPolicy(self._processors.has_spare, side.ring_bytes // 4)
+        self._worker = Worker(self._work, self._processors.has_spare)
         self._dropped = 0
         self._undecoded = 0
         self._failure: Exception | None = None
@@ -96,15 +96,15 @@ class _Session:
         cookie = int.from_bytes(os.urandom(8), "little") | 1
         libc = ctypes.CDLL(None, use_errno=True)
         announcement = (ctypes.c_int(_ANNOUNCE), *(ctypes.c_ulong(value) for value in (cookie, 0, 0, 0)))
-        child = spawn(command, announce=lambda: libc.prctl(*announcement))
+        child = spawn_child(command, announce=lambda: libc.prctl(*announcement))
         try:
             # While the child comes up: mapped before, the buffer would be a burden to the fork.
             self._side.begin(cookie)
         except BaseException:
-            child.abandon()
+            child.abandon_child()
             raise
         try:
-            started_ns = child.release()
+            started_ns = child.release_child()
         except BaseException:
             self._side.detach()
             raise
@@ -118,9 +118,9 @@ class _Session:
             self._side.detach()
             with self._keeping_on():
                 self._drain()
-                self._worker.wait()
+                self._worker.wait_until_done()
                 left: list[Record] = []
-                self._decoder.finish(left)
+                self._decoder.finish_run(left)
                 self._sink(left)
                 self._final_totals()
             return self._outcome(ended, started_ns, self._ended_ns or ended_ns)
@@ -147,7 +147,7 @@ class _Session:
             with self._keeping_on():
                 self._tick()
 
-        return supervise(child, {self._side.wake_fd: drain}, tick_s=_TICK_S, on_tick=tick)
+        return supervise_child(child, {self._side.wake_fd: drain}, tick_s=_TICK_S, on_tick=tick)
 
     @contextlib.contextmanager
     def _keeping_on(self) -> Iterator[None]:
@@ -161,7 +161,7 @@ class _Session:
         """Empty the kernel's buffer if that is in nobody's way, or if it cannot wait."""
         state = self._side.state()
         self._note_mounts(state.mount_generation)
-        if state.waiting and (self._mounts_move or self._drain_policy.due(state.waiting)):
+        if state.waiting and (self._mounts_move or self._drain_policy.is_due(state.waiting)):
             self._drain()
 
     def _drain(self) -> None:
@@ -170,11 +170,11 @@ class _Session:
             self._note_mounts(self._side.state().mount_generation)
         while chunk := self._side.take():
             try:
-                self._worker.push(chunk)
+                self._worker.push_chunk(chunk)
             except OSError:
                 # No room to keep it, in memory or on the disk: lost, and counted as such.
-                self._dropped += sum(1 for _ in records(chunk))
-        self._drain_policy.begin()
+                self._dropped += sum(1 for _ in split_records(chunk))
+        self._drain_policy.note_done()
 
     def _note_mounts(self, generation: int) -> None:
         """If audited processes change mounts: what /proc tells of these is gone with the processes."""
@@ -184,9 +184,9 @@ class _Session:
 
     def _work(self, chunk: bytes) -> None:
         """Decode one chunk and hand it on; in the background."""
-        decode = self._decoder.decode
+        decode = self._decoder.decode_record
         batch: list[Record] = []
-        for payload in records(chunk):
+        for payload in split_records(chunk):
             kind = payload[16]
             if kind == Kind.FORK:
                 self._alive.add(struct.unpack_from("=I", payload, 24)[0])
@@ -216,7 +216,7 @@ class _Session:
         while True:
             self._drain()
             # Once all is decoded nobody is missing from `_alive`: a fork is told before an exit.
-            if (self._worker.wait(_TICK_S) and not self._alive) or time.monotonic() >= deadline:
+            if (self._worker.wait_until_done(_TICK_S) and not self._alive) or time.monotonic() >= deadline:
                 return
             if self._alive:
                 time.sleep(_TICK_S / 2)
@@ -234,7 +234,7 @@ class _Session:
         # Besides the buffer that was full: what the host had no room for, and what the kernel
         # never ran because the program was at work on that processor already.
         lost["dropped"] = self._dropped + self._undecoded
-        lost["missed"] = self._side.misses()
+        lost["missed"] = self._side.count_misses()
         lost["untracked"] = counters[_UNTRACKED]
         return CaptureOutcome(
             exit_status=ended.status,

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from writeaudit.capture.kernel.libbpf import Map
 from writeaudit.capture.kernel.ring import Ring
-from writeaudit.capture.syscalls import known_numbers, table
+from writeaudit.capture.syscalls import known_numbers, pack_table
 
 CONFIG = struct.Struct("=QQQQ10I")
 """struct wa_config."""
@@ -55,7 +55,7 @@ class KernelSide(Protocol):
         """Return how things are."""
 
     def take(self) -> bytes:
-        """Take out of the buffer all that is finished, as `ring.Ring.take` does."""
+        """Take out of the buffer all that is finished, as `ring.Ring.take_records` does."""
 
     def counters(self) -> Sequence[int]:
         """Return the counters, summed over all processors."""
@@ -63,7 +63,7 @@ class KernelSide(Protocol):
     def open_files(self) -> Sequence[tuple[int, int, int]]:
         """Return key, bytes and calls of each file that is still open and was written to."""
 
-    def misses(self) -> int:
+    def count_misses(self) -> int:
         """Return how often the kernel skipped a program because it was running already."""
 
     def detach(self) -> None:
@@ -83,7 +83,7 @@ class Loaded(Protocol):
     def map(self, name: str) -> Map:
         """Return a map by its name in the source."""
 
-    def misses(self) -> int:
+    def count_misses(self) -> int:
         """See `KernelSide`."""
 
     def detach(self) -> None:
@@ -110,7 +110,7 @@ class MapSide:
         """Map the buffer, and tell the programs what to look for."""
         size = self.ring_bytes
         self._ring = self._ring or Ring(self._loaded.ring_fd, size)
-        self._loaded.map("table").update(_ZERO, table()[0])
+        self._loaded.map("table").update(_ZERO, pack_table()[0])
         first = CONFIG.pack(cookie, 0, 0, 0, 1, 0, 0, size // 4, size, 0, *known_numbers())
         config = self._loaded.map("config")
         config.update(_ZERO, first)
@@ -118,13 +118,13 @@ class MapSide:
 
     def state(self) -> State:
         """See `KernelSide`."""
-        waiting = self._ring.waiting() if self._ring is not None else 0
+        waiting = self._ring.count_waiting() if self._ring is not None else 0
         config = CONFIG.unpack_from(self._config)
         return State(waiting, config[_MOUNT_GENERATION], bool(config[_EXPECTS]), config[_LACKS])
 
     def take(self) -> bytes:
         """See `KernelSide`."""
-        return self._ring.take() if self._ring is not None else b""
+        return self._ring.take_records() if self._ring is not None else b""
 
     def counters(self) -> list[int]:
         """See `KernelSide`."""
@@ -149,9 +149,9 @@ class MapSide:
         # In a pid namespace the kernel knows it by another number.
         return any(_TASK_PID.unpack_from(value)[1] == pid for _, value in tasks.items())
 
-    def misses(self) -> int:
+    def count_misses(self) -> int:
         """See `KernelSide`."""
-        return self._loaded.misses()
+        return self._loaded.count_misses()
 
     def detach(self) -> None:
         """See `KernelSide`."""

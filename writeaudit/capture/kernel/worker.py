@@ -35,7 +35,7 @@ class Worker:
         self._spares = True
         self._over = False
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="writeaudit", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="writeaudit", daemon=True)
         self._nice: int | None = None
         """Its usual priority, once that has been lowered."""
 
@@ -43,10 +43,10 @@ class Worker:
         """Begin, at a low priority. Signals are blocked there as they are in the calling thread."""
         self._thread.start()
 
-    def push(self, chunk: bytes) -> None:
+    def push_chunk(self, chunk: bytes) -> None:
         """Add a chunk. Raises OSError if there is no room for it, in memory or on the disk."""
         with self._changed:
-            self._backlog.push(chunk)
+            self._backlog.push_chunk(chunk)
             self._changed.notify_all()
 
     def hurry(self) -> None:
@@ -61,10 +61,10 @@ class Worker:
     def give_way(self) -> None:
         """Wait for a pause of the command, but not for long; to be called by ``work`` between batches."""
         with self._changed:
-            while self._spares and not self._over and not self._drain_policy.due(self._backlog.held):
+            while self._spares and not self._over and not self._drain_policy.is_due(self._backlog.held):
                 self._changed.wait(_LOOK_S)
 
-    def wait(self, timeout_s: float | None = None) -> bool:
+    def wait_until_done(self, timeout_s: float | None = None) -> bool:
         """Wait until all chunks are done with; returns whether they are. Raises what ``work`` raised.
 
         Does not wait if nobody works on them: no thread could be started, or it was told to stop.
@@ -91,29 +91,29 @@ class Worker:
     def _pending(self) -> bool:
         return self._busy or bool(self._backlog)
 
-    def _run(self) -> None:
+    def _run_loop(self) -> None:
         with self._changed:
             if self._spares:
                 self._nice = lower_priority()
-        while (chunk := self._next()) or not self._over:
+        while (chunk := self._next_chunk()) or not self._over:
             try:
                 if chunk:
                     self.give_way()
                 self._work(chunk)
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits
-                self._end(error)
+                self._end_work(error)
                 return
-            self._end(None)
+            self._end_work(None)
 
-    def _next(self) -> bytes:
+    def _next_chunk(self) -> bytes:
         with self._changed:
             self._changed.wait_for(lambda: self._over or self._backlog, _IDLE_S)
             if self._over or not self._backlog:
                 return b""
             self._busy = True
-            return self._backlog.pop()
+            return self._backlog.pop_chunk()
 
-    def _end(self, error: BaseException | None) -> None:
+    def _end_work(self, error: BaseException | None) -> None:
         with self._changed:
             self._busy = False
             self._error = error

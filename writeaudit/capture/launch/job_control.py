@@ -38,7 +38,7 @@ def stop_with(pid: int) -> None:
     helper = os.fork()
     if helper == 0:
         try:
-            _wake(libc, ours, pid)
+            _wake_parent(libc, ours, pid)
         finally:
             os._exit(_WOKEN)
     os.kill(ours, signal.SIGSTOP)
@@ -53,7 +53,7 @@ def stop_with(pid: int) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-def _wake(libc: ctypes.CDLL, ours: int, child: int) -> None:
+def _wake_parent(libc: ctypes.CDLL, ours: int, child: int) -> None:
     """Continue writeaudit as soon as its child does not stand still any more."""
     os.setsid()  # no signal of the terminal is meant for it
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -71,14 +71,14 @@ def _wake(libc: ctypes.CDLL, ours: int, child: int) -> None:
 def _stands_still(pid: int) -> bool:
     """Whether a process is stopped, or nobody says what it does (proc_pid_stat(5))."""
     try:
-        states = set(_states(pid))
+        states = set(_thread_states(pid))
     except OSError:
         return True
     # Under strace it is traced as well. A first thread that has ended stays, as a zombie.
     return not states.isdisjoint(b"Tt")
 
 
-def _states(pid: int) -> Iterator[int]:
+def _thread_states(pid: int) -> Iterator[int]:
     """Yield the state of each thread."""
     for thread in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:

@@ -53,7 +53,7 @@ class Exit(NamedTuple):
 
 @dataclass(slots=True)
 class Child:
-    """A child that waits at its start line until `release`."""
+    """A child that waits at its start line until `release_child`."""
 
     pid: int
     pidfd: int
@@ -62,7 +62,7 @@ class Child:
     _argv0: bytes
     _mask: set[signal.Signals]
 
-    def release(self) -> int:
+    def release_child(self) -> int:
         """Let the child exec its program; returns CLOCK_MONOTONIC (ns) just before.
 
         Raises `CommandNotFound` or `CommandNotExecutable` if it cannot be executed.
@@ -78,17 +78,17 @@ class Child:
         os.close(self._failure)
         if not report:
             return now
-        self._reap()
+        self._reap_child()
         stage, number = _ERRNO.unpack(report[: _ERRNO.size])
         raise _launch_error(stage, number, self._argv0)
 
-    def abandon(self) -> None:
+    def abandon_child(self) -> None:
         """End a child that was never released."""
         os.close(self._go)
         os.close(self._failure)
-        self._reap()
+        self._reap_child()
 
-    def _reap(self) -> None:
+    def _reap_child(self) -> None:
         os.waitpid(self.pid, 0)
         os.close(self.pidfd)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
@@ -104,7 +104,7 @@ def _launch_error(stage: int, number: int, argv0: bytes) -> Exception:
     return CommandNotExecutable(f"{name!r} cannot be executed: {reason}")
 
 
-def spawn(
+def spawn_child(
     command: Command,
     *,
     prepare: Callable[[], object] | None = None,
@@ -119,20 +119,20 @@ def spawn(
     args = list(command.argv)
     go_read, go_write = os.pipe()
     fail_read, fail_write = os.pipe()
-    # Blocked here and read through signalfd in `supervise`; the child gets the old mask back.
+    # Blocked here and read through signalfd in `supervise_child`; the child gets the old mask back.
     mask = {signal.Signals(s) for s in signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)}
     pid = os.fork()
     if pid == 0:
-        # Our ends: with them the child would wait for itself if we went away before `release`.
+        # Our ends: with them the child would wait for itself if we went away before `release_child`.
         os.close(go_write)
         os.close(fail_read)
-        _child(command, args, go_read, fail_write, (prepare, enter, announce), mask)
+        _run_child(command, args, go_read, fail_write, (prepare, enter, announce), mask)
     os.close(go_read)
     os.close(fail_write)
     return Child(pid, os.pidfd_open(pid), go_write, fail_read, args[0], mask)
 
 
-def _child(
+def _run_child(
     command: Command,
     args: list[bytes],
     go: int,
@@ -151,7 +151,7 @@ def _child(
         if enter is not None:
             enter()
         stage = _STAGE_EXEC
-        signal_dispositions.INHERITED.restore()
+        signal_dispositions.INHERITED.restore_ignored()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if announce is not None:
             announce()
@@ -186,7 +186,7 @@ class _SignalFd:
             out.append((signal.Signals(number), code == _SI_KERNEL))
 
 
-def supervise(
+def supervise_child(
     child: Child,
     sources: Mapping[int, Callable[[], object]],
     *,
@@ -203,7 +203,7 @@ def supervise(
     signals = _SignalFd()
     failures: list[Exception] = []
 
-    def call(callback: Callable[[], object]) -> None:
+    def call_guarded(callback: Callable[[], object]) -> None:
         try:
             callback()
         except Exception as error:  # noqa: BLE001 - raised below
@@ -220,10 +220,10 @@ def supervise(
             while True:
                 for key, _mask in selector.select(max(0.0, next_tick - time.monotonic())):
                     if key.data is not None:
-                        call(key.data)
+                        call_guarded(key.data)
                 _hand_on(signals, child)
                 if time.monotonic() >= next_tick:
-                    call(on_tick)
+                    call_guarded(on_tick)
                     next_tick = time.monotonic() + tick_s
                 pid, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED)
                 if pid and os.WIFSTOPPED(status):

@@ -26,7 +26,7 @@ class InheritedDispositions:
     def __init__(self) -> None:
         self._ignored: tuple[int, ...] = ()
 
-    def remember(self) -> None:
+    def note_ignored(self) -> None:
         """Note what is ignored; to be called before the first thread is started."""
         try:
             mask = int(own_status().get("SigIgn", "0"), 16)
@@ -34,9 +34,9 @@ class InheritedDispositions:
             return  # without /proc no backend runs, and each says so
         self._ignored = tuple(number for number in _OF_THE_C_LIBRARY if mask >> number - 1 & 1)
 
-    def restore(self) -> None:
+    def restore_ignored(self) -> None:
         """Make this process, a child about to exec, ignore what was ignored when writeaudit started."""
-        import signal  # noqa: PLC0415 - start-up: `remember` comes before all else
+        import signal  # noqa: PLC0415 - start-up: `note_ignored` comes before all else
 
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)

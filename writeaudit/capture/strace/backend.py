@@ -141,12 +141,12 @@ class StraceBackend:
         line = StartLine.create_pipes(code)
         output: _Output | None = None
         try:
-            child = launcher.spawn(command, prepare=line.allow_tracing, enter=line.wait_for_tracer)
+            child = launcher.spawn_child(command, prepare=line.allow_tracing, enter=line.wait_for_tracer)
             options = _build_options(version, write_end, filtered=code is not None)
             try:
                 line.attach_strace(os.fsencode(strace), options, child.pid, write_end)
             except BaseException:
-                child.abandon()
+                child.abandon_child()
                 raise
             os.close(write_end)
             write_end = -1
@@ -164,7 +164,7 @@ class StraceBackend:
             )
             output = _Output(read_end, parser, sink)
             with _low_priority():
-                how = launcher.supervise(child, {}, tick_s=_TICK_S, on_tick=output.read_available)
+                how = launcher.supervise_child(child, {}, tick_s=_TICK_S, on_tick=output.read_available)
             ended_ns = time.monotonic_ns()
             # Whoever presses Ctrl-C now does not want to wait: those left over are named.
             with contextlib.suppress(KeyboardInterrupt):
@@ -217,7 +217,7 @@ def _low_priority() -> Iterator[None]:
 def _release_child(child: launcher.Child, line: StartLine) -> int:
     """Let the child go. Raises `BackendUnavailable` if strace could not attach to it."""
     try:
-        return child.release()
+        return child.release_child()
     except CaptureError as error:
         reason = line.read_messages() or error.message
         raise BackendUnavailable(f"strace cannot trace the command: {reason}", hint=INSTALL) from error

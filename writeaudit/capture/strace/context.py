@@ -36,7 +36,7 @@ _NO_FILE = (
 """Files of the kernel's internal mounts: they have no name and no place that a policy could rule."""
 
 _TELLING = frozenset({b"/proc", b"/dev/"})
-"""How names of files begin whose opening tells something (`outside.opened`)."""
+"""How names of files begin whose opening tells something (`outside.spot_of_open`)."""
 MAGIC = (b"/proc/", b"/dev/fd/", b"/dev/std")
 """How names begin that may lead through a link of the process's own in /proc."""
 
@@ -250,7 +250,9 @@ class TraceContext:
         file.renames = self.renames.count
         table[number] = file
         if file.path[:5] in _TELLING:
-            spot = outside.opened(file.path, self.pids, writes=True)  # which of them may, is not told here
+            spot = outside.spot_of_open(
+                file.path, self.pids, writes=True
+            )  # which of them may, is not told here
             if spot is not None:
                 self.add_blind_spot(spot.kind, spot.message, incomplete=spot.incomplete)
         return file

@@ -9,7 +9,12 @@ import subprocess
 from typing import NamedTuple
 
 from writeaudit.capture.own_status import own_status
-from writeaudit.capture.requirements import CAP_SYS_ADMIN, CAP_SYS_PTRACE, explain_ptrace_refusal, holds
+from writeaudit.capture.requirements import (
+    CAP_SYS_ADMIN,
+    CAP_SYS_PTRACE,
+    explain_ptrace_refusal,
+    holds_capabilities,
+)
 from writeaudit.errors import BackendUnavailable
 
 INSTALL = "install it: `apt install strace` (Debian, Ubuntu), `dnf install strace` (Fedora)"
@@ -44,7 +49,7 @@ def keeps_privileges(*, filtered: bool) -> bool:
         no_new_privileges = own_status().get("NoNewPrivs", "0") != "0"
     except OSError:
         return False
-    return holds(*needed) and not no_new_privileges
+    return holds_capabilities(*needed) and not no_new_privileges
 
 
 def version_of(program: str) -> Version:

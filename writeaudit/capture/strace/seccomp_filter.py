@@ -15,7 +15,7 @@ import platform
 import struct
 from collections.abc import Iterable, Sequence
 
-from writeaudit.capture.syscalls import ABI_32, ABI_64, ABI_URING, ABI_X32, table
+from writeaudit.capture.syscalls import ABI_32, ABI_64, ABI_URING, ABI_X32, pack_table
 
 # linux/bpf_common.h: BPF_LD|BPF_W|BPF_ABS, BPF_ALU|BPF_AND|BPF_K, BPF_RET|BPF_K, then the jumps.
 _LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
@@ -48,7 +48,7 @@ _Instruction = tuple[int, int, int, int]
 
 def list_stopping_calls() -> tuple[frozenset[int], frozenset[int]]:
     """Return the calls that stop: 64-bit ones (those of x32 without their bit), and 32-bit ones."""
-    rows = table()[1]
+    rows = pack_table()[1]
     native = {row - ABI_64 for row in rows if row < ABI_32}
     x32 = {row - ABI_X32 + 512 for row in rows if ABI_X32 <= row < ABI_URING}
     compat = {row - ABI_32 for row in rows if ABI_32 <= row < ABI_X32}

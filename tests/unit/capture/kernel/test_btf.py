@@ -66,7 +66,7 @@ def test_members_lie_where_btf_says() -> None:
     number = made.add("int", INT, 0, 4, 32)
     made.aggregate(STRUCT, "file", [("f_mode", number, 0), ("f_path", number, 64), ("f_inode", number, 192)])
     wanted = [("file", "f_inode"), ("file", "f_path"), ("file", "f_mode")]
-    assert btf.offsets(made.done(), wanted) == dict(zip(wanted, (24, 8, 0), strict=True))
+    assert btf.find_offsets(made.done(), wanted) == dict(zip(wanted, (24, 8, 0), strict=True))
 
 
 def test_what_is_not_there_is_left_out() -> None:
@@ -75,7 +75,7 @@ def test_what_is_not_there_is_left_out() -> None:
     made.aggregate(STRUCT, "file", [("f_mode", number, 0)])
     made.aggregate(STRUCT, "inode", [("i_ino", number, 0)])
     wanted = [("file", "i_ino"), ("file", "f_path"), ("dentry", "f_mode"), ("inode", "i_ino")]
-    assert btf.offsets(made.done(), wanted) == {("inode", "i_ino"): 0}
+    assert btf.find_offsets(made.done(), wanted) == {("inode", "i_ino"): 0}
 
 
 def test_members_of_anonymous_members_count() -> None:
@@ -87,7 +87,7 @@ def test_members_of_anonymous_members_count() -> None:
     named = made.aggregate(STRUCT, "other", [("deep", number, 32)])
     made.aggregate(STRUCT, "dentry", [("first", number, 0), ("", hidden, 128), ("other", named, 512)])
     wanted = [("dentry", name) for name in ("first", "raw", "head", "hash", "deep")]
-    assert btf.offsets(made.done(), wanted) == {
+    assert btf.find_offsets(made.done(), wanted) == {
         ("dentry", "first"): 0,
         ("dentry", "raw"): 16,
         ("dentry", "head"): 24,
@@ -99,7 +99,7 @@ def test_widths_of_bit_fields_are_no_offset() -> None:
     made = Writer()
     number = made.add("int", INT, 0, 4, 32)
     made.aggregate(STRUCT, "task", [("flag", number, 3 << 24 | 40), ("pid", number, 64)], flag=1)
-    assert btf.offsets(made.done(), [("task", "flag"), ("task", "pid")]) == {
+    assert btf.find_offsets(made.done(), [("task", "flag"), ("task", "pid")]) == {
         ("task", "flag"): 5,
         ("task", "pid"): 8,
     }
@@ -120,7 +120,7 @@ def test_types_of_every_kind_are_stepped_over() -> None:
     for kind in (7, TYPEDEF, 9, CONST, 11, 16, 18):
         made.add("t", kind, 0, number)
     made.aggregate(STRUCT, "last", [("it", number, 32)])
-    assert btf.offsets(made.done(), [("last", "it")]) == {("last", "it"): 4}
+    assert btf.find_offsets(made.done(), [("last", "it")]) == {("last", "it"): 4}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_types_of_every_kind_are_stepped_over() -> None:
 )
 def test_what_is_no_btf_is_refused(data: bytes, why: str) -> None:
     with pytest.raises(btf.BtfError, match=why):
-        btf.offsets(data, [("file", "f_path")])
+        btf.find_offsets(data, [("file", "f_path")])
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=40), st.sampled_from([0, 1]))
@@ -145,7 +145,7 @@ def test_nonsense_is_refused_or_says_nothing(words: list[int], kind: int) -> Non
     types = struct.pack(f"=III{len(words)}I", 1, STRUCT << 24 | kind, 8, *words)
     head = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
     try:
-        found = btf.offsets(head + types + strings, [("file", "f_path")])
+        found = btf.find_offsets(head + types + strings, [("file", "f_path")])
     except (btf.BtfError, RecursionError):
         return
     assert all(0 <= offset < 2**29 for offset in found.values())

@@ -53,7 +53,7 @@ def test_a_source_error_is_shown_and_leaves_nothing(tmp_path: Path) -> None:
     (sources / "writeaudit.bpf.c").write_text("int broken(\n")
     target = tmp_path / "build" / compiler.OBJECT_NAME
     try:
-        compiler.compiler()
+        compiler.find_compiler()
     except compiler.BuildError as error:
         pytest.skip(str(error))
     with pytest.raises(compiler.BuildError, match=r"(?s)writeaudit\.bpf\.c.*failed:.*error:"):
@@ -66,7 +66,7 @@ def test_no_compiler_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(compiler.BuildError, match="apt-get install clang, or pip install ziglang"):
-        compiler.compiler()
+        compiler.find_compiler()
 
 
 def test_unknown_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

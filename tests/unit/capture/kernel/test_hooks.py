@@ -53,7 +53,7 @@ def test_what_perf_passes_is_compared(tmp_path: Path, monkeypatch: pytest.Monkey
     fields = "\tfield:void * ctx;\toffset:8;\tsize:8;\tsigned:0;\n\tfield:void * req;\toffset:{0};\tsize:8;\n"
     (place / "format").write_text(fields.format(16))
     directory = os.open(tmp_path, os.O_RDONLY)
-    monkeypatch.setattr(perf, "tracefs", lambda: directory)
+    monkeypatch.setattr(perf, "open_tracefs", lambda: directory)
     hook = Hook("io_uring_complete", "io_uring_complete", "io_uring", (("req", 16),))
     perf.check_passed(hook)
     (place / "format").write_text(fields.format(24))

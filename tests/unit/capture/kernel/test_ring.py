@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from writeaudit.capture.kernel.ring import Backlog, Ring, records
+from writeaudit.capture.kernel.ring import Backlog, Ring, split_records
 
 PAGE = mmap.PAGESIZE
 BUSY, DISCARD = 1 << 31, 1 << 30
@@ -66,7 +66,7 @@ def ring(producer: FakeRing) -> Iterator[Ring]:
 
 
 def test_nothing_is_nothing(ring: Ring, producer: FakeRing) -> None:
-    assert ring.take() == b""
+    assert ring.take_records() == b""
     assert producer.consumed() == 0
 
 
@@ -74,24 +74,24 @@ def test_records_come_whole_and_in_order(ring: Ring, producer: FakeRing) -> None
     payloads = [b"x", b"", b"12345678", b"123456789" * 10]
     for payload in payloads:
         producer.emit(payload)
-    assert ring.waiting() == producer.produced
-    assert list(records(ring.take())) == payloads
+    assert ring.count_waiting() == producer.produced
+    assert list(split_records(ring.take_records())) == payloads
     assert producer.consumed() == producer.produced
-    assert ring.waiting() == 0
-    assert ring.take() == b""
+    assert ring.count_waiting() == 0
+    assert ring.take_records() == b""
 
 
 def test_discarded_records_are_skipped_and_make_room(ring: Ring, producer: FakeRing) -> None:
     producer.emit(b"first")
     producer.emit(b"thrown away", DISCARD)
     producer.emit(b"last")
-    assert list(records(ring.take())) == [b"first", b"last"]
+    assert list(split_records(ring.take_records())) == [b"first", b"last"]
     assert producer.consumed() == producer.produced
 
 
 def test_only_discarded_records_make_room_too(ring: Ring, producer: FakeRing) -> None:
     producer.emit(b"thrown away", DISCARD)
-    assert list(records(ring.take())) == []
+    assert list(split_records(ring.take_records())) == []
     assert producer.consumed() == producer.produced
 
 
@@ -99,11 +99,11 @@ def test_a_record_in_the_making_holds_back_what_follows(ring: Ring, producer: Fa
     producer.emit(b"first")
     busy = producer.emit(b"second", BUSY)
     producer.emit(b"third")
-    assert list(records(ring.take())) == [b"first"]
+    assert list(split_records(ring.take_records())) == [b"first"]
     assert producer.consumed() == busy
-    assert ring.take() == b""
+    assert ring.take_records() == b""
     producer.commit(busy, len(b"second"))
-    assert list(records(ring.take())) == [b"second", b"third"]
+    assert list(split_records(ring.take_records())) == [b"second", b"third"]
 
 
 def test_records_that_wrap_around_the_end_are_whole(ring: Ring, producer: FakeRing) -> None:
@@ -112,7 +112,7 @@ def test_records_that_wrap_around_the_end_are_whole(ring: Ring, producer: FakeRi
         payload = bytes([number]) * 510
         start = producer.emit(payload) % producer.size
         wrapped += start + len(payload) + 8 > producer.size
-        assert list(records(ring.take())) == [payload]
+        assert list(split_records(ring.take_records())) == [payload]
     assert wrapped >= 3
 
 
@@ -126,14 +126,14 @@ def backlog(tmp_path: Path) -> Iterator[Backlog]:
 def _all(backlog: Backlog) -> list[bytes]:
     out = []
     while backlog:
-        out.append(backlog.pop())
+        out.append(backlog.pop_chunk())
     return out
 
 
 def test_backlog_spills_beyond_its_limit_and_keeps_order(backlog: Backlog, tmp_path: Path) -> None:
     chunks = [bytes([number]) * 40 for number in range(10)]
     for chunk in chunks:
-        backlog.push(chunk)
+        backlog.push_chunk(chunk)
     assert backlog._file is not None
     assert os.fstat(backlog._file.fileno()).st_size >= 240
     assert list(tmp_path.iterdir()) == [], "the spill has a name: it would stay behind after kill -9"
@@ -143,9 +143,9 @@ def test_backlog_spills_beyond_its_limit_and_keeps_order(backlog: Backlog, tmp_p
 
 def test_backlog_that_is_empty_is_false(backlog: Backlog) -> None:
     assert not backlog
-    backlog.push(b"x" * 1000)
+    backlog.push_chunk(b"x" * 1000)
     assert backlog
-    assert backlog.pop() == b"x" * 1000
+    assert backlog.pop_chunk() == b"x" * 1000
     assert not backlog
 
 
@@ -157,10 +157,10 @@ def test_backlog_is_a_queue(steps: list[int | None]) -> None:
         for number, step in enumerate(steps):
             if step is not None:
                 chunk = bytes([number]) * step
-                backlog.push(chunk)
+                backlog.push_chunk(chunk)
                 expected.append(chunk)
             elif expected:
-                assert backlog.pop() == expected.pop(0)
+                assert backlog.pop_chunk() == expected.pop(0)
             assert bool(backlog) == bool(expected)
         assert _all(backlog) == expected
     finally:
@@ -170,10 +170,10 @@ def test_backlog_is_a_queue(steps: list[int | None]) -> None:
 def test_backlog_without_room_says_so_and_loses_nothing_that_it_has(
     backlog: Backlog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backlog.push(b"a" * 90)
+    backlog.push_chunk(b"a" * 90)
     monkeypatch.setattr("tempfile.TemporaryFile", _no_room)
     with pytest.raises(OSError, match="No space"):
-        backlog.push(b"b" * 90)
+        backlog.push_chunk(b"b" * 90)
     assert _all(backlog) == [b"a" * 90]
 
 
@@ -191,7 +191,7 @@ def test_backlog_on_a_full_disk_refuses_a_chunk_at_once_or_keeps_it(backlog: Bac
         for number in range(40):
             chunk = bytes([number]) * 70
             try:
-                backlog.push(chunk)
+                backlog.push_chunk(chunk)
             except OSError:
                 refused += 1
             else:

@@ -107,7 +107,7 @@ def test_record_that_cannot_be_decoded_is_told_and_the_rest_counted(held: Held) 
             raise RecursionError("too deep")
         batch.append(WriteTotal(payload[0], 1, 1))
 
-    held.session._decoder.decode = decode  # type: ignore[method-assign, assignment]
+    held.session._decoder.decode_record = decode  # type: ignore[method-assign, assignment]
     taken: list[Record] = []
     held.session._sink = taken.extend
     one, bad, two = (text.ljust(40, b"\0") for text in (b"1", b"!", b"2"))

@@ -257,7 +257,7 @@ def test_constants(macros: dict[str, int]) -> None:
 
 
 def test_table_of_calls_fills_its_map(types: Types) -> None:
-    rows, names = syscalls.table()
+    rows, names = syscalls.pack_table()
     assert len(rows) == syscalls.SPECS * types.structs["wa_spec"].size
     assert max(names) < syscalls.SPECS - 1, "the last row must stay empty: it stands for no call"
 
@@ -268,7 +268,7 @@ def test_no_two_calls_share_a_row() -> None:
         (syscalls.ABI_32, syscalls._NUMBERS_32),
         (syscalls.ABI_X32 - 512, syscalls._NUMBERS_X32),
     )
-    _rows, names = syscalls.table()
+    _rows, names = syscalls.pack_table()
     calls = sum(len(numbers) for _start, numbers in numbered)
     assert len(names) == calls + len(syscalls._URING)
     for _start, numbers in numbered:
@@ -328,7 +328,7 @@ def test_numbers_of_aarch64_are_those_that_newer_processors_share() -> None:
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_every_row_of_the_table_is_below_what_is_known(machine: str) -> None:
-    rows, names = syscalls.table(machine)
+    rows, names = syscalls.pack_table(machine)
     assert len(rows) == syscalls._SPEC.size * syscalls.SPECS
     wide, narrow, x32, uring = syscalls.known_numbers(machine)
     for row in names:

@@ -17,11 +17,11 @@ from writeaudit.capture.launch import job_control
 _SUPERVISE = """
 import os, sys
 from writeaudit.capture.interface import Command
-from writeaudit.capture.launch.launcher import spawn, supervise
-child = spawn(Command(("sh", "-c", sys.argv[1]), os.environb))
-child.release()
+from writeaudit.capture.launch.launcher import spawn_child, supervise_child
+child = spawn_child(Command(("sh", "-c", sys.argv[1]), os.environb))
+child.release_child()
 print("pid", child.pid, flush=True)
-print("ended", supervise(child, {}), flush=True)
+print("ended", supervise_child(child, {}), flush=True)
 """
 
 

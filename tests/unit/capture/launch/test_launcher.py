@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from writeaudit.capture.interface import Command
-from writeaudit.capture.launch.launcher import Exit, spawn, supervise
+from writeaudit.capture.launch.launcher import Exit, spawn_child, supervise_child
 from writeaudit.errors import CommandNotExecutable, CommandNotFound
 
 
@@ -48,25 +48,25 @@ def default_action() -> Iterator[Callable[[int], None]]:
 
 
 def _run(command: Command) -> Exit:
-    child = spawn(command)
-    child.release()
-    return supervise(child, {})
+    child = spawn_child(command)
+    child.release_child()
+    return supervise_child(child, {})
 
 
 def test_child_does_nothing_before_it_is_released(tmp_path: Path) -> None:
-    child = spawn(_command("touch", tmp_path / "made"))
+    child = spawn_child(_command("touch", tmp_path / "made"))
     time.sleep(0.1)
     assert not (tmp_path / "made").exists()
     before = time.monotonic_ns()
-    started = child.release()
+    started = child.release_child()
     assert before <= started <= time.monotonic_ns()
-    assert supervise(child, {}) == Exit(0, None)
+    assert supervise_child(child, {}) == Exit(0, None)
     assert (tmp_path / "made").exists()
 
 
 def test_child_that_is_abandoned_never_runs(tmp_path: Path) -> None:
-    child = spawn(_command("touch", tmp_path / "made"))
-    child.abandon()
+    child = spawn_child(_command("touch", tmp_path / "made"))
+    child.abandon_child()
     assert not (tmp_path / "made").exists()
     with pytest.raises(ChildProcessError):
         os.waitpid(child.pid, 0)
@@ -82,9 +82,9 @@ def test_end_by_a_signal() -> None:
 
 
 def test_command_that_is_not_there() -> None:
-    child = spawn(_command("no-such-command-anywhere"))
+    child = spawn_child(_command("no-such-command-anywhere"))
     with pytest.raises(CommandNotFound, match="no-such-command-anywhere"):
-        child.release()
+        child.release_child()
 
 
 @pytest.mark.parametrize("kind", ["plain", "directory", "nonsense"])
@@ -95,9 +95,9 @@ def test_command_that_cannot_be_executed(tmp_path: Path, kind: str) -> None:
     else:
         path.write_text("neither ELF nor script")
         path.chmod(0o644 if kind == "plain" else 0o755)
-    child = spawn(_command(path))
+    child = spawn_child(_command(path))
     with pytest.raises(CommandNotExecutable):
-        child.release()
+        child.release_child()
 
 
 def test_path_of_the_commands_own_environment_counts(tmp_path: Path) -> None:
@@ -109,31 +109,31 @@ def test_path_of_the_commands_own_environment_counts(tmp_path: Path) -> None:
 
 def test_announcement_comes_from_the_child_right_before_it_execs(tmp_path: Path) -> None:
     reader, writer = os.pipe()
-    child = spawn(_command("true"), announce=lambda: os.write(writer, str(os.getpid()).encode()))
+    child = spawn_child(_command("true"), announce=lambda: os.write(writer, str(os.getpid()).encode()))
     os.set_blocking(reader, False)
     with pytest.raises(BlockingIOError):
         os.read(reader, 10)
-    child.release()
+    child.release_child()
     assert int(os.read(reader, 10)) == child.pid
-    supervise(child, {})
+    supervise_child(child, {})
     os.close(reader)
     os.close(writer)
 
 
 def test_descriptors_of_ours_are_closed(tmp_path: Path) -> None:
     with (tmp_path / "ours").open("wb") as ours:
-        child = spawn(_command("sh", "-c", f"! test -e /proc/self/fd/{ours.fileno()}"))
-        child.release()
-        assert supervise(child, {}) == Exit(0, None)
+        child = spawn_child(_command("sh", "-c", f"! test -e /proc/self/fd/{ours.fileno()}"))
+        child.release_child()
+        assert supervise_child(child, {}) == Exit(0, None)
 
 
 def test_source_is_called_while_the_command_runs() -> None:
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     heard: list[bytes] = []
-    child = spawn(_command("sh", "-c", f"echo one >/proc/self/fd/{writer}; sleep 0.3"))
-    child.release()
-    supervise(child, {reader: lambda: heard.append(os.read(reader, 100))})
+    child = spawn_child(_command("sh", "-c", f"echo one >/proc/self/fd/{writer}; sleep 0.3"))
+    child.release_child()
+    supervise_child(child, {reader: lambda: heard.append(os.read(reader, 100))})
     os.close(reader)
     os.close(writer)
     assert heard == [b"one\n"]
@@ -141,28 +141,30 @@ def test_source_is_called_while_the_command_runs() -> None:
 
 def test_tick_comes_again_and_again() -> None:
     ticks: list[float] = []
-    child = spawn(_command("sleep", "0.5"))
-    child.release()
-    supervise(child, {}, tick_s=0.02, on_tick=lambda: ticks.append(time.monotonic()))
+    child = spawn_child(_command("sleep", "0.5"))
+    child.release_child()
+    supervise_child(child, {}, tick_s=0.02, on_tick=lambda: ticks.append(time.monotonic()))
     assert len(ticks) >= 8
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT])
 def test_signal_is_handed_on(number: signal.Signals, default_action: Callable[[int], None]) -> None:
     default_action(number)  # under nohup the command would inherit that it is ignored
-    child = spawn(_command(sys.executable, "-c", "import signal, time; print(1, flush=True); time.sleep(20)"))
-    child.release()
+    child = spawn_child(
+        _command(sys.executable, "-c", "import signal, time; print(1, flush=True); time.sleep(20)")
+    )
+    child.release_child()
     threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
-    ended = supervise(child, {})
+    ended = supervise_child(child, {})
     assert ended == Exit(None, number) or (number is signal.SIGINT and ended == Exit(1, None))
 
 
 def test_signal_that_came_with_the_end_is_not_ours() -> None:
     # As with Ctrl-C: the terminal sends it to the command and to us, and the command's end comes first.
-    child = spawn(_command("sh", "-c", f"kill -INT {os.getpid()}; exit 3"))
-    child.release()
+    child = spawn_child(_command("sh", "-c", f"kill -INT {os.getpid()}; exit 3"))
+    child.release_child()
     time.sleep(0.2)
-    assert supervise(child, {}) == Exit(3, None)
+    assert supervise_child(child, {}) == Exit(3, None)
 
 
 def test_command_is_waited_for_whatever_fails(tmp_path: Path) -> None:
@@ -173,9 +175,9 @@ def test_command_is_waited_for_whatever_fails(tmp_path: Path) -> None:
         ticks += 1
         raise ValueError(f"tick {ticks}")
 
-    child = spawn(_command("sh", "-c", f"sleep 0.3; : > '{tmp_path}/made'"))
-    child.release()
+    child = spawn_child(_command("sh", "-c", f"sleep 0.3; : > '{tmp_path}/made'"))
+    child.release_child()
     with pytest.raises(ValueError, match=r"tick 1$"):
-        supervise(child, {}, on_tick=fail)
+        supervise_child(child, {}, on_tick=fail)
     assert (tmp_path / "made").exists()
     assert ticks > 1  # what is read there would stand in the command's way

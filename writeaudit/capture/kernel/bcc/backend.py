@@ -28,12 +28,12 @@ from writeaudit.capture.kernel.bcc.source import (
     RING,
     MapShape,
     Source,
-    link,
+    link_program,
     map_shape,
     map_symbol,
     read_source,
 )
-from writeaudit.capture.kernel.compiler import gist
+from writeaudit.capture.kernel.compiler import pick_complaint
 from writeaudit.capture.kernel.hooks import Hook, is_preemptible, missed_runs, needed_hooks, uring_hooks
 from writeaudit.capture.kernel.libbpf import Map
 from writeaudit.capture.kernel.loading import lift_memory_limit
@@ -76,7 +76,7 @@ class BccBackend:
         return MapSide(load_programs(limits.buffer_bytes, self._probes))
 
     def _directory(self) -> Path:
-        return Path(self._probes) if self._probes is not None else _packaged()
+        return Path(self._probes) if self._probes is not None else _packaged_probes()
 
 
 def load_programs(ring_bytes: int, probes: str | None) -> Loaded:
@@ -89,7 +89,7 @@ def load_programs(ring_bytes: int, probes: str | None) -> Loaded:
     return _load(backend._directory(), ring_bytes)
 
 
-def _packaged() -> Path:
+def _packaged_probes() -> Path:
     try:
         return resources.probe_sources()
     except resources.ResourceMissing as error:
@@ -166,7 +166,7 @@ class _BccSide:
     def attach(self, hook: Hook, source: Source, code_of: Callable[[str], bytes]) -> None:
         """Link, load and attach one program. Raises OSError."""
         fds = {name: made.fd for name, made in self._maps.items()} | {RING: self.ring_fd}
-        linked = link(hook.program, source, code_of, fds)
+        linked = link_program(hook.program, source, code_of, fds)
         kind = bpf.PROG_TYPE_RAW_TRACEPOINT if hook.category is None else bpf.PROG_TYPE_TRACEPOINT
         program = self._own(bpf.load_program(hook.program, kind, *linked))
         self._programs[hook.program] = program
@@ -175,7 +175,7 @@ class _BccSide:
         else:
             self._links.append(attach_perf(hook, program))
 
-    def misses(self) -> int:
+    def count_misses(self) -> int:
         return missed_runs({name: bpf.recursion_misses(fd) for name, fd in self._programs.items()})
 
     def detach(self) -> None:
@@ -191,13 +191,13 @@ class _BccSide:
 def _load(directory: Path, ring_bytes: int) -> _BccSide:
     lift_memory_limit()
     source = read_source(directory)
-    offsets = _offsets(source)
-    headers = (directory if (directory / "bcc").is_dir() else _packaged()) / "bcc"
-    flags = source.macros(offsets, perf=is_preemptible(os.uname().release))
-    with _compiled(source, flags, headers.resolve()) as code_of:
+    offsets = _find_offsets(source)
+    headers = (directory if (directory / "bcc").is_dir() else _packaged_probes()) / "bcc"
+    flags = source.list_macros(offsets, perf=is_preemptible(os.uname().release))
+    with _compile_probes(source, flags, headers.resolve()) as code_of:
         side: _BccSide | None = None
         try:
-            possible, highest = _processors()
+            possible, highest = _count_processors()
             side = _BccSide(ring_bytes, possible)
             for name in source.maps[:-1]:
                 shape = map_shape(code_of(map_symbol(name)))
@@ -228,7 +228,7 @@ def _attach_uring(
     return bool(hooks)
 
 
-def _offsets(source: Source) -> dict[btf.Field, int]:
+def _find_offsets(source: Source) -> dict[btf.Field, int]:
     """Return where the fields lie; -1 for those that this kernel does not have, and need not."""
     try:
         found = btf.kernel_offsets(source.fields)
@@ -245,7 +245,7 @@ def _offsets(source: Source) -> dict[btf.Field, int]:
     return found
 
 
-def _processors() -> tuple[int, int]:
+def _count_processors() -> tuple[int, int]:
     """Return how many processors the kernel may ever use, and the highest number plus one."""
     text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
     spans = [span.partition("-") for span in text.strip().split(",")]
@@ -254,7 +254,7 @@ def _processors() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _compiled(source: Source, flags: list[str], headers: Path) -> Iterator[Callable[[str], bytes]]:
+def _compile_probes(source: Source, flags: list[str], headers: Path) -> Iterator[Callable[[str], bytes]]:
     """Have bcc compile the probes; yield what gives the instructions of a symbol.
 
     Raises `BackendUnavailable` with the compiler's words.
@@ -269,7 +269,7 @@ def _compiled(source: Source, flags: list[str], headers: Path) -> Iterator[Calla
             reason = error
     if compiled is None:
         raise BackendUnavailable(
-            f"bcc cannot compile the probes: {gist(complaints()) or reason}",
+            f"bcc cannot compile the probes: {pick_complaint(complaints()) or reason}",
             hint="with --probes: fix that copy of the sources; else use --backend ebpf",
         ) from reason
 

@@ -52,7 +52,7 @@ class Source:
     optional: frozenset[Field]
     """Those that a kernel need not have (``WA_FIND`` of kernel.h)."""
 
-    def macros(self, offsets: Mapping[Field, int], *, perf: bool) -> list[str]:
+    def list_macros(self, offsets: Mapping[Field, int], *, perf: bool) -> list[str]:
         """Return the compiler's options that the text takes.
 
         ``offsets``: of every field, -1 for one that is not there. ``perf``: whether the programs are attached
@@ -103,19 +103,19 @@ def function_symbol(name: str) -> str:
 
 def read_source(directory: Path) -> Source:
     """Read the probes in a directory. Raises `BackendUnavailable` if that cannot be."""
-    text = _flatten(directory, MAIN, set())
+    text = _flatten_includes(directory, MAIN, set())
     functions: list[Function] = []
 
-    def declare(match: re.Match[str]) -> str:
-        functions.append(_declared(match, len(functions)))
-        return _glue(match, _FIRST_NUMBER + len(functions) - 1)
+    def declare_function(match: re.Match[str]) -> str:
+        functions.append(_read_function(match, len(functions)))
+        return _make_glue(match, _FIRST_NUMBER + len(functions) - 1)
 
-    text = _FUNCTION.sub(declare, text)
+    text = _FUNCTION.sub(declare_function, text)
     plain = _COMMENT.sub(" ", text)
-    return Source(text, tuple(functions), (*_MAP.findall(plain), RING), *_fields(plain))
+    return Source(text, tuple(functions), (*_MAP.findall(plain), RING), *_find_fields(plain))
 
 
-def _flatten(directory: Path, name: str, seen: set[str]) -> str:
+def _flatten_includes(directory: Path, name: str, seen: set[str]) -> str:
     """Return a file with the local headers that it includes, each of them once."""
     seen.add(name)
     try:
@@ -130,7 +130,7 @@ def _flatten(directory: Path, name: str, seen: set[str]) -> str:
     for match in _INCLUDE.finditer(text):
         parts.append(text[end : match.start()])
         if match[1] not in seen:
-            parts.append(_flatten(directory, match[1], seen))
+            parts.append(_flatten_includes(directory, match[1], seen))
             following = text.count("\n", 0, match.end()) + 2
             parts.append(f'\n#line {following} "{name}"')  # the directive's own line break ends it
         end = match.end()
@@ -138,7 +138,7 @@ def _flatten(directory: Path, name: str, seen: set[str]) -> str:
     return "".join(parts)
 
 
-def _parameters(match: re.Match[str]) -> list[tuple[str, str]]:
+def _read_parameters(match: re.Match[str]) -> list[tuple[str, str]]:
     """Return type and name of each parameter of a WA_FUNC."""
     parameters = []
     for one in match[3].split(","):
@@ -152,10 +152,10 @@ def _parameters(match: re.Match[str]) -> list[tuple[str, str]]:
     return parameters
 
 
-def _declared(match: re.Match[str], number: int) -> Function:
+def _read_function(match: re.Match[str], number: int) -> Function:
     """Return the function; a structure of up to 16 bytes takes a register for every eight."""
     size = 0
-    for kind, _name in _parameters(match):
+    for kind, _name in _read_parameters(match):
         width = _SIZES[kind]
         size = (size + width - 1) // width * width + width
     if size > 16:
@@ -166,10 +166,10 @@ def _declared(match: re.Match[str], number: int) -> Function:
     return Function(match[2], number, (size + 7) // 8)
 
 
-def _glue(match: re.Match[str], number: int) -> str:
+def _make_glue(match: re.Match[str], number: int) -> str:
     """Return what stands in for the head of a WA_FUNC, on as many lines as that."""
     result, name = match[1], match[2]
-    parameters = _parameters(match)
+    parameters = _read_parameters(match)
     declared = ", ".join(f"{kind} {word}" for kind, word in parameters)
     names = ", ".join(word for _kind, word in parameters)
     members = " ".join(f"{kind} {word};" for kind, word in parameters)
@@ -186,7 +186,7 @@ def _glue(match: re.Match[str], number: int) -> str:
     )
 
 
-def _fields(text: str) -> tuple[tuple[Field, ...], frozenset[Field]]:
+def _find_fields(text: str) -> tuple[tuple[Field, ...], frozenset[Field]]:
     """Return what is handed to any macro that takes a type and a field of it, and which of it is optional."""
     readers = "|".join(sorted(set(_READER.findall(text)) | {"WA_OFFSET"}))
     uses = re.findall(rf"\b({readers})\((\w+),\s*(\w+)", text)
@@ -195,7 +195,7 @@ def _fields(text: str) -> tuple[tuple[Field, ...], frozenset[Field]]:
     return tuple(sorted(fields)), frozenset(fields - required)
 
 
-def link(
+def link_program(
     program: str, source: Source, code_of: Callable[[str], bytes], maps: Mapping[str, int]
 ) -> tuple[bytes, tuple[Function, ...]]:
     """Put a program (by its tracepoint), all that it calls, and the descriptors of maps together.

@@ -96,7 +96,7 @@ class DecodedCall:
     file_key: int | None
     lasted_ns: int
 
-    def event(self) -> RawEvent:
+    def make_event(self) -> RawEvent:
         """Return the event, if there is one to report."""
         return _new(
             RawEvent,
@@ -138,7 +138,7 @@ class _How(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def _how(flags: int, resolve: int) -> _How:
+def _decode_flags(flags: int, resolve: int) -> _How:
     access, names = decode_open_flags(flags)
     unnamed = "tmpfile" in names
     stays = flags & os.O_NOFOLLOW or (flags & os.O_CREAT and flags & os.O_EXCL)
@@ -147,8 +147,8 @@ def _how(flags: int, resolve: int) -> _How:
     return _How(access, names, bool(flags & os.O_CREAT) or unnamed, unnamed, not stays)
 
 
-def _open(call: DecodedCall) -> None:
-    call.access, call.flags, makes, unnamed, call.follow = _how(call.arg0, call.arg2)
+def _decode_open(call: DecodedCall) -> None:
+    call.access, call.flags, makes, unnamed, call.follow = _decode_flags(call.arg0, call.arg2)
     call.created = makes and call.ret >= 0 and (unnamed or call.f_mode & FMODE_CREATED != 0)
     if makes:
         call.mode = call.arg1 & 0o7777
@@ -168,37 +168,37 @@ def _in_root(path: Operand) -> Operand:
     )
 
 
-def _creat(call: DecodedCall) -> None:
+def _decode_creat(call: DecodedCall) -> None:
     call.arg0 = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
-    _open(call)
+    _decode_open(call)
 
 
-def _name(call: DecodedCall) -> None:
+def _decode_name(call: DecodedCall) -> None:
     call.follow = False
 
 
-def _mkdir(call: DecodedCall) -> None:
+def _decode_mkdir(call: DecodedCall) -> None:
     call.mode = call.arg1 & 0o7777
     call.follow = False
 
 
-def _mknod(call: DecodedCall) -> None:
+def _decode_mknod(call: DecodedCall) -> None:
     call.mode = call.arg1 & 0o177777
     call.follow = False
 
 
-def _symlink(call: DecodedCall) -> None:
+def _decode_symlink(call: DecodedCall) -> None:
     call.target_text = call.source_name
     call.source = None
     call.follow = False
 
 
-def _link(call: DecodedCall) -> None:
+def _decode_link(call: DecodedCall) -> None:
     call.follow = False
     call.follow_source = call.arg0 & _AT_SYMLINK_FOLLOW != 0
 
 
-def _rename(call: DecodedCall) -> None:
+def _decode_rename(call: DecodedCall) -> None:
     call.follow = False
     flags = call.arg0
     if flags:
@@ -211,64 +211,64 @@ def _rename(call: DecodedCall) -> None:
             call.op = Op.EXCHANGE
 
 
-def _unlink(call: DecodedCall) -> None:
+def _decode_unlink(call: DecodedCall) -> None:
     call.follow = False
     if call.arg0 & _AT_REMOVEDIR:
         call.op = Op.RMDIR
 
 
-def _write(call: DecodedCall) -> None:
+def _decode_write(call: DecodedCall) -> None:
     call.size = max(call.ret, 0)
     call.calls = 1
     call.file_key = call.key or None
 
 
-def _aio(call: DecodedCall) -> None:
+def _decode_aio(call: DecodedCall) -> None:
     call.size = call.arg0
     call.calls = 1
     call.flags = ("aio",)
 
 
-def _copy(call: DecodedCall) -> None:
+def _decode_copy(call: DecodedCall) -> None:
     if call.source is not None and call.source.fmt not in STORED:
         call.source = None  # a pipe, a socket: no place on any disk
     call.size = max(call.ret, 0)
     call.calls = 1
 
 
-def _dedupe(call: DecodedCall) -> None:
+def _decode_dedupe(call: DecodedCall) -> None:
     call.flags = ("dedupe",)
     call.size = max(call.ret, 0)
 
 
-def _fallocate(call: DecodedCall) -> None:
+def _decode_fallocate(call: DecodedCall) -> None:
     mode = _SPACE.get(call.arg0 & 0xFFFF, 0) if call.name == "ioctl" else call.arg0
     call.flags = tuple(name for bit, name in _FALLOCATE if mode & bit)
 
 
-def _setflags(call: DecodedCall) -> None:
+def _decode_setflags(call: DecodedCall) -> None:
     if call.name == "ioctl":
         call.flags = _SETS.get(call.arg0 & 0xFFFF, ())
     else:
-        _metadata(call)
+        _decode_metadata(call)
 
 
-def _metadata(call: DecodedCall) -> None:
+def _decode_metadata(call: DecodedCall) -> None:
     call.follow = not call.arg0 & _AT_SYMLINK_NOFOLLOW and call.name not in NOFOLLOW_CALLS
 
 
-def _chmod(call: DecodedCall) -> None:
+def _decode_chmod(call: DecodedCall) -> None:
     call.mode = call.arg1 & 0o7777
-    _metadata(call)
+    _decode_metadata(call)
 
 
-def _xattr(call: DecodedCall) -> None:
+def _decode_xattr(call: DecodedCall) -> None:
     call.xattr = call.source_name
     call.source = None
-    _metadata(call)
+    _decode_metadata(call)
 
 
-def _mount(call: DecodedCall) -> None:
+def _decode_mount(call: DecodedCall) -> None:
     flags = call.arg0
     call.flags = tuple(name for bit, name in _MS_BITS.items() if flags & bit)
     call.follow_source = True
@@ -284,30 +284,30 @@ def _mount_setattr(call: DecodedCall) -> None:
     call.flags = ("setattr",)
 
 
-def _pivot(call: DecodedCall) -> None:
+def _decode_pivot(call: DecodedCall) -> None:
     call.follow_source = True
 
 
-def _subvolume(call: DecodedCall) -> None:
+def _decode_subvolume(call: DecodedCall) -> None:
     call.follow = False
     call.flags = ("subvolume",)
 
 
-def _snapshot(call: DecodedCall) -> None:
+def _decode_snapshot(call: DecodedCall) -> None:
     call.follow = False
     call.flags = ("subvolume", "snapshot")
 
 
-def _access(call: DecodedCall) -> None:
+def _decode_access(call: DecodedCall) -> None:
     call.mode = call.arg1 & 0o7
-    _metadata(call)
+    _decode_metadata(call)
 
 
-def _restrict(call: DecodedCall) -> None:
+def _decode_restrict(call: DecodedCall) -> None:
     call.flags = ("landlock",)
 
 
-def _chroot(call: DecodedCall) -> None:
+def _decode_chroot(call: DecodedCall) -> None:
     if call.path.name is None:
         call.spelled = call.path_name
 
@@ -317,41 +317,41 @@ def _as_it_is(_call: DecodedCall) -> None:
 
 
 CALLS: dict[int, tuple[Op, Callable[[DecodedCall], None]]] = {
-    WireOp.OPEN: (Op.OPEN, _open),
-    WireOp.OPENAT2: (Op.OPEN, _open),
-    WireOp.CREAT: (Op.OPEN, _creat),
-    WireOp.HANDLE: (Op.OPEN, _open),
-    WireOp.MKDIR: (Op.MKDIR, _mkdir),
-    WireOp.MKNOD: (Op.MKNOD, _mknod),
-    WireOp.BIND: (Op.BIND, _name),
-    WireOp.SYMLINK: (Op.SYMLINK, _symlink),
-    WireOp.LINK: (Op.LINK, _link),
-    WireOp.RENAME: (Op.RENAME, _rename),
-    WireOp.UNLINK: (Op.UNLINK, _unlink),
-    WireOp.RMDIR: (Op.RMDIR, _name),
-    WireOp.WRITE: (Op.WRITE, _write),
-    WireOp.AIO_WRITE: (Op.WRITE, _aio),
-    WireOp.COPY: (Op.COPY, _copy),
+    WireOp.OPEN: (Op.OPEN, _decode_open),
+    WireOp.OPENAT2: (Op.OPEN, _decode_open),
+    WireOp.CREAT: (Op.OPEN, _decode_creat),
+    WireOp.HANDLE: (Op.OPEN, _decode_open),
+    WireOp.MKDIR: (Op.MKDIR, _decode_mkdir),
+    WireOp.MKNOD: (Op.MKNOD, _decode_mknod),
+    WireOp.BIND: (Op.BIND, _decode_name),
+    WireOp.SYMLINK: (Op.SYMLINK, _decode_symlink),
+    WireOp.LINK: (Op.LINK, _decode_link),
+    WireOp.RENAME: (Op.RENAME, _decode_rename),
+    WireOp.UNLINK: (Op.UNLINK, _decode_unlink),
+    WireOp.RMDIR: (Op.RMDIR, _decode_name),
+    WireOp.WRITE: (Op.WRITE, _decode_write),
+    WireOp.AIO_WRITE: (Op.WRITE, _decode_aio),
+    WireOp.COPY: (Op.COPY, _decode_copy),
     WireOp.CLONE: (Op.CLONE, _as_it_is),
-    WireOp.DEDUPE: (Op.CLONE, _dedupe),
-    WireOp.SETFLAGS: (Op.SETFLAGS, _setflags),
-    WireOp.SUBVOL_CREATE: (Op.MKDIR, _subvolume),
-    WireOp.SUBVOL_SNAPSHOT: (Op.MKDIR, _snapshot),
+    WireOp.DEDUPE: (Op.CLONE, _decode_dedupe),
+    WireOp.SETFLAGS: (Op.SETFLAGS, _decode_setflags),
+    WireOp.SUBVOL_CREATE: (Op.MKDIR, _decode_subvolume),
+    WireOp.SUBVOL_SNAPSHOT: (Op.MKDIR, _decode_snapshot),
     WireOp.TRUNCATE: (Op.TRUNCATE, _as_it_is),
-    WireOp.FALLOCATE: (Op.FALLOCATE, _fallocate),
-    WireOp.CHMOD: (Op.CHMOD, _chmod),
-    WireOp.CHOWN: (Op.CHOWN, _metadata),
-    WireOp.UTIME: (Op.UTIME, _metadata),
-    WireOp.SETXATTR: (Op.SETXATTR, _xattr),
-    WireOp.REMOVEXATTR: (Op.REMOVEXATTR, _xattr),
-    WireOp.ACCESS: (Op.ACCESS, _access),
-    WireOp.RESTRICT: (Op.RESTRICT, _restrict),
-    WireOp.MOUNT: (Op.MOUNT, _mount),
+    WireOp.FALLOCATE: (Op.FALLOCATE, _decode_fallocate),
+    WireOp.CHMOD: (Op.CHMOD, _decode_chmod),
+    WireOp.CHOWN: (Op.CHOWN, _decode_metadata),
+    WireOp.UTIME: (Op.UTIME, _decode_metadata),
+    WireOp.SETXATTR: (Op.SETXATTR, _decode_xattr),
+    WireOp.REMOVEXATTR: (Op.REMOVEXATTR, _decode_xattr),
+    WireOp.ACCESS: (Op.ACCESS, _decode_access),
+    WireOp.RESTRICT: (Op.RESTRICT, _decode_restrict),
+    WireOp.MOUNT: (Op.MOUNT, _decode_mount),
     WireOp.MOVE_MOUNT: (Op.MOUNT, _move_mount),
     WireOp.MOUNT_SETATTR: (Op.MOUNT, _mount_setattr),
     WireOp.UMOUNT: (Op.UMOUNT, _as_it_is),
-    WireOp.CHROOT: (Op.CHROOT, _chroot),
-    WireOp.PIVOT_ROOT: (Op.PIVOT_ROOT, _pivot),
+    WireOp.CHROOT: (Op.CHROOT, _decode_chroot),
+    WireOp.PIVOT_ROOT: (Op.PIVOT_ROOT, _decode_pivot),
 }
 """What is done, and what fills in the rest of the event, by `WireOp`. Those that take more than the
 record itself are in `decode.Decoder`."""

@@ -34,7 +34,7 @@ from writeaudit.capture.kernel.wire import (
     kernel_dev,
     reversed_path,
 )
-from writeaudit.capture.syscalls import WireOp, table
+from writeaudit.capture.syscalls import WireOp, pack_table
 from writeaudit.events import OK, Doubt, Op, Operand, WriteTotal
 
 _MNT_OPTIONS = (
@@ -67,7 +67,7 @@ class Decoder:
         self._operands = Operands()
         self._mappings = Mappings()
         self._requests = Requests(self._operands)
-        self._names = table()[1]
+        self._names = pack_table()[1]
         self._spots: dict[str, BlindSpot] = {}
         self._pids: set[int] = set()
         """Every process that the run ever had."""
@@ -77,20 +77,20 @@ class Decoder:
         """When each thread's last call returned, of those that were recorded."""
         calls: dict[int, tuple[Op | None, Callable[[DecodedCall], None]]] = {
             **CALLS,
-            WireOp.MMAP: (Op.MMAP_WRITE, self._mmap),
+            WireOp.MMAP: (Op.MMAP_WRITE, self._note_mmap),
             WireOp.MMAP_OTHER: (None, self._mmap_other),
-            WireOp.MPROTECT: (Op.MMAP_WRITE, self._mprotect),
-            WireOp.MREMAP: (None, self._mremap),
+            WireOp.MPROTECT: (Op.MMAP_WRITE, self._note_mprotect),
+            WireOp.MREMAP: (None, self._note_mremap),
             WireOp.SUBVOL_DESTROY: (Op.RMDIR, self._subvolume_gone),
-            WireOp.URING: (None, self._uring),
+            WireOp.URING: (None, self._note_uring),
             WireOp.URING_OTHER: (None, self._uring_other),
-            WireOp.UNSHARE: (None, _nothing),
-            WireOp.MADVISE: (Op.FALLOCATE, self._madvise),
-            WireOp.OUTSIDE: (None, self._outside),
-            WireOp.PTRACE: (None, self._outside),
-            WireOp.CONNECT: (None, self._connect),
-            WireOp.ACCT: (Op.WRITE, _account),
-            WireOp.UNKNOWN: (None, self._unknown),
+            WireOp.UNSHARE: (None, _do_nothing),
+            WireOp.MADVISE: (Op.FALLOCATE, self._note_madvise),
+            WireOp.OUTSIDE: (None, self._note_outside),
+            WireOp.PTRACE: (None, self._note_outside),
+            WireOp.CONNECT: (None, self._note_connect),
+            WireOp.ACCT: (Op.WRITE, _decode_acct),
+            WireOp.UNKNOWN: (None, self._note_unknown),
         }
         self._calls = {int(wire_op): call for wire_op, call in calls.items()}
 
@@ -103,10 +103,10 @@ class Decoder:
         """How many records of each kind have been decoded."""
         return {**self._received, Kind.EVENT.name.lower(): self._count_events}
 
-    def decode(self, payload: bytes, out: list[Record]) -> None:
+    def decode_record(self, payload: bytes, out: list[Record]) -> None:
         """Append the records that one ring-buffer record stands for (mostly one, at times none)."""
         if payload[16] != _EVENT:
-            self._other(payload, out)
+            self._decode_other(payload, out)
             return
         self._count_events += 1
         call = DecodedCall()
@@ -137,13 +137,13 @@ class Decoder:
         call.follow = True
         call.follow_source = False
         if operands:
-            call.path, call.path_name, call.f_mode, pos = self._operands.read(payload, _EVENT_SIZE)
+            call.path, call.path_name, call.f_mode, pos = self._operands.read_operand(payload, _EVENT_SIZE)
             if operands > 1:
-                call.source, call.source_name, _, _ = self._operands.read(payload, pos)
+                call.source, call.source_name, _, _ = self._operands.read_operand(payload, pos)
         else:
             call.path, call.path_name, call.f_mode = _NO_OPERAND, b"", 0
         if flags & H_MORE:
-            self._blind("many_at_once", "one call changed more files than a record can hold")
+            self._add_blind_spot("many_at_once", "one call changed more files than a record can hold")
         if ret >= 0:
             call.result = OK
         else:
@@ -155,63 +155,63 @@ class Decoder:
         if call.op is not None:
             base = call.path.base
             if base is not None and base[-4:] in _TELLING_ENDS:
-                self._opened(call, base)
-            event = call.event()
+                self._note_opened(call, base)
+            event = call.make_event()
             if not flags & H_IO_URING:
                 out.append(event)
                 out.extend(event._replace(path=path) for path in call.more)
-            elif (earlier := self._requests.hold(call.key, event)) is not None:
+            elif (earlier := self._requests.hold_request(call.key, event)) is not None:
                 out.append(earlier)
         if ret >= 0 and wire_op in MOVES_MOUNTS and (wire_op != WireOp.UNSHARE or enters_namespace(call)):
             out.append(MountsChanged(call.time_ns, call.pid))
 
-    def _other(self, payload: bytes, out: list[Record]) -> None:
+    def _decode_other(self, payload: bytes, out: list[Record]) -> None:
         kind = Kind(payload[16])
         self._received[kind.name.lower()] += 1
         if kind is Kind.TOTAL:
             *_, key, total, calls = TOTAL.unpack_from(payload)
             out.append(WriteTotal(key, total, calls))
         elif kind is Kind.URING_DONE:
-            known, event = self._requests.done(payload)
+            known, event = self._requests.join_result(payload)
             if not known:
-                self._blind("io_uring", "the result of an io_uring request came without the request")
+                self._add_blind_spot("io_uring", "the result of an io_uring request came without the request")
             if event is not None:
                 out.append(event)
         elif kind is Kind.MOUNT:
-            out.append(self._mount(payload))
+            out.append(self._decode_mount(payload))
         else:
-            self._task(kind, payload, out)
+            self._decode_task(kind, payload, out)
 
-    def finish(self, out: list[Record]) -> None:
+    def finish_run(self, out: list[Record]) -> None:
         """Append what is still held back when the run is over."""
         for event in self._requests.take_all():
-            self._blind("io_uring_result", "an io_uring request was still under way at the end")
+            self._add_blind_spot("io_uring_result", "an io_uring request was still under way at the end")
             out.append(event)
 
-    def _task(self, kind: Kind, payload: bytes, out: list[Record]) -> None:
+    def _decode_task(self, kind: Kind, payload: bytes, out: list[Record]) -> None:
         time_ns, pid, _tid, _kind, flags, _op, _n, _row, other, _pad = TASK.unpack_from(payload)
         if kind is Kind.FORK:
             self._pids.add(other)
-            self._mappings.fork(pid, other, shares=flags & H_SAME_MM != 0)
+            self._mappings.fork_process(pid, other, shares=flags & H_SAME_MM != 0)
             out.append(ProcessStart(time_ns, other, pid))
             if flags & H_NEW_MNT_NS:
                 out.append(MountsChanged(time_ns, other))
         elif kind is Kind.EXEC:
             self._pids.add(pid)
-            self._mappings.drop(pid)
-            operand, name, _f_mode, _pos = self._operands.read(payload, TASK.size)
+            self._mappings.drop_process(pid)
+            operand, name, _f_mode, _pos = self._operands.read_operand(payload, TASK.size)
             argv = tuple(name.removesuffix(b"\0").split(b"\0")) if name else ()
             if flags & H_MORE:
                 argv = (*argv, "…".encode())
             out.append(ProcessExec(time_ns, pid, operand.base or b"", argv))
         else:
-            self._mappings.drop(pid)
+            self._mappings.drop_process(pid)
             if flags & H_COREDUMP:
-                self._blind(core_dumps.KIND, core_dumps.MESSAGE, incomplete=self._dumps_are_files)
+                self._add_blind_spot(core_dumps.KIND, core_dumps.MESSAGE, incomplete=self._dumps_are_files)
             signal = other & 0x7F
             out.append(ProcessExit(time_ns, pid, 128 + signal if signal else (other >> 8) & 0xFF))
 
-    def _mount(self, payload: bytes) -> MountSeen:
+    def _decode_mount(self, payload: bytes) -> MountSeen:
         fields = MOUNT.unpack_from(payload)
         time_ns = fields[0]
         ns, mount_id, parent, dev, mnt_flags, sb_flags, *lengths, _pad = fields[8:]
@@ -239,19 +239,19 @@ class Decoder:
 
     # Calls that take more than the record itself (the others: `decode_calls`).
 
-    def _mmap(self, call: DecodedCall) -> None:
+    def _note_mmap(self, call: DecodedCall) -> None:
         if not call.arg1 & mmap.PROT_WRITE:
             writable = call.f_mode & FMODE_WRITE != 0
-            self._mappings.add(call.pid, call.ret, call.arg0, call.path, writable=writable)
+            self._mappings.add_mapping(call.pid, call.ret, call.arg0, call.path, writable=writable)
             call.op = None
         elif call.ret >= 0:
-            self._mappings.forget(call.pid, call.ret, call.arg0)
+            self._mappings.forget_range(call.pid, call.ret, call.arg0)
 
     def _mmap_other(self, call: DecodedCall) -> None:
-        self._mappings.forget(call.pid, call.ret, call.arg0)
+        self._mappings.forget_range(call.pid, call.ret, call.arg0)
 
-    def _mprotect(self, call: DecodedCall) -> None:
-        files, made = self._mappings.protect(call.pid, call.arg0, call.arg1, call.result)
+    def _note_mprotect(self, call: DecodedCall) -> None:
+        files, made = self._mappings.protect_range(call.pid, call.arg0, call.arg1, call.result)
         if not files:
             call.op = None
             return
@@ -259,17 +259,19 @@ class Decoder:
             call.result = OK
         call.path, *call.more = files
 
-    def _mremap(self, call: DecodedCall) -> None:
-        self._mappings.move(call.pid, call.arg0, call.arg1, call.ret, call.arg2)
+    def _note_mremap(self, call: DecodedCall) -> None:
+        self._mappings.move_mapping(call.pid, call.arg0, call.arg1, call.ret, call.arg2)
 
     def _subvolume_gone(self, call: DecodedCall) -> None:
         call.flags, call.follow = ("subvolume",), False
         if call.path.name is None:
             call.op = None
             if call.ret >= 0:
-                self._blind("subvolume", "a btrfs subvolume was deleted by its number: its name is not known")
+                self._add_blind_spot(
+                    "subvolume", "a btrfs subvolume was deleted by its number: its name is not known"
+                )
 
-    def _madvise(self, call: DecodedCall) -> None:
+    def _note_madvise(self, call: DecodedCall) -> None:
         call.flags = ("punch_hole",)
         files = self._mappings.files_within(call.pid, call.arg0, call.arg1)
         if not files:
@@ -277,62 +279,66 @@ class Decoder:
             return
         call.path, *call.more = files
 
-    def _outside(self, call: DecodedCall) -> None:
+    def _note_outside(self, call: DecodedCall) -> None:
         if call.name == "userfaultfd":
-            self._note(outside.USERFAULTFD)
+            self._add_spot(outside.USERFAULTFD)
         elif call.name == "process_madvise":
             if call.arg1 == outside.MADV_REMOVE:
-                self._note(outside.other_process(call.name))
+                self._add_spot(outside.other_process(call.name))
         elif call.name == "pidfd_getfd" or call.arg0 not in self._pids:
-            self._note(outside.other_process(call.name))
+            self._add_spot(outside.other_process(call.name))
 
-    def _connect(self, call: DecodedCall) -> None:
+    def _note_connect(self, call: DecodedCall) -> None:
         name = call.path.name or call.path.base
         spot = outside.service_at(name) if name is not None else None
         if spot is not None:
-            self._note(spot)
+            self._add_spot(spot)
 
-    def _opened(self, call: DecodedCall, path: bytes) -> None:
+    def _note_opened(self, call: DecodedCall, path: bytes) -> None:
         if call.op is not Op.OPEN or call.ret < 0 or path[:5] not in _TELLING:
             return
-        spot = outside.opened(path, self._pids, writes=call.access is not None and call.access.writes)
+        spot = outside.spot_of_open(path, self._pids, writes=call.access is not None and call.access.writes)
         if spot is not None:
-            self._note(spot)
+            self._add_spot(spot)
 
-    def _note(self, spot: outside.Spot) -> None:
-        self._blind(spot.kind, spot.message, incomplete=spot.incomplete)
+    def _add_spot(self, spot: outside.Spot) -> None:
+        self._add_blind_spot(spot.kind, spot.message, incomplete=spot.incomplete)
 
-    def _uring(self, call: DecodedCall) -> None:
+    def _note_uring(self, call: DecodedCall) -> None:
         if call.ret >= 0 and not self._sees_uring:
-            self._blind(
+            self._add_blind_spot(
                 "io_uring",
                 "a process set up io_uring: what it does through it makes no system call",
             )
 
     def _uring_other(self, call: DecodedCall) -> None:
-        self._blind("io_uring_cmd", f"an io_uring operation that is not decoded was used: {call.name}")
+        self._add_blind_spot(
+            "io_uring_cmd", f"an io_uring operation that is not decoded was used: {call.name}"
+        )
 
-    def _unknown(self, call: DecodedCall) -> None:
+    def _note_unknown(self, call: DecodedCall) -> None:
         if call.arg1:
-            self._blind("unknown_calls", f"io_uring's operation {call.arg0} is newer than writeaudit")
+            self._add_blind_spot(
+                "unknown_calls", f"io_uring's operation {call.arg0} is newer than writeaudit"
+            )
         elif call.arg2:
-            self._blind("unknown_calls", f"the 32-bit system call number {call.arg0} is not known")
+            self._add_blind_spot("unknown_calls", f"the 32-bit system call number {call.arg0} is not known")
         else:
-            self._blind("unknown_calls", f"system call number {call.arg0} is newer than writeaudit")
+            self._add_blind_spot("unknown_calls", f"system call number {call.arg0} is newer than writeaudit")
 
-    def _blind(self, kind: str, message: str, *, incomplete: bool = True) -> None:
+    def _add_blind_spot(self, kind: str, message: str, *, incomplete: bool = True) -> None:
         known = self._spots.get(kind)
         self._spots[kind] = BlindSpot(kind, message, known.count + 1 if known else 1, incomplete)
 
 
 _TELLING, _TELLING_ENDS = frozenset({b"/proc", b"/dev/"}), frozenset({b"/mem", b"fuse", b"ltfd"})
-"""How names of files begin and end whose opening tells something (`outside.opened`)."""
+"""How names of files begin and end whose opening tells something (`outside.spot_of_open`)."""
 
 
-def _account(call: DecodedCall) -> None:
+def _decode_acct(call: DecodedCall) -> None:
     """acct(2): the kernel writes to the file from here on, whenever a process ends."""
     call.flags = ("acct",)
 
 
-def _nothing(_call: DecodedCall) -> None:
+def _do_nothing(_call: DecodedCall) -> None:
     """Do nothing: unshare(2) and setns(2) only move the meaning of paths."""

@@ -17,7 +17,7 @@ FMODE_WRITE = 0x2
 _PAGE = 4096
 
 
-def _rounded(length: int) -> int:
+def _round_up(length: int) -> int:
     return -(-length // _PAGE) * _PAGE
 
 
@@ -39,24 +39,24 @@ class Mappings:
         self._of: dict[int, list[Mapping]] = {}
         """By process id, in the order of their addresses."""
 
-    def add(self, pid: int, start: int, length: int, file: Operand, *, writable: bool) -> None:
+    def add_mapping(self, pid: int, start: int, length: int, file: Operand, *, writable: bool) -> None:
         """Remember a mapping. What it lies upon is gone."""
-        new = Mapping(start, start + _rounded(length), file, writable)
-        self._replace(pid, new.start, new.end, [new])
+        new = Mapping(start, start + _round_up(length), file, writable)
+        self._replace_range(pid, new.start, new.end, [new])
 
-    def forget(self, pid: int, start: int, length: int) -> None:
+    def forget_range(self, pid: int, start: int, length: int) -> None:
         """Take note that something else is mapped there now."""
         if pid in self._of:
-            self._replace(pid, start, start + _rounded(length), [])
+            self._replace_range(pid, start, start + _round_up(length), [])
 
-    def protect(self, pid: int, start: int, length: int, result: str) -> tuple[list[Operand], bool]:
+    def protect_range(self, pid: int, start: int, length: int, result: str) -> tuple[list[Operand], bool]:
         """Return the files that an mprotect(2) to writable is about, each once, and whether they are now.
 
         The kernel goes from mapping to mapping and stops where it must refuse: whatever the result,
         those before are writable. Then they are what is returned, and otherwise what it refused.
         """
-        end = start + _rounded(length)
-        found = list(self._within(pid, start, end))
+        end = start + _round_up(length)
+        found = list(self._mappings_within(pid, start, end))
         if result == OK:
             changed = found
         elif result == "ENOMEM":
@@ -69,43 +69,43 @@ class Mappings:
 
     def files_within(self, pid: int, start: int, length: int) -> list[Operand]:
         """Return the files of the mappings in a range that are or may become writable, each once."""
-        within = self._within(pid, start, start + _rounded(length))
+        within = self._mappings_within(pid, start, start + _round_up(length))
         return list(dict.fromkeys(mapping.file for mapping in within if mapping.writable))
 
-    def move(self, pid: int, start: int, old_length: int, to: int, length: int) -> None:
+    def move_mapping(self, pid: int, start: int, old_length: int, to: int, length: int) -> None:
         """Take note of an mremap(2).
 
         What was there is taken to stay: with MREMAP_DONTUNMAP, or an old length of 0, it does.
         """
         if pid not in self._of:
             return
-        old_end, end = start + _rounded(old_length or 1), to + _rounded(length)
+        old_end, end = start + _round_up(old_length or 1), to + _round_up(length)
         moved = [
             Mapping(low - start + to, end if high == old_end else min(high - start + to, end), file, writable)
-            for low, high, file, writable in self._within(pid, start, old_end)
+            for low, high, file, writable in self._mappings_within(pid, start, old_end)
             if low - start + to < end
         ]
-        self._replace(pid, to, end, moved)
+        self._replace_range(pid, to, end, moved)
 
-    def fork(self, parent: int, child: int, *, shares: bool) -> None:
+    def fork_process(self, parent: int, child: int, *, shares: bool) -> None:
         """Give a new process those of its parent, once and for all or to share (CLONE_VM)."""
         if shares:
             self._of[child] = self._of.setdefault(parent, [])
         elif parent in self._of:
             self._of[child] = list(self._of[parent])
 
-    def drop(self, pid: int) -> None:
+    def drop_process(self, pid: int) -> None:
         """Forget those of a process that ended or runs another program."""
         self._of.pop(pid, None)
 
-    def _within(self, pid: int, start: int, end: int) -> Iterator[Mapping]:
+    def _mappings_within(self, pid: int, start: int, end: int) -> Iterator[Mapping]:
         known = self._of.get(pid, [])
-        for mapping in known[slice(*_touched(known, start, end))]:
+        for mapping in known[slice(*_find_range(known, start, end))]:
             yield mapping._replace(start=max(mapping.start, start), end=min(mapping.end, end))
 
-    def _replace(self, pid: int, start: int, end: int, by: list[Mapping]) -> None:
+    def _replace_range(self, pid: int, start: int, end: int, by: list[Mapping]) -> None:
         known = self._of.setdefault(pid, [])
-        first, last = _touched(known, start, end)
+        first, last = _find_range(known, start, end)
         before = [m._replace(end=start) for m in known[first:last] if m.start < start]
         after = [m._replace(start=end) for m in known[first:last] if end < m.end]
         known[first:last] = [*before, *by, *after]
@@ -125,7 +125,7 @@ def _before_refusal(found: list[Mapping]) -> list[Mapping]:
     return changed if len(changed) < len(found) else []  # it was not for want of a right to a file
 
 
-def _touched(known: list[Mapping], start: int, end: int) -> tuple[int, int]:
+def _find_range(known: list[Mapping], start: int, end: int) -> tuple[int, int]:
     """Return from where to where the mappings stand that have an address in a range."""
     first = bisect_left(known, (start,))
     if first and start < known[first - 1].end:

@@ -34,15 +34,15 @@ class Operands:
         """By the numbers that the kernel side has for directories: their components, and how many bytes of
         these lie below the root of the mount."""
 
-    def _directory(self, components: bytes) -> bytes:
+    def _keep_directory(self, components: bytes) -> bytes:
         path = self._directories[components] = reversed_path(components)
         return path
 
-    def _prefix(self, components: bytes) -> bytes:
+    def _keep_prefix(self, components: bytes) -> bytes:
         prefix = self._prefixes[components] = reversed_path(components) + b"/"
         return prefix
 
-    def read(self, payload: bytes, pos: int) -> tuple[Operand, bytes, int, int]:
+    def read_operand(self, payload: bytes, pos: int) -> tuple[Operand, bytes, int, int]:
         """Return an operand, the bytes of its name, the open file's mode, and where the next one begins."""
         (
             ino, chain, parent, dev, mount, f_mode, nlink, i_mode,
@@ -62,31 +62,31 @@ class Operands:
             elif flags & _FILE:
                 components, below_mount = known
                 last = payload[pos : pos + base_len]
-                base = (self._prefixes.get(components) or self._prefix(components)) + last
+                base = (self._prefixes.get(components) or self._keep_prefix(components)) + last
                 in_mount = base_len + 1 + below_mount
                 name = payload[pos + skip : pos + skip + name_len]
             else:
                 components, in_mount = known
-                base = self._directories.get(components) or self._directory(components)
+                base = self._directories.get(components) or self._keep_directory(components)
             skip = 0
         elif not flags & _BASE:
             base = b"/" if flags & _ROOT else None
         elif flags & _INTERNAL:
-            base, mount = _nameless(payload[name_end:end].rstrip(b"\0"), i_mode, ino), 0
+            base, mount = _name_nameless(payload[name_end:end].rstrip(b"\0"), i_mode, ino), 0
             flags |= base[:1] == b"/" and _DELETED
         elif flags & _FILE and base_len:
             last, _, components = payload[name_end:end].partition(b"\0")
             if chain and len(self._chains) < _CHAINS_MAX:
                 self._chains[chain] = components, in_mount - len(last) - 1
-            base = (self._prefixes.get(components) or self._prefix(components)) + last
+            base = (self._prefixes.get(components) or self._keep_prefix(components)) + last
         else:
             components = payload[name_end:end]
             if chain and len(self._chains) < _CHAINS_MAX:
                 self._chains[chain] = components, in_mount
-            base = self._directories.get(components) or self._directory(components)
+            base = self._directories.get(components) or self._keep_directory(components)
         root = None if flags & _ELSEWHERE else b"/"
         deleted, detached = flags & _DELETED != 0, flags & _DETACHED != 0
-        doubt = _doubt(flags) if flags & _DOUBTFUL else NO_DOUBT
+        doubt = _decode_doubt(flags) if flags & _DOUBTFUL else NO_DOUBT
         dev = kernel_dev(dev)
         if flags & _FILE:
             fmt = i_mode & 0o170000
@@ -104,12 +104,12 @@ class Operands:
         return _new(Operand, named), name, f_mode, end
 
 
-def _doubt(flags: int) -> Doubt:
+def _decode_doubt(flags: int) -> Doubt:
     unreadable = Doubt.UNREADABLE if flags & _UNREADABLE else NO_DOUBT
     return unreadable | Doubt.UNREACHABLE if flags & _UNREACHABLE else unreadable
 
 
-def _nameless(name: bytes, i_mode: int, ino: int) -> bytes:
+def _name_nameless(name: bytes, i_mode: int, ino: int) -> bytes:
     """Return what /proc/PID/fd shows for a file of the kernel's own; ``name`` is what it has of one."""
     if stat.S_ISFIFO(i_mode):
         return b"pipe:[%d]" % ino

@@ -16,13 +16,13 @@ class Requests:
         self._operands = operands
         self._events: dict[int, RawEvent] = {}
 
-    def hold(self, key: int, event: RawEvent) -> RawEvent | None:
+    def hold_request(self, key: int, event: RawEvent) -> RawEvent | None:
         """Hold a request back. Returns one that was held under the same key, and has no result."""
         earlier = self._events.pop(key, None)
         self._events[key] = event._replace(flags=(*event.flags, "io_uring"))
         return earlier
 
-    def done(self, payload: bytes) -> tuple[bool, RawEvent | None]:
+    def join_result(self, payload: bytes) -> tuple[bool, RawEvent | None]:
         """Join a result with its request: whether there is one, and the event if one comes of it."""
         time_ns, _pid, _tid, _kind, flags, _op, operands, _row, ret, key, *_args = EVENT.unpack_from(payload)
         event = self._events.pop(key, None)
@@ -32,11 +32,11 @@ class Requests:
         result = OK if ret >= 0 else errno_name(-ret)
         event = event._replace(time_ns=time_ns, lasted_ns=lasted_ns, result=result)
         if flags & H_DOUBTFUL:
-            source = None if event.source is None else _doubtful(event.source)
-            event = event._replace(path=_doubtful(event.path), source=source)
+            source = None if event.source is None else _mark_uncertain(event.source)
+            event = event._replace(path=_mark_uncertain(event.path), source=source)
         path, f_mode = event.path, 0
         if operands:
-            path, _name, f_mode, _pos = self._operands.read(payload, EVENT.size)
+            path, _name, f_mode, _pos = self._operands.read_operand(payload, EVENT.size)
         if event.op is Op.OPEN:
             if operands and ret >= 0:
                 made = event.created is not None and "creat" in event.flags and f_mode & FMODE_CREATED
@@ -63,6 +63,6 @@ class Requests:
         return events
 
 
-def _doubtful(operand: Operand) -> Operand:
+def _mark_uncertain(operand: Operand) -> Operand:
     """Return an operand of which it is not known what its name began at when it was used."""
     return operand._replace(doubt=operand.doubt | Doubt.UNCERTAIN_BASE)

@@ -152,7 +152,7 @@ class RemoteSide:
         """See `KernelSide`."""
         return list(OPEN_FILE.iter_unpack(self._monitor.ask(Ask.OPEN_FILES)))
 
-    def misses(self) -> int:
+    def count_misses(self) -> int:
         """See `KernelSide`."""
         return int(NUMBER.unpack(self._monitor.ask(Ask.MISSES))[0])
 

@@ -166,7 +166,7 @@ class _Monitor:
         elif kind == Ask.OPEN_FILES:
             answer = b"".join(OPEN_FILE.pack(*entry) for entry in side.open_files())
         elif kind == Ask.MISSES:
-            answer = NUMBER.pack(side.misses())
+            answer = NUMBER.pack(side.count_misses())
         elif kind == Ask.DETACH:
             side.detach()
         else:

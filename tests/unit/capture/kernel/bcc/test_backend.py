@@ -92,7 +92,7 @@ def test_bcc_looks_neither_at_the_users_directory_nor_at_kernel_headers(
 
 def test_only_what_runs_probes_takes_a_copy_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="strace"):
-        select.backend("strace", "/some/probes")
+        select.get_backend("strace", "/some/probes")
     asked: list[str] = []
 
     def refuse(backend: Backend) -> CaptureOutcome:
@@ -108,7 +108,7 @@ def test_only_what_runs_probes_takes_a_copy_of_them(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("name", ["ebpf", "bcc"])
 def test_a_directory_without_probes_is_refused_before_the_command_runs(name: str, tmp_path: Path) -> None:
-    backend = select.backend(name, str(tmp_path))
+    backend = select.get_backend(name, str(tmp_path))
     ran = tmp_path / "ran"
     command = Command((b"touch", os.fsencode(ran)), os.environb)
     with pytest.raises(BackendUnavailable):
@@ -128,7 +128,7 @@ def test_maps_are_as_the_host_has_them() -> None:
         assert side.map("files").lookup(bytes(8)) is None
         side.map("files").update(bytes(8), FILE.pack(1, 2, 3, 4, 5, 0))
         assert [FILE.unpack(value) for _key, value in side.map("files").items()] == [(1, 2, 3, 4, 5, 0)]
-        assert side.misses() == 0
+        assert side.count_misses() == 0
     finally:
         side.close()
     assert len(os.listdir("/proc/self/fd")) == descriptors

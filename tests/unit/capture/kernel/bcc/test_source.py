@@ -11,7 +11,7 @@ from writeaudit.capture.kernel.bcc.source import (
     MapShape,
     Source,
     function_symbol,
-    link,
+    link_program,
     map_shape,
     program_symbol,
     read_source,
@@ -128,7 +128,7 @@ def test_the_probes_declare_every_field_that_they_read() -> None:
 def test_macros_name_offsets_and_maps() -> None:
     source = Source("", (), ("scratch", "events"), (("file", "f_path"),), frozenset())
     assert {"-DWA_BCC", "-DWA_OFF_file_f_path=64", f"-DWA_REF_events={_FIRST + 1:#x}"} <= set(
-        source.macros({("file", "f_path"): 64}, perf=False)
+        source.list_macros({("file", "f_path"): 64}, perf=False)
     )
 
 
@@ -148,7 +148,7 @@ def test_link_puts_in_what_is_called_each_once() -> None:
         function_symbol("c"): _load_map(0) + _call(_FIRST) + _EXIT,
     }
     source = Source("", tuple(Function(name, 0, 1) for name in "abc"), ("tasks", "events"), (), frozenset())
-    whole, functions = link("sys_exit", source, code.__getitem__, {"tasks": 5, "events": 9})
+    whole, functions = link_program("sys_exit", source, code.__getitem__, {"tasks": 5, "events": 9})
 
     assert [(each.name, each.instruction) for each in functions] == [
         (program_symbol("sys_exit"), 0),

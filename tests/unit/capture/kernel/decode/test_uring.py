@@ -94,9 +94,9 @@ def test_request_whose_result_never_comes() -> None:
     decoder = Decoder(OWN, sees_uring=True)
     submit(decoder, WireOp.MKDIR, NAME)
     left: list[Record] = []
-    decoder.finish(left)
+    decoder.finish_run(left)
     assert [type(record) for record in left] == [RawEvent]
-    decoder.finish(left)
+    decoder.finish_run(left)
     assert len(left) == 1
     assert [spot.kind for spot in decoder.blind_spots()] == ["io_uring_result"]
 

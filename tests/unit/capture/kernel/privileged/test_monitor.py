@@ -47,7 +47,7 @@ class FakeSide(MapSide):
     def open_files(self) -> list[tuple[int, int, int]]:
         return [(1, 2, 3)]
 
-    def misses(self) -> int:
+    def count_misses(self) -> int:
         return 5
 
     def follows(self, pid: int) -> bool:
@@ -88,7 +88,7 @@ def test_side_answers_through_the_socket(channel: socket.socket) -> None:
     assert side.take() == b"x" * (1 << 20)
     assert list(side.counters()) == [1, 2, 1 << 63]
     assert list(side.open_files()) == [(1, 2, 3)]
-    assert side.misses() == 5
+    assert side.count_misses() == 5
     side.close()
 
 
