@@ -39,17 +39,19 @@ def suggest_policy(
     places = _places([file for file in changed if not starts_or_grants(file.path)], policy, home)
     lines = [
         "# Made by `writeaudit suggest`: it allows what that run did. Read it before you use it.",
-        f"name = {_text(name.encode())}",
+        f"name = {quote_toml(name.encode())}",
     ]
     lines += [
         f"# Not allowed, for it starts programs or grants access: {escape_path(path)}" for path in left_out
     ]
     if places:
-        lines += _zone("written", ZoneAccess.READ_WRITE, [_pattern(path, cwd, home) for path in places])
+        lines += zone_lines(
+            "written", ZoneAccess.READ_WRITE, [pattern_of(path, cwd, home) for path in places]
+        )
     for zone in policy.zones:
         if zone.name not in _BUILT_IN and zone.patterns:
             patterns = [_spelled(pattern, cwd, home) for pattern in zone.patterns]
-            lines += _zone(zone.name, zone.access, patterns)
+            lines += zone_lines(zone.name, zone.access, patterns)
     return Suggestion("\n".join(lines) + "\n", left_out)
 
 
@@ -91,13 +93,20 @@ def _tops(paths: Mapping[bytes, None]) -> list[bytes]:
     return tops
 
 
-def _zone(name: str, access: ZoneAccess, patterns: Iterable[str]) -> list[str]:
-    lines = ["", "[[zones]]", f"name = {_text(name.encode())}", f'access = "{access.value}"', "patterns = ["]
+def zone_lines(name: str, access: ZoneAccess, patterns: Iterable[str]) -> list[str]:
+    """Return the lines of one zone; ``patterns`` are TOML texts."""
+    lines = [
+        "",
+        "[[zones]]",
+        f"name = {quote_toml(name.encode())}",
+        f'access = "{access.value}"',
+        "patterns = [",
+    ]
     lines += [f"    {each}," for each in dict.fromkeys(patterns)]
     return [*lines, "]"]
 
 
-def _pattern(path: bytes, cwd: bytes, home: bytes | None) -> str:
+def pattern_of(path: bytes, cwd: bytes, home: bytes | None) -> str:
     """Return the TOML text of the pattern that matches a path itself."""
     return _spelled(b"".join(b"[%c]" % byte if byte in _WILD else b"%c" % byte for byte in path), cwd, home)
 
@@ -111,10 +120,10 @@ def _spelled(pattern: bytes, cwd: bytes, home: bytes | None) -> str:
                 begin, pattern = spelling, b""
             elif not begin and pattern.startswith(directory + b"/"):
                 begin, pattern = spelling, pattern[len(directory) :]
-    return _text(begin + pattern.replace(b"$", b"$$"))
+    return quote_toml(begin + pattern.replace(b"$", b"$$"))
 
 
-def _text(raw: bytes) -> str:
+def quote_toml(raw: bytes) -> str:
     """Return a TOML basic string. A byte that is no UTF-8 becomes ``?``, which matches any one byte."""
     out: list[str] = []
     for char in raw.decode("utf-8", "surrogateescape"):
