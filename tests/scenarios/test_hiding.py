@@ -216,6 +216,70 @@ def test_page_faults_of_its_own(audit: Audit, prot: Path) -> None:
     assert audited.status == 101
 
 
+_HELD_BACK = """
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static int uffd;
+static char *page;
+static void *serve(void *unused)
+{
+	struct uffd_msg message;
+	char *filled = aligned_alloc(4096, 4096);
+	struct uffdio_copy copy = { (unsigned long)page, (unsigned long)filled, 4096, 0, 0 };
+	read(uffd, &message, sizeof message);
+	/* a call that strace wants to see, before it can have the page */
+	close(open("served", O_CREAT | O_WRONLY, 0600));
+	strcpy(filled, "made");
+	return (void *)(long)ioctl(uffd, UFFDIO_COPY, &copy);
+}
+int main(void)
+{
+	pthread_t thread;
+	struct uffdio_api api = { UFFD_API, 0, 0 };
+	struct uffdio_register range = { { 0, 4096 }, UFFDIO_REGISTER_MODE_MISSING, 0 };
+	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
+		return 77;
+	page = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	range.range.start = (unsigned long)page;
+	if (ioctl(uffd, UFFDIO_REGISTER, &range))
+		return 78;
+	pthread_create(&thread, 0, serve, 0);
+	int made = open(page, O_CREAT | O_WRONLY, 0600);
+	pthread_join(thread, 0);
+	close(open("after", O_CREAT | O_WRONLY, 0600));
+	return made < 0 ? 79 : 0;
+}
+"""
+
+
+@pytest.mark.requires_root
+@pytest.mark.requires_gcc
+def test_tracer_that_waits_for_memory_which_waits_for_the_tracer(
+    audit: Audit, backend: Backend, prot: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "held"
+    subprocess.run(
+        ["gcc", "-w", "-pthread", "-xc", "-", "-o", program], input=_HELD_BACK.encode(), check=True
+    )
+    audited = _attack(audit, prot, [program])  # ends, and does all that it would do unaudited
+    assert {"made", "served", "after"} <= set(os.listdir(_work(prot)))
+    assert audited.status == 101
+    assert _blind(audited) >= ({"userfaultfd", "tracer"} if backend.name == "strace" else {"userfaultfd"})
+    if backend.name == "strace":
+        assert "strace was given up" in audited.stderr.replace("\n    ", " ")
+
+
 _CLOSED = """
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -12,6 +12,7 @@ import fcntl
 import os
 import select
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from writeaudit.capture.strace.probe import (
     probe_ptrace,
     version_of,
 )
+from writeaudit.capture.strace.successor import StallWatch, take_over, tracer_of
 from writeaudit.capture.strace.tracer import StartLine
 from writeaudit.errors import BackendUnavailable, CaptureError
 
@@ -93,6 +95,37 @@ class _Output:
             self.read_available()
             if left <= 0:
                 return
+
+
+@dataclass(slots=True)
+class _Tracer:
+    """strace, as long as it can be relied on; then what takes its place."""
+
+    output: _Output
+    watch: StallWatch
+    given_up: bool = False
+    """Whether it had to be ended: it waited for memory that it did not get."""
+    _replaced: bool = False
+
+    def attend(self) -> None:
+        """Read what is there; see to it that the command can go on."""
+        self.output.read_available()
+        if self._replaced:
+            return
+        if self.output.ended:
+            # It may just as well have seen the last process end.
+            left = [pid for pid in self.output.parser.alive if _process_exists(pid)]
+            if left:
+                self._replaced = True
+                take_over(0, left)
+        elif self.watch.is_stalled(self.output.parser.lines):
+            self._replaced = self.given_up = True
+            left = [pid for pid in self.output.parser.alive if _process_exists(pid)]
+            if not take_over(self.watch.strace, left):
+                # Nothing can make them go on: they wait for each other, or for a tracer.
+                for pid in left:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
 
 
 class StraceBackend:
@@ -163,14 +196,15 @@ class StraceBackend:
                 dumps_are_files=core_dumps.are_files(),
             )
             output = _Output(read_end, parser, sink)
+            tracer = _Tracer(output, StallWatch(tracer_of(child.pid)))
             with _low_priority():
-                how = launcher.supervise_child(child, {}, tick_s=_TICK_S, on_tick=output.read_available)
+                how = launcher.supervise_child(child, {}, tick_s=_TICK_S, on_tick=tracer.attend)
             ended_ns = time.monotonic_ns()
             # Whoever presses Ctrl-C now does not want to wait: those left over are named.
             with contextlib.suppress(KeyboardInterrupt):
                 output.wait_for_end(limits.linger_s)
             survivors = () if output.ended else tuple(pid for pid in parser.alive if _process_exists(pid))
-            last = parser.finish_trace(ended=output.ended)
+            last = parser.finish_trace(ended=output.ended, given_up=tracer.given_up)
             if last:
                 sink(last)
         finally:

@@ -138,14 +138,21 @@ class TraceParser:
                     self.samples.append(line)
         return out
 
-    def finish_trace(self, *, ended: bool = False) -> list[Record]:
+    def finish_trace(self, *, ended: bool = False, given_up: bool = False) -> list[Record]:
         """Hand out what was still being added up. Call it once, at the end of the trace.
 
         ``ended``: strace itself has ended, which it does only after the last process that it traced.
+        ``given_up``: it was made to, as it waited for memory of a process that did not come.
         """
         out = self.feed_bytes(b"\n") if self._rest else []
         self._context.out = out
-        if ended and self._threads and self.started_ns is not None:
+        if given_up:
+            self._context.add_blind_spot(
+                "tracer",
+                "a process kept strace waiting for its memory, so strace was given up: what was done after "
+                "that was not seen; the ebpf backend never waits for a process",
+            )
+        elif ended and self._threads and self.started_ns is not None:
             self._context.add_blind_spot(
                 "tracer",
                 "strace ended before the processes that it traced did: what they did after that was not seen",
