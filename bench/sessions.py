@@ -91,7 +91,7 @@ def _sync_variants(place: BenchDirectory, made: Project, rows: frozenset[str]) -
 def _of_the_run(place: BenchDirectory, backend: str) -> dict[str, float]:
     """Return what the recording says of the last `uv sync`."""
     with Recording(place.recording(f"sync-{backend}")) as opened:
-        audit = opened.audit()
+        audit = opened.read_audit()
         return {
             "command wall_s": audit.run.duration_s,
             "events": audit.event_count,
@@ -113,7 +113,7 @@ def flood(place: BenchDirectory, _rows: frozenset[str]) -> Session:
         ended = run(run_under("ebpf", recording, *work), env, place.disk, AUDITED)
         now = time.time()
         with Recording(recording) as opened:
-            audit = opened.audit()
+            audit = opened.read_audit()
             session.add("to verdict_s", now - audit.run.started - audit.run.duration_s)
             session.add("audited wall_s", audit.run.duration_s)
             session.add("lost", audit.completeness.lost_events)
@@ -172,7 +172,7 @@ def recording(place: BenchDirectory, _rows: frozenset[str]) -> Session:
         path = place.recording(size)
         _install(place, path, events, env)
         with Recording(path) as opened:
-            session.add(f"{size} events", opened.audit().event_count)
+            session.add(f"{size} events", opened.read_audit().event_count)
         session.add(f"{size} mb", Path(path).stat().st_size / 1e6)
         for number in range(place.scale.long_rounds):
             for output in ("html", "json"):

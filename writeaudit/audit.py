@@ -252,7 +252,7 @@ class Completeness:
 class Indexed(Protocol):
     """Events of which some can be had without reading the others."""
 
-    def pick(self, seqs: Collection[int]) -> Iterator[FsEvent]:
+    def pick_events(self, seqs: Collection[int]) -> Iterator[FsEvent]:
         """Yield the events of these numbers, in their order."""
 
 
@@ -260,21 +260,21 @@ class Indexed(Protocol):
 class ByOperation(Protocol):
     """Events of which those of some operations can be had without reading the others."""
 
-    def of(self, ops: Collection[Op]) -> Iterator[FsEvent]:
+    def select_operations(self, ops: Collection[Op]) -> Iterator[FsEvent]:
         """Yield the events of these operations, in their order."""
 
 
 def of_ops(events: Iterable[FsEvent], ops: Collection[Op]) -> Iterator[FsEvent]:
     """Yield the events of these operations, in their order."""
     if isinstance(events, ByOperation):
-        return events.of(ops)
+        return events.select_operations(ops)
     return (event for event in events if event.op in ops)
 
 
-def pick(events: Iterable[FsEvent], seqs: Collection[int]) -> Iterator[FsEvent]:
+def pick_events(events: Iterable[FsEvent], seqs: Collection[int]) -> Iterator[FsEvent]:
     """Yield the events of these numbers, in their order. Reads no further than it must."""
     if isinstance(events, Indexed):
-        yield from events.pick(seqs)
+        yield from events.pick_events(seqs)
     elif seqs:
         last = max(seqs)
         for event in events:

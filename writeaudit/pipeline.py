@@ -176,7 +176,7 @@ class _Recorder:
                 if record.file_key is not None:
                     self._writes[record.file_key] = event.seq
                 if record.pid in fresh and _acts(record):
-                    self.processes.acted(record.pid)
+                    self.processes.note_act(record.pid)
                 longest = max(len(event.path), len(event.source or b""))
                 if longest > MOST_PATH or (event.bytes or 0) > MOST:
                     event = self._bounded(event)
@@ -212,18 +212,18 @@ class _Recorder:
         else:
             view = None
             if event.result == "EXDEV" and record.source is not None:
-                above = self.processes.line(record.pid)
+                above = self.processes.ancestors_of(record.pid)
                 view = view_of(above, record.path, record.source, self.resolver.registry.own_ns)
             self.observer.observe_refusal(event, mount, view)
 
     def _note(self, record: ProcessStart | ProcessExec | ProcessExit | MountsChanged | MountSeen) -> None:
         match record:
             case ProcessStart():
-                self.processes.started(self._since(record.time_ns), record.pid, record.ppid)
+                self.processes.note_start(self._since(record.time_ns), record.pid, record.ppid)
             case ProcessExec():
-                self.processes.executed(self._since(record.time_ns), record.pid, record.exe, record.argv)
+                self.processes.note_exec(self._since(record.time_ns), record.pid, record.exe, record.argv)
             case ProcessExit():
-                self.processes.ended(self._since(record.time_ns), record.pid, record.exit_status)
+                self.processes.note_end(self._since(record.time_ns), record.pid, record.exit_status)
             case MountsChanged():
                 self.resolver.mounts_changed(record.time_ns, record.pid)
             case MountSeen():
@@ -235,11 +235,11 @@ class _Recorder:
         return max(time_ns - (self._started_ns or time_ns), 0)
 
     def _write(self, batch: _Batch) -> None:
-        self._writer.events(batch.events)
-        self._writer.totals(batch.totals)
-        self._writer.doubtful(batch.doubtful)
-        self._writer.identified(batch.identified)
-        self._writer.unidentified(batch.unidentified)
+        self._writer.write_events(batch.events)
+        self._writer.write_totals(batch.totals)
+        self._writer.mark_doubtful(batch.doubtful)
+        self._writer.set_identities(batch.identified)
+        self._writer.clear_identities(batch.unidentified)
         self._uncommitted += sum(map(len, batch))
         now = time.monotonic()
         if self._uncommitted and now >= self._next_commit:
@@ -307,14 +307,14 @@ def record(
     recorder: _Recorder | None = None
     run = run_info(command, notes)
     try:
-        writer.meta("policy", policy)
+        writer.write_meta("policy", policy)
 
         def chosen(info: BackendInfo) -> None:
             nonlocal run
             run = replace(run, backend=info)
             if info.name == "strace" and not info.preferred and client.would_help():
                 run = replace(run, notes=(*run.notes, _SUDO_HELPS))
-            writer.run(run)
+            writer.write_run(run)
             writer.commit()
 
         def attempt(candidate: Backend) -> CaptureOutcome:
@@ -330,7 +330,7 @@ def record(
         captured = capture_with(backend, attempt, chosen, probes)
     except BaseException as error:
         if recorder is None or not recorder.begun:
-            writer.abandon()
+            writer.remove_recording()
             raise
         failure = recorder.failure or broken_off(error)
         _finish(writer, run, Completeness(finished=False), recorder, policy)
@@ -377,11 +377,11 @@ def _finish(
                 hidden,
             )
             completeness = replace(completeness, blind_spots=(*completeness.blind_spots, spot))
-        writer.finish(
+        writer.finish_recording(
             run,
             completeness,
             mounts,
-            recorder.processes.all(),
+            recorder.processes.list_processes(),
             recorder.observer.all,
             shared,
             recorder.binaries.inspect_files(),
@@ -503,8 +503,8 @@ def examine(
     ``events``: those that it holds, if they are at hand. Otherwise the returned report reads them
     from ``recording``, which must stay open. Raises `RecordingError`, `PolicyError`, `UsageError`.
     """
-    audit = recording.audit(events)
-    kept = recording.meta("policy")
+    audit = recording.read_audit(events)
+    kept = recording.read_meta("policy")
     if policy_file is not None or profile is not None or kept is None:
         run = audit.run
         policy = choose_policy(

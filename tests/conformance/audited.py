@@ -104,7 +104,7 @@ def run(
     assert os.path.exists(recording), said
     after = read_tree(root)
     with Recording(os.fspath(recording)) as opened:
-        audit: Audit = opened.audit()
+        audit: Audit = opened.read_audit()
         everywhere = tuple(audit.events)
         completeness, mounts, processes = audit.completeness, audit.mounts, audit.processes
     assert done.returncode == 0 or may_fail, said

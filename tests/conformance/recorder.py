@@ -29,7 +29,7 @@ def main() -> int:
         sys.stderr.write(f"recorder: {done.error}\n")
         return 125
     with Recording(recording) as opened:
-        if done.events is not None and done.events != list(opened.audit().events):
+        if done.events is not None and done.events != list(opened.read_audit().events):
             sys.stderr.write("recorder: a run is judged by other events than its recording holds\n")
             return 125
     outcome = done.outcome

@@ -17,9 +17,13 @@ def write_recording(path: Path) -> Path:
     run = RunInfo((b"touch", b"new"), b"/w", "root", 0, 1.7e9, 0.1, 0, None, backend, "6.1", "x86_64")
     mount = Mount(20, 4026531841, 65024, "ext4", b"/dev/vda", b"/", b"/", ("rw",))
     writer = RecordingWriter(str(path))
-    writer.meta(
+    writer.write_meta(
         "policy", pipeline.kept_policy(Policy("p", "a test", (Zone("w", ZoneAccess.READ_WRITE, (b"/w",)),)))
     )
-    writer.events([FsEvent(1, 5, 77, 77, Op.OPEN, b"/w/new", access=Access.WRITE, created=True, mount=20)])
-    writer.finish(run, Completeness(), [mount], [Process(77, 1, b"/bin/touch", (b"touch",), 0, 9, 0)])
+    writer.write_events(
+        [FsEvent(1, 5, 77, 77, Op.OPEN, b"/w/new", access=Access.WRITE, created=True, mount=20)]
+    )
+    writer.finish_recording(
+        run, Completeness(), [mount], [Process(77, 1, b"/bin/touch", (b"touch",), 0, 9, 0)]
+    )
     return path

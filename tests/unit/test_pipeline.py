@@ -129,7 +129,7 @@ def test_run_is_recorded_and_judged(
     )
     assert dict(run.env) == {"HOME": "/h", "UV_CACHE_DIR": "/c"}
     with Recording(str(tmp_path / "r.wa")) as recording:
-        audit = recording.audit()
+        audit = recording.read_audit()
         assert [(event.bytes, event.calls) for event in audit.events if event.op is Op.WRITE] == [(4096, 3)]
         assert [(p.pid, p.exit_status) for p in audit.processes] == [(10, 0), (11, 0)]
 
@@ -156,7 +156,7 @@ def test_kept_events_are_those_of_the_recording(
         monkeypatch.setattr(Resolver, name, lambda _self, waiting=waiting: next(waiting, []))
     recorded = _record(monkeypatch, tmp_path / "r.wa", policy, fake)
     with Recording(str(tmp_path / "r.wa")) as recording:
-        read = list(recording.audit().events)
+        read = list(recording.read_audit().events)
     assert [type(event) for event in read] == [type(event) for event in recorded.events or ()]
     assert recorded.events == read
     assert read[0].certainty is Certainty.LEXICAL
@@ -196,7 +196,7 @@ def test_path_longer_than_a_recording_holds_is_cut_and_told(
     long = os.fsencode(tmp_path) + b"/n" * MOST_PATH
     recorded = _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend([[_write(1, long)]]))
     with Recording(str(tmp_path / "r.wa")) as recording:
-        audit = recording.audit()
+        audit = recording.read_audit()
         events = list(audit.events)
     assert events == recorded.events
     assert [(event.path, event.certainty) for event in events] == [(long[:MOST_PATH], Certainty.LEXICAL)]
@@ -257,14 +257,14 @@ def test_recording_that_cannot_be_written_on_does_not_stop_the_command(
     def full(_writer: RecordingWriter, _events: object) -> None:
         raise OutputError("disk full")
 
-    monkeypatch.setattr(RecordingWriter, "events", full)
+    monkeypatch.setattr(RecordingWriter, "write_events", full)
     recorded = _record(
         monkeypatch, tmp_path / "r.wa", policy, FakeBackend([[_write(1, b"/x")], [_write(2, b"/y")]])
     )
     assert recorded.outcome.exit_status == 0
     assert isinstance(recorded.error, WriteauditError)
     with Recording(str(tmp_path / "r.wa")) as recording:
-        assert not recording.audit().completeness.complete
+        assert not recording.read_audit().completeness.complete
 
 
 def test_defect_keeps_what_was_recorded_and_lets_the_command_go_on(
@@ -291,7 +291,7 @@ def test_defect_keeps_what_was_recorded_and_lets_the_command_go_on(
     assert "RecursionError: too deep (test_pipeline.py:" in recorded.error.message
     assert "breaks off" in recorded.error.message
     with Recording(str(tmp_path / "r.wa")) as recording:
-        audit = recording.audit()
+        audit = recording.read_audit()
         assert [event.path for event in audit.events] == [b"/x0", b"/x1"]
         assert not audit.completeness.finished
         assert audit.run.exit_status == 0
@@ -316,7 +316,7 @@ def test_capture_that_fails_after_the_command_began_leaves_its_recording(
     with pytest.raises(raised, match=message):
         _record(monkeypatch, tmp_path / "r.wa", policy, FakeBackend([[_write(1, b"/x")]], last=error))
     with Recording(str(tmp_path / "r.wa")) as recording:
-        audit = recording.audit()
+        audit = recording.read_audit()
         assert [event.path for event in audit.events] == [b"/x"]
         assert not audit.completeness.finished
         assert audit.run.backend.name == "fake0"
@@ -331,7 +331,7 @@ def test_failure_that_capture_tells_of_makes_the_recording_unfinished(
     assert recorded.error is not None
     assert "ValueError: what is this" in recorded.error.message
     with Recording(str(tmp_path / "r.wa")) as recording:
-        completeness = recording.audit().completeness
+        completeness = recording.read_audit().completeness
     assert (completeness.finished, completeness.lost_events) == (False, 7)
 
 
@@ -344,7 +344,7 @@ def test_sums_beyond_what_a_recording_can_hold(
     recorded = _record(monkeypatch, tmp_path / "r.wa", policy, fake)
     assert recorded.error is None
     with Recording(str(tmp_path / "r.wa")) as recording:
-        read = list(recording.audit().events)
+        read = list(recording.read_audit().events)
     assert recorded.events == read
     most = (1 << 63) - 1
     assert [(event.bytes, event.calls) for event in read] == [(most, most), (most, 1)]

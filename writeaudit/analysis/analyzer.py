@@ -27,7 +27,7 @@ from writeaudit.audit import (
     Process,
     RunInfo,
     SharedFile,
-    pick,
+    pick_events,
 )
 from writeaudit.events import FsEvent, Op
 from writeaudit.judgement import CommandOutcome, Finding, Judged, Policy, by_gravity
@@ -172,6 +172,6 @@ def analyze_audit(
     )
     analyzer.judge_all(audit.events, judge)
     findings = attach_actors(
-        analyzer.list_findings(), analyzer.processes, lambda seqs: pick(audit.events, seqs)
+        analyzer.list_findings(), analyzer.processes, lambda seqs: pick_events(audit.events, seqs)
     )
     return Analysis(findings, analyzer.get_outcome(), analyzer.list_copied())

@@ -11,7 +11,7 @@ import click
 from writeaudit.audit import RunInfo
 from writeaudit.commands.base import Command
 from writeaudit.recording import runs_directory
-from writeaudit.recording.kept import Kept, describe, kept_recordings
+from writeaudit.recording.kept import Kept, describe_run, kept_recordings
 from writeaudit.text import escape_path, shell_word, size
 
 
@@ -45,7 +45,7 @@ def command(number: int | None, json_wanted: bool) -> None:
 
 
 def _line(kept: Kept) -> str:
-    run = describe(kept)
+    run = describe_run(kept)
     if not isinstance(run, RunInfo):
         return f"{'unreadable':16}  {'':>8}  {size(kept.bytes):>10}  {escape_path(os.fsencode(kept.path))}"
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
@@ -72,7 +72,7 @@ def _cut(words: str, limit: int = 100) -> str:
 
 
 def _as_json(kept: Kept) -> dict[str, object]:
-    run = describe(kept)
+    run = describe_run(kept)
     found: dict[str, object] = {"path": kept.path, "bytes": kept.bytes}
     if not isinstance(run, RunInfo):
         return found | {"error": run.message}

@@ -165,9 +165,9 @@ def recording_path(name: str) -> str:
     """Return the path of a recording: ``last`` is the newest one of this user."""
     if name != "last":
         return name
-    from writeaudit.recording import last, runs_directories
+    from writeaudit.recording import find_last, runs_directories
 
-    return last(*runs_directories(os.environ))
+    return find_last(*runs_directories(os.environ))
 
 
 @contextmanager

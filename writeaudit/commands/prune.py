@@ -8,7 +8,7 @@ import click
 
 from writeaudit.commands.base import Command
 from writeaudit.recording import runs_directory
-from writeaudit.recording.kept import DAYS, KEEP, choose_old, kept_recordings, remove
+from writeaudit.recording.kept import DAYS, KEEP, choose_old, kept_recordings, remove_recording
 from writeaudit.text import escape_path, plural, size
 
 
@@ -50,7 +50,7 @@ def command(keep: int, days: float, dry_run: bool) -> None:
     old = choose_old(kept_recordings(directory), keep=keep, days=days)
     for each in old:
         if not dry_run:
-            remove(each)
+            remove_recording(each)
         click.echo(escape_path(os.fsencode(each.path)))
     word = "would go" if dry_run else "removed"
     total = size(sum(each.bytes for each in old))

@@ -4,7 +4,7 @@ It is written while the command runs, so that whatever happens to writeaudit, th
 to then can be read. Everything after it (policy, analysis, reports) works from it alone.
 """
 
-from writeaudit.recording.place import last, make_runs_directory, runs_directories, runs_directory
+from writeaudit.recording.place import find_last, make_runs_directory, runs_directories, runs_directory
 from writeaudit.recording.reader import Recording
 from writeaudit.recording.schema import APPLICATION_ID, MOST, MOST_PATH, SCHEMA_VERSION
 from writeaudit.recording.writer import RecordingWriter
@@ -16,7 +16,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Recording",
     "RecordingWriter",
-    "last",
+    "find_last",
     "make_runs_directory",
     "runs_directories",
     "runs_directory",

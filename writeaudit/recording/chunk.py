@@ -115,7 +115,7 @@ class ChunkBuilder:
             or len(self._kinds) >= CHUNK_KINDS
         )
 
-    def take(self, events: Sequence[FsEvent]) -> int:
+    def add_events(self, events: Sequence[FsEvent]) -> int:
         """Append the first of some events; returns how many there was room for, one at least."""
         some = events[: min(CHUNK_ROWS - len(self._time), _AT_ONCE)]
         columns = tuple(zip(*some, strict=True))
@@ -124,45 +124,45 @@ class ChunkBuilder:
             columns = tuple(zip(*some, strict=True))
         (_, time_ns, pid, tid, _, path, source, _, _, _, _, _, size, calls, _, _, _, ino, _, source_ino,
          _, seen_as, _) = columns  # fmt: skip
-        self._time.extend(_fitting("q", time_ns))
-        self._pid.extend(_fitting("i", pid))
-        self._tid.extend(_fitting("i", tid))
+        self._time.extend(_make_fit("q", time_ns))
+        self._pid.extend(_make_fit("i", pid))
+        self._tid.extend(_make_fit("i", tid))
         self._kind.extend(map(self._kinds.__getitem__, map(_kind_of, some)))
         number = self._strings.numbers_of
         self._path.extend(number(path))
         self._source.extend(number(source))
         self._seen_as.extend(number(seen_as))
-        self._bytes.extend(size)
-        self._calls.extend(calls)
-        self._ino.extend(ino)
-        self._source_ino.extend(source_ino)
+        self._bytes.extend_column(size)
+        self._calls.extend_column(calls)
+        self._ino.extend_column(ino)
+        self._source_ino.extend_column(source_ino)
         return len(some)
 
-    def total(self, seq: int, size: int, calls: int) -> None:
+    def set_total(self, seq: int, size: int, calls: int) -> None:
         """Set bytes and calls of an event."""
         self._bytes[seq - self.first] = size
         self._calls[seq - self.first] = calls
 
-    def doubtful(self, seq: int) -> None:
+    def mark_doubtful(self, seq: int) -> None:
         """Take back the certainty of an event."""
-        self._change_kind(seq, _doubtful)
+        self._change_kind(seq, _kind_in_doubt)
 
-    def identified(self, seq: int, dev: int, ino: int, fmt: int) -> None:
+    def set_identity(self, seq: int, dev: int, ino: int, fmt: int) -> None:
         """Set which file an event is about: a hard link, of which both names are that one."""
         self._ino[seq - self.first] = self._source_ino[seq - self.first] = ino
-        self._change_kind(seq, partial(_identified, dev=dev, fmt=fmt))
+        self._change_kind(seq, partial(_kind_of_file, dev=dev, fmt=fmt))
 
-    def unidentified(self, seq: int) -> None:
+    def clear_identity(self, seq: int) -> None:
         """Take back which files an event is about."""
         self._ino[seq - self.first] = None
         self._source_ino[seq - self.first] = None
-        self._change_kind(seq, _unidentified)
+        self._change_kind(seq, _kind_of_no_file)
 
     def _change_kind(self, seq: int, change: Callable[[_Kind], _Kind]) -> None:
         row = seq - self.first
         self._kind[row] = self._kinds[change(self._kinds.all[self._kind[row]])]
 
-    def row(self) -> ChunkRow:
+    def make_row(self) -> ChunkRow:
         """Return it as it is written."""
         return ChunkRow(
             self.first,
@@ -174,12 +174,12 @@ class ChunkBuilder:
             to_bytes(self._path),
             to_bytes(self._source) if any(self._source) else None,
             to_bytes(self._seen_as) if any(self._seen_as) else None,
-            self._bytes.raw(),
-            self._calls.raw(),
-            self._ino.raw(),
-            self._source_ino.raw(),
-            json.dumps([_plain(kind) for kind in self._kinds.all], separators=(",", ":")).encode(),
-            *self._strings.raw(),
+            self._bytes.to_column(),
+            self._calls.to_column(),
+            self._ino.to_column(),
+            self._source_ino.to_column(),
+            json.dumps([_kind_to_json(kind) for kind in self._kinds.all], separators=(",", ":")).encode(),
+            *self._strings.to_columns(),
         )
 
 
@@ -220,7 +220,7 @@ class _Strings(dict["bytes | None", int]):
         self.size += sum(map(len, texts))
         return map(self.__getitem__, column)
 
-    def raw(self) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    def to_columns(self) -> tuple[bytes, bytes, bytes, bytes, bytes]:
         """Return prefixes, prefix_ends, names, name_ends and name_prefix."""
         return (
             b"".join(self._prefixes.all),
@@ -239,26 +239,26 @@ class _Optional:
         self._values: array[int] = array(code)
         self._there = bytearray()
 
-    def extend(self, column: Sequence[int | None]) -> None:
+    def extend_column(self, column: Sequence[int | None]) -> None:
         if all(column):
-            self._values.extend(_fitting(self._code, cast("Sequence[int]", column)))
+            self._values.extend(_make_fit(self._code, cast("Sequence[int]", column)))
             self._there.extend(b"\1" * len(column))
         else:
-            self._values.extend(_fitting(self._code, [value or 0 for value in column]))
+            self._values.extend(_make_fit(self._code, [value or 0 for value in column]))
             self._there.extend([value is not None for value in column])
 
     def __setitem__(self, row: int, value: int | None) -> None:
-        self._values[row] = _fitting(self._code, [value or 0])[0]
+        self._values[row] = _make_fit(self._code, [value or 0])[0]
         self._there[row] = value is not None
 
-    def raw(self) -> bytes | None:
+    def to_column(self) -> bytes | None:
         if 1 not in self._there:
             return None
         raw = to_bytes(self._values)
         return raw + self._there if 0 in self._there else raw
 
 
-def _fitting(code: str, column: Sequence[int]) -> array[int]:
+def _make_fit(code: str, column: Sequence[int]) -> array[int]:
     """Return a column as an array; of a number that is too great, the greatest that it can hold."""
     try:
         return array(code, column)
@@ -276,7 +276,7 @@ def _text_in(columns: Sequence[Sequence[Any]]) -> int:
 _PATH, _SOURCE = FsEvent._fields.index("path"), FsEvent._fields.index("source")
 
 
-def _plain(kind: _Kind) -> list[object]:
+def _kind_to_json(kind: _Kind) -> list[object]:
     """Return a kind as JSON has it."""
     op, access, flags, created, mode, result, mount, source_mount, dev, source_dev, fmt, certainty = kind
     numbers = (mode, mount, source_mount, dev, source_dev, fmt)
@@ -287,15 +287,15 @@ def _plain(kind: _Kind) -> list[object]:
     ]  # fmt: skip
 
 
-def _doubtful(kind: _Kind) -> _Kind:
+def _kind_in_doubt(kind: _Kind) -> _Kind:
     return (*kind[:_CERTAINTY], Certainty.LEXICAL)
 
 
-def _identified(kind: _Kind, *, dev: int, fmt: int) -> _Kind:
+def _kind_of_file(kind: _Kind, *, dev: int, fmt: int) -> _Kind:
     return (*kind[:_DEV], dev, dev, fmt, kind[_CERTAINTY])
 
 
-def _unidentified(kind: _Kind) -> _Kind:
+def _kind_of_no_file(kind: _Kind) -> _Kind:
     return (*kind[:_SOURCE_DEV], None, None, kind[_CERTAINTY])
 
 
@@ -319,56 +319,59 @@ class Chunk:
         self._time = to_array("q", row.time_ns, self.rows, "time_ns")
         self._pid = to_array("i", row.pid, self.rows, "pid")
         self._tid = self._pid if row.tid is None else to_array("i", row.tid, self.rows, "tid")
-        self._kinds = [_kind(kind) for kind in _list(json.loads(row.kinds))]
+        self._kinds = [_kind_from_json(kind) for kind in _require_list(json.loads(row.kinds))]
         self._kind = to_array("I", row.kind, self.rows, "kind", below=len(self._kinds))
         self._strings = _ReadStrings(row)
         strings = len(self._strings) + 1
         self._path = to_array("I", row.path, self.rows, "path", below=strings)
         if 0 in self._path:
             raise ValueError("an event without a path")
-        self._source = _indexes(row.source, self.rows, "source", strings)
-        self._seen_as = _indexes(row.seen_as, self.rows, "seen_as", strings)
-        self._bytes = _optional("q", row.bytes, self.rows, "bytes")
-        self._calls = _optional("q", row.calls, self.rows, "calls")
-        self._ino = _optional("Q", row.ino, self.rows, "ino")
-        self._source_ino = _optional("Q", row.source_ino, self.rows, "source_ino")
+        self._source = _read_indexes(row.source, self.rows, "source", strings)
+        self._seen_as = _read_indexes(row.seen_as, self.rows, "seen_as", strings)
+        self._bytes = _read_optional("q", row.bytes, self.rows, "bytes")
+        self._calls = _read_optional("q", row.calls, self.rows, "calls")
+        self._ino = _read_optional("Q", row.ino, self.rows, "ino")
+        self._source_ino = _read_optional("Q", row.source_ino, self.rows, "source_ino")
 
-    def totals(self, seqs: Iterable[int], sizes: Iterable[int], calls: Iterable[int]) -> None:
+    def set_totals(self, seqs: Iterable[int], sizes: Iterable[int], calls: Iterable[int]) -> None:
         """Set bytes and calls of events."""
-        self._bytes, self._calls = _changeable(self._bytes, self.rows), _changeable(self._calls, self.rows)
+        self._bytes, self._calls = (
+            _make_changeable(self._bytes, self.rows),
+            _make_changeable(self._calls, self.rows),
+        )
         for row, size, number in zip(self._rows_of(seqs), sizes, calls, strict=True):
             self._bytes[row], self._calls[row] = size, number
 
-    def doubtful(self, seqs: Iterable[int]) -> None:
+    def mark_doubtful(self, seqs: Iterable[int]) -> None:
         """Take back the certainty of events."""
-        self._change_kinds(self._rows_of(seqs), _doubtful)
+        self._change_kinds(self._rows_of(seqs), _kind_in_doubt)
 
-    def identified(
+    def set_identities(
         self, seqs: Iterable[int], devs: Iterable[int], inos: Iterable[int], fmts: Iterable[int]
     ) -> None:
         """Set which files events are about: hard links, of which both names are that one."""
         rows = self._rows_of(seqs)
         self._ino, self._source_ino = (
-            _changeable(self._ino, self.rows),
-            _changeable(self._source_ino, self.rows),
+            _make_changeable(self._ino, self.rows),
+            _make_changeable(self._source_ino, self.rows),
         )
         alike: dict[tuple[int, int], list[int]] = {}
         for row, dev, ino, fmt in zip(rows, devs, inos, fmts, strict=True):
             self._ino[row] = self._source_ino[row] = ino
             alike.setdefault((dev, fmt), []).append(row)
         for (dev, fmt), some in alike.items():
-            self._change_kinds(some, partial(_identified, dev=dev, fmt=fmt))
+            self._change_kinds(some, partial(_kind_of_file, dev=dev, fmt=fmt))
 
-    def unidentified(self, seqs: Iterable[int]) -> None:
+    def clear_identities(self, seqs: Iterable[int]) -> None:
         """Take back which files events are about."""
         rows = self._rows_of(seqs)
         self._ino, self._source_ino = (
-            _changeable(self._ino, self.rows),
-            _changeable(self._source_ino, self.rows),
+            _make_changeable(self._ino, self.rows),
+            _make_changeable(self._source_ino, self.rows),
         )
         for row in rows:
             self._ino[row] = self._source_ino[row] = None
-        self._change_kinds(rows, _unidentified)
+        self._change_kinds(rows, _kind_of_no_file)
 
     def _rows_of(self, seqs: Iterable[int]) -> list[int]:
         rows = [seq - self.first for seq in seqs]
@@ -385,7 +388,7 @@ class Chunk:
                 self._kinds.append(change(self._kinds[old]))
             self._kind[row] = changed[old]
 
-    def pick(self, seqs: Iterable[int]) -> Iterator[FsEvent]:
+    def pick_events(self, seqs: Iterable[int]) -> Iterator[FsEvent]:
         """Yield the events of these numbers, as far as they are in this chunk."""
         text, kinds, make = self._strings, self._kinds, tuple.__new__
         for seq in seqs:
@@ -405,15 +408,15 @@ class Chunk:
                 ),
             )  # fmt: skip
 
-    def of(self, ops: Collection[Op]) -> Iterator[FsEvent]:
+    def select_operations(self, ops: Collection[Op]) -> Iterator[FsEvent]:
         """Yield the events of these operations, in their order."""
         wanted = {number for number, kind in enumerate(self._kinds) if kind[_OP] in ops}
         if not wanted:
             return iter(())
-        return self.pick(self.first + row for row, kind in enumerate(self._kind) if kind in wanted)
+        return self.pick_events(self.first + row for row, kind in enumerate(self._kind) if kind in wanted)
 
     def __iter__(self) -> Iterator[FsEvent]:
-        text = self._strings.all().__getitem__
+        text = self._strings.join_all().__getitem__
         make = tuple.__new__  # FsEvent(…) takes twice as long
         for (
             seq, time_ns, pid, tid,
@@ -438,9 +441,9 @@ class _ReadStrings:
 
     def __init__(self, row: ChunkRow) -> None:
         self._names = row.names
-        ends = _ends(row.prefix_ends, row.prefixes, "prefix_ends")
+        ends = _read_ends(row.prefix_ends, row.prefixes, "prefix_ends")
         self._prefixes = [row.prefixes[start:end] for start, end in zip((0, *ends), ends, strict=False)]
-        self._ends = _ends(row.name_ends, row.names, "name_ends")
+        self._ends = _read_ends(row.name_ends, row.names, "name_ends")
         self._prefix = to_array("I", row.name_prefix, len(self._ends), "name_prefix", below=len(ends))
         lengths = list(map(len, self._prefixes))
         if len(row.names) + sum(map(lengths.__getitem__, self._prefix)) > MOST_TEXT:
@@ -455,7 +458,7 @@ class _ReadStrings:
         start = self._ends[number - 2] if number > 1 else 0
         return self._prefixes[self._prefix[number - 1]] + self._names[start : self._ends[number - 1]]
 
-    def all(self) -> list[Any]:
+    def join_all(self) -> list[Any]:
         """Return all of them, None first. ``Any``: of a path it is known that it is never None."""
         names, prefixes = self._names, self._prefixes
         return [
@@ -494,14 +497,14 @@ def to_array(code: str, raw: object, rows: int, name: str, *, below: int | None 
     return values
 
 
-def _indexes(raw: bytes | None, rows: int, name: str, below: int) -> Sequence[int]:
+def _read_indexes(raw: bytes | None, rows: int, name: str, below: int) -> Sequence[int]:
     return bytes(rows) if raw is None else to_array("I", raw, rows, name, below=below)
 
 
-def _optional(code: str, raw: bytes | None, rows: int, name: str) -> Sequence[int | None]:
+def _read_optional(code: str, raw: bytes | None, rows: int, name: str) -> Sequence[int | None]:
     """Return a column of numbers some of which may be missing."""
     if raw is None:
-        return _changeable((), rows)
+        return _make_changeable((), rows)
     size = array(code).itemsize * rows
     values = to_array(code, raw[:size], rows, name)
     if len(raw) == size:
@@ -512,11 +515,11 @@ def _optional(code: str, raw: bytes | None, rows: int, name: str) -> Sequence[in
     return [value if is_there else None for value, is_there in zip(values, there, strict=True)]
 
 
-def _changeable(column: Sequence[int | None], rows: int) -> list[int | None]:
+def _make_changeable(column: Sequence[int | None], rows: int) -> list[int | None]:
     return list(column) or [None] * rows
 
 
-def _ends(raw: bytes, text: object, name: str) -> array[int]:
+def _read_ends(raw: bytes, text: object, name: str) -> array[int]:
     """Return where each of some strings ends in the text of them all."""
     if not isinstance(text, bytes) or not isinstance(raw, bytes):
         raise TypeError(f"{name} is not bytes")
@@ -526,21 +529,21 @@ def _ends(raw: bytes, text: object, name: str) -> array[int]:
     return ends
 
 
-def _list(value: object) -> list[Any]:
+def _require_list(value: object) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError("a list was expected")
     return value
 
 
-def _kind(raw: object) -> _Kind:
+def _kind_from_json(raw: object) -> _Kind:
     """Return a kind from its JSON."""
-    op, access, flags, created, mode, result, mount, source_mount, dev, source_dev, fmt, certainty = _list(
-        raw
+    op, access, flags, created, mode, result, mount, source_mount, dev, source_dev, fmt, certainty = (
+        _require_list(raw)
     )
     numbers = (mode, mount, source_mount, dev, source_dev, fmt)
     if not all(number is None or type(number) is int for number in numbers):
         raise TypeError("a number was expected")
-    if not isinstance(result, str) or not all(isinstance(flag, str) for flag in _list(flags)):
+    if not isinstance(result, str) or not all(isinstance(flag, str) for flag in _require_list(flags)):
         raise TypeError("text was expected")
     return (
         _OPS[op], _ACCESSES[access], tuple(flags), created is True, mode, result, mount, source_mount, dev,

@@ -40,32 +40,32 @@ class Digests:
         self._keys: dict[str, set[object]] = {}
         self._corrections: dict[int, set[int]] = {}
 
-    def note(self, table: str, key: object, values: Sequence[Value]) -> None:
+    def note_row(self, table: str, key: object, values: Sequence[Value]) -> None:
         """Note what was written under a key, in place of what was there."""
         self._rows[table, key] = digest_row(values)
         self._keys.setdefault(table, set()).add(key)
 
     def note_all(self, table: str, rows: Iterable[Sequence[Value]]) -> None:
         """Note all rows of a table, in their order."""
-        self.note(table, None, [digest_row(row) for row in rows])
+        self.note_row(table, None, [digest_row(row) for row in rows])
 
-    def holds(self, table: str, key: object, values: Sequence[Value]) -> bool:
+    def holds_row(self, table: str, key: object, values: Sequence[Value]) -> bool:
         """Whether just that was written under a key."""
         return self._rows.get((table, key)) == digest_row(values)
 
     def holds_all(self, table: str, rows: Iterable[Sequence[Value]]) -> bool:
         """Whether those are all rows of a table."""
-        return self.holds(table, None, [digest_row(row) for row in rows])
+        return self.holds_row(table, None, [digest_row(row) for row in rows])
 
     def note_correction(self, number: int, chunk: int, values: Sequence[Value]) -> None:
         """Note a correction, which belongs to a chunk."""
-        self.note("correction", number, values)
+        self.note_row("correction", number, values)
         self._corrections.setdefault(chunk, set()).add(number)
 
-    def corrections(self, chunk: int) -> AbstractSet[int]:
+    def list_corrections(self, chunk: int) -> AbstractSet[int]:
         """Return the numbers of the corrections of a chunk."""
         return self._corrections.get(chunk, set())
 
-    def keys(self, table: str) -> frozenset[object]:
+    def list_keys(self, table: str) -> frozenset[object]:
         """Return the keys of all rows that were written."""
         return frozenset(self._keys.get(table, ()))

@@ -28,7 +28,7 @@ from writeaudit.recording.schema import (
     OLDEST_VERSION,
     SCHEMA,
     SCHEMA_VERSION,
-    reason,
+    describe_error,
 )
 
 _MOST_META = 1 << 23
@@ -63,24 +63,24 @@ class GuardedFile:
             raise RecordingError(f"{path} is no recording: it is not a regular file")
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)  # a file that is refused is not left open
-            self._load(path)
+            self._load_index(path)
             undo.pop_all()
 
-    def _load(self, path: str) -> None:
+    def _load_index(self, path: str) -> None:
         """Open the file and read what is needed to find anything in it. Raises `RecordingError`."""
         try:
             with open(path, "rb") as file:
                 file.read(1)
             self._size = os.path.getsize(path) + _size_of(f"{path}-wal")
-            self._db = self._open(path)
+            self._db = self._open_file(path)
             application = self._db.execute("PRAGMA application_id").fetchone()[0]
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
         except OSError as error:
-            raise RecordingError(f"cannot read the recording {path}: {reason(error)}") from error
+            raise RecordingError(f"cannot read the recording {path}: {describe_error(error)}") from error
         except (sqlite3.Error, ValueError) as error:
-            raise RecordingError(f"{path} is no recording, or is damaged: {reason(error)}") from error
+            raise RecordingError(f"{path} is no recording, or is damaged: {describe_error(error)}") from error
         _check_version(path, application, version)
-        with self.sound():
+        with self.guard_reading():
             self._check_schema()
             self._chunks = self._read_chunks()
             self._corrections = self._read_corrections()
@@ -97,9 +97,9 @@ class GuardedFile:
         """First event and number of events of each chunk, in their order."""
         return self._chunks
 
-    def meta(self, key: str) -> Any:
+    def read_meta(self, key: str) -> Any:
         """Return a JSON value, or None."""
-        with self.sound():
+        with self.guard_reading():
             found = self._db.execute(
                 "SELECT typeof(value) = 'text' AND length(CAST(value AS BLOB)) <= ? FROM meta WHERE key = ?",
                 (_MOST_META, key),
@@ -107,13 +107,13 @@ class GuardedFile:
             if found is not None and not found[0]:
                 raise ValueError(f"the value of {key} is no text, or too long")
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-            if self._written is not None and not self._written.holds("meta", key, row or ()):
-                raise changed(self.path)
+            if self._written is not None and not self._written.holds_row("meta", key, row or ()):
+                raise changed_error(self.path)
             return json.loads(row[0]) if row else None
 
-    def table(self, name: str) -> list[tuple[Any, ...]]:
+    def read_table(self, name: str) -> list[tuple[Any, ...]]:
         """Return the rows of a table that is no table of events."""
-        with self.sound():
+        with self.guard_reading():
             rows, left, before = [], self._size, None
             for row in self._db.execute(f"SELECT * FROM {name} ORDER BY id"):  # noqa: S608 - a name of ours
                 left -= _SMALLEST_ROW + sum(len(value) for value in row if isinstance(value, bytes | str))
@@ -122,41 +122,41 @@ class GuardedFile:
                 before = row[0]
                 rows.append(row)
             if self._written is not None and not self._written.holds_all(name, rows):
-                raise changed(self.path)
+                raise changed_error(self.path)
             return rows
 
-    def chunk(self, first: int) -> ChunkRow:
+    def read_chunk(self, first: int) -> ChunkRow:
         """Return the row of a chunk."""
         row = ChunkRow._make(self._db.execute(_CHUNK, (first,)).fetchone())
-        if self._written is not None and not self._written.holds("chunk", first, row):
-            raise changed(self.path)
+        if self._written is not None and not self._written.holds_row("chunk", first, row):
+            raise changed_error(self.path)
         return row
 
-    def corrections(self, first: int) -> Iterator[tuple[str, dict[str, bytes | None]]]:
+    def read_corrections(self, first: int) -> Iterator[tuple[str, dict[str, bytes | None]]]:
         """Yield what each correction of a chunk is, and its columns."""
         for number, what in self._corrections.get(first, ()):
             found = self._db.execute(_CORRECTION, (number,)).fetchone()
-            if self._written is not None and not self._written.holds(
+            if self._written is not None and not self._written.holds_row(
                 "correction", number, (first, what, *found)
             ):
-                raise changed(self.path)
+                raise changed_error(self.path)
             yield what, dict(zip(CORRECTION_BLOBS, found, strict=True))
 
     @contextmanager
-    def sound(self) -> Iterator[None]:
+    def guard_reading(self) -> Iterator[None]:
         """Turn what a damaged recording raises into `RecordingError`."""
         try:
             yield
         except sqlite3.Error as error:
-            raise RecordingError(f"{self.path} is damaged: {reason(error)}") from error
+            raise RecordingError(f"{self.path} is damaged: {describe_error(error)}") from error
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise RecordingError(f"{self.path} is damaged: {error}") from error
 
-    def _open(self, path: str) -> sqlite3.Connection:
+    def _open_file(self, path: str) -> sqlite3.Connection:
         # A finished recording may lie where nothing can be written; one that was cut short
         # has its write-ahead log beside it, which SQLite must be able to take up.
         logged = os.path.exists(f"{path}-wal")
-        db = self._connect(path, "" if logged else "?mode=ro&immutable=1")
+        db = self._connect_file(path, "" if logged else "?mode=ro&immutable=1")
         if not logged:
             return db
         try:
@@ -165,10 +165,10 @@ class GuardedFile:
             db.close()
             if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY):
                 raise
-            return self._connect(self._copied(path), "")
+            return self._connect_file(self._copy_file(path), "")
         return db
 
-    def _copied(self, path: str) -> str:
+    def _copy_file(self, path: str) -> str:
         """Copy a recording that is still being written, as far as it is: its writer has locked it."""
         import shutil  # noqa: PLC0415 - start-up: seldom needed
         import tempfile  # noqa: PLC0415
@@ -180,8 +180,8 @@ class GuardedFile:
             shutil.copyfile(f"{path}-wal", f"{target}-wal")
         return target
 
-    def _connect(self, path: str, mode: str) -> sqlite3.Connection:
-        db = sqlite3.connect(f"file:{_uri(path)}{mode}", uri=True, isolation_level=None, timeout=0)
+    def _connect_file(self, path: str, mode: str) -> sqlite3.Connection:
+        db = sqlite3.connect(f"file:{_file_uri(path)}{mode}", uri=True, isolation_level=None, timeout=0)
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_VALUE)
         db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         db.setlimit(sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 1)
@@ -213,8 +213,8 @@ class GuardedFile:
                 raise ValueError("an event is there twice")
             end = first + rows
             chunks.append((first, rows))
-        if self._written is not None and {first for first, _ in chunks} != self._written.keys("chunk"):
-            raise changed(self.path)
+        if self._written is not None and {first for first, _ in chunks} != self._written.list_keys("chunk"):
+            raise changed_error(self.path)
         return chunks
 
     def _read_corrections(self) -> dict[int, list[_Correction]]:
@@ -227,12 +227,12 @@ class GuardedFile:
             before = number
             corrections.setdefault(chunk, []).append(_Correction(number, what))
         numbers = {correction.number for every in corrections.values() for correction in every}
-        if self._written is not None and numbers != self._written.keys("correction"):
-            raise changed(self.path)
+        if self._written is not None and numbers != self._written.list_keys("correction"):
+            raise changed_error(self.path)
         return corrections
 
 
-def changed(path: str) -> RecordingError:
+def changed_error(path: str) -> RecordingError:
     """Return the error for a recording that holds something else than was written."""
     return RecordingError(
         f"{path} was changed by somebody else than writeaudit while the command ran: it cannot be judged",
@@ -292,5 +292,5 @@ def _size_of(path: str) -> int:
         return 0
 
 
-def _uri(path: str) -> str:
+def _file_uri(path: str) -> str:
     return os.path.abspath(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from writeaudit.audit import RunInfo
 from writeaudit.errors import OutputError, RecordingError
 from writeaudit.recording.reader import Recording
-from writeaudit.recording.schema import reason
+from writeaudit.recording.schema import describe_error
 
 KEEP = 10
 """So many of the newest recordings stay, however old they are."""
@@ -40,12 +40,12 @@ def kept_recordings(directory: str) -> list[Kept]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise RecordingError(f"cannot read {directory}: {reason(error)}") from error
-    found = (_look(os.path.join(directory, name)) for name in sorted(names, reverse=True))
+        raise RecordingError(f"cannot read {directory}: {describe_error(error)}") from error
+    found = (_look_at(os.path.join(directory, name)) for name in sorted(names, reverse=True))
     return [each for each in found if each is not None]
 
 
-def _look(path: str) -> Kept | None:
+def _look_at(path: str) -> Kept | None:
     size = 0
     modified = 0.0
     for suffix in _LOGS:
@@ -62,11 +62,11 @@ def _look(path: str) -> Kept | None:
     return Kept(path, size, modified)
 
 
-def describe(kept: Kept) -> RunInfo | RecordingError:
+def describe_run(kept: Kept) -> RunInfo | RecordingError:
     """Return what a recording says of its run, or why it cannot be read."""
     try:
         with Recording(kept.path) as opened:
-            return opened.audit().run
+            return opened.read_audit().run
     except RecordingError as error:
         return error
 
@@ -79,7 +79,7 @@ def choose_old(
     return [each for each in found[keep:] if each.modified <= limit]
 
 
-def remove(kept: Kept) -> None:
+def remove_recording(kept: Kept) -> None:
     """Remove a recording. Raises `OutputError`."""
     try:
         os.unlink(kept.path)
@@ -89,4 +89,4 @@ def remove(kept: Kept) -> None:
             except FileNotFoundError:
                 continue
     except OSError as error:
-        raise OutputError(f"cannot remove {kept.path}: {reason(error)}") from error
+        raise OutputError(f"cannot remove {kept.path}: {describe_error(error)}") from error

@@ -14,12 +14,12 @@ def to_json(observations: Iterable[Observation]) -> list[dict[str, Any]]:
     return [
         {
             "seq": each.seq,
-            "file": _file(each.file),
-            "directory": _file(each.directory),
-            "source": _file(each.source),
+            "file": _file_to_json(each.file),
+            "directory": _file_to_json(each.directory),
+            "source": _file_to_json(each.source),
             "system": None if each.system is None else list(each.system),
-            "mount": _mount(each.mount),
-            "source_mount": _mount(each.source_mount),
+            "mount": _mount_to_json(each.mount),
+            "source_mount": _mount_to_json(each.source_mount),
         }
         for each in observations
     ]
@@ -30,12 +30,12 @@ def from_json(raw: Sequence[dict[str, Any]] | None) -> tuple[Observation, ...]:
     return tuple(
         Observation(
             each["seq"],
-            _state(each["file"]),
-            _state(each["directory"]),
-            _state(each["source"]),
+            _file_from_json(each["file"]),
+            _file_from_json(each["directory"]),
+            _file_from_json(each["source"]),
             None if each["system"] is None else FileSystemState(*each["system"]),
-            _mounted(each.get("mount")),
-            _mounted(each.get("source_mount")),
+            _mount_from_json(each.get("mount")),
+            _mount_from_json(each.get("source_mount")),
         )
         for each in raw or ()
     )
@@ -70,33 +70,33 @@ def binaries_from_json(raw: Sequence[dict[str, Any]] | None) -> tuple[Binary, ..
 
 def states_to_json(states: Iterable[FileState]) -> list[dict[str, Any]]:
     """Return states of files as JSON values."""
-    return [raw for each in states if (raw := _file(each)) is not None]
+    return [raw for each in states if (raw := _file_to_json(each)) is not None]
 
 
 def states_from_json(raw: Sequence[dict[str, Any]] | None) -> tuple[FileState, ...]:
     """Return what `states_to_json` was given. Raises KeyError, TypeError or ValueError for anything else."""
-    return tuple(state for each in raw or () if (state := _state(each)) is not None)
+    return tuple(state for each in raw or () if (state := _file_from_json(each)) is not None)
 
 
-def _mount(mount: Mount | None) -> dict[str, Any] | None:
+def _mount_to_json(mount: Mount | None) -> dict[str, Any] | None:
     if mount is None:
         return None
     paths = {name: escape_path(getattr(mount, name)) for name in ("source", "root", "mountpoint")}
     return {**mount._asdict(), **paths}
 
 
-def _mounted(raw: dict[str, Any] | None) -> Mount | None:
+def _mount_from_json(raw: dict[str, Any] | None) -> Mount | None:
     if raw is None:
         return None
     paths = {name: unescape_path(raw[name]) for name in ("source", "root", "mountpoint")}
     return Mount(**{**raw, **paths, "options": tuple(raw["options"])})
 
 
-def _file(state: FileState | None) -> dict[str, Any] | None:
+def _file_to_json(state: FileState | None) -> dict[str, Any] | None:
     return None if state is None else {**state._asdict(), "path": escape_path(state.path)}
 
 
-def _state(raw: dict[str, Any] | None) -> FileState | None:
+def _file_from_json(raw: dict[str, Any] | None) -> FileState | None:
     if raw is None:
         return None
     lists = {"acl": tuple(raw["acl"]), "flags": tuple(raw["flags"])}

@@ -54,7 +54,7 @@ def make_runs_directory(environ: Mapping[str, str]) -> str:
     return temporary
 
 
-def last(*directories: str | os.PathLike[str]) -> str:
+def find_last(*directories: str | os.PathLike[str]) -> str:
     """Return the newest recording of some directories. Raises RecordingError if there is none."""
     found: list[tuple[str, str]] = []
     for directory in directories:

@@ -20,7 +20,7 @@ class _Open:
     exit_status: int | None = None
     executed: bool = False
 
-    def frozen(self) -> Process:
+    def to_process(self) -> Process:
         return Process(
             self.pid, self.ppid, self.exe, self.argv, self.started_ns, self.ended_ns, self.exit_status
         )
@@ -35,7 +35,7 @@ class ProcessBook:
         self.fresh: set[int] = set()
         """Processes that were forked and have neither run another program nor changed anything yet."""
 
-    def started(self, time_ns: int, pid: int, ppid: int) -> None:
+    def note_start(self, time_ns: int, pid: int, ppid: int) -> None:
         """A process was forked: for now it runs its parent's program."""
         parent = self._now.get(ppid)
         entry = _Open(pid, ppid, parent.exe if parent else b"", parent.argv if parent else (), time_ns)
@@ -43,7 +43,7 @@ class ProcessBook:
         self._now[pid] = entry
         self.fresh.add(pid)
 
-    def acted(self, pid: int) -> None:
+    def note_act(self, pid: int) -> None:
         """A process of `fresh` changed something while it ran its parent's program: that is not to be
         put down to the program that it runs next.
         """
@@ -52,7 +52,7 @@ class ProcessBook:
         if entry is not None:
             entry.executed = True
 
-    def executed(self, time_ns: int, pid: int, exe: bytes, argv: tuple[bytes, ...]) -> None:
+    def note_exec(self, time_ns: int, pid: int, exe: bytes, argv: tuple[bytes, ...]) -> None:
         """A process began to run another program."""
         self.fresh.discard(pid)
         entry = self._now.get(pid)
@@ -68,7 +68,7 @@ class ProcessBook:
         self._all.append(following)
         self._now[pid] = following
 
-    def ended(self, time_ns: int, pid: int, exit_status: int | None) -> None:
+    def note_end(self, time_ns: int, pid: int, exit_status: int | None) -> None:
         """A process ended."""
         self.fresh.discard(pid)
         entry = self._now.pop(pid, None)
@@ -76,7 +76,7 @@ class ProcessBook:
             entry.ended_ns = time_ns
             entry.exit_status = exit_status
 
-    def line(self, pid: int) -> Iterator[int]:
+    def ancestors_of(self, pid: int) -> Iterator[int]:
         """Yield a process and those above it, as far as they are known."""
         while True:
             yield pid
@@ -85,6 +85,6 @@ class ProcessBook:
                 return
             pid = entry.ppid
 
-    def all(self) -> tuple[Process, ...]:
+    def list_processes(self) -> tuple[Process, ...]:
         """Return all entries in the order in which they began."""
-        return tuple(entry.frozen() for entry in self._all)
+        return tuple(entry.to_process() for entry in self._all)

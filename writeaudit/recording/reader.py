@@ -40,39 +40,39 @@ class Recording:
     ) -> None:
         self._file.close()
 
-    def meta(self, key: str) -> Any:
+    def read_meta(self, key: str) -> Any:
         """Return a JSON value, or None."""
-        return self._file.meta(key)
+        return self._file.read_meta(key)
 
-    def audit(self, events: Sequence[FsEvent] | None = None) -> Audit:
+    def read_audit(self, events: Sequence[FsEvent] | None = None) -> Audit:
         """Return all of it; the events are read as they are iterated over.
 
         ``events``: those that it must hold, if they are at hand. They are not judged by what the file
         says then, but it must say the same: the audited command may have written to it.
         """
-        run = self.meta("run")
+        run = self.read_meta("run")
         if run is None:
             raise RecordingError(f"{self.path} is damaged: it does not say what was run")
         found = _Events(self._file)
         if events is not None:
-            found.check()
+            found.check_all()
         count = sum(rows for _, rows in self._file.chunks)
         if events is not None and count != len(events):
             raise RecordingError(f"{self.path} is damaged: it holds {count} of {len(events)} events")
-        completeness = self.meta("completeness")
-        mounts, processes = self._file.table("mount"), self._file.table("process")
-        with self._file.sound():
+        completeness = self.read_meta("completeness")
+        mounts, processes = self._file.read_table("mount"), self._file.read_table("process")
+        with self._file.guard_reading():
             return Audit(
-                run=_run(run),
-                completeness=_completeness(completeness),
-                mounts=tuple(_mounts(mounts)),
-                processes=tuple(_processes(processes)),
+                run=_read_run(run),
+                completeness=_read_completeness(completeness),
+                mounts=tuple(_read_mounts(mounts)),
+                processes=tuple(_read_processes(processes)),
                 events=found if events is None else events,
                 event_count=count,
-                observations=from_json(self.meta("observations")),
-                shared=shared_from_json(self.meta("shared")),
-                binaries=binaries_from_json(self.meta("binaries")),
-                caches=states_from_json(self.meta("caches")),
+                observations=from_json(self.read_meta("observations")),
+                shared=shared_from_json(self.read_meta("shared")),
+                binaries=binaries_from_json(self.read_meta("binaries")),
+                caches=states_from_json(self.read_meta("caches")),
             )
 
 
@@ -82,87 +82,87 @@ class _Events:
     def __init__(self, file: GuardedFile) -> None:
         self._file = file
 
-    def check(self) -> None:
+    def check_all(self) -> None:
         """Raise `RecordingError` unless all can be read, and is as it was written."""
-        with self._file.sound():
-            for _ in self._chunks():
+        with self._file.guard_reading():
+            for _ in self._read_chunks():
                 pass
 
-    def pick(self, seqs: Collection[int]) -> Iterator[FsEvent]:
+    def pick_events(self, seqs: Collection[int]) -> Iterator[FsEvent]:
         """Yield the events of these numbers, in their order."""
         wanted = sorted(seqs)
-        with self._file.sound():
+        with self._file.guard_reading():
             for first, rows in self._file.chunks:
                 start, end = bisect_left(wanted, first), bisect_left(wanted, first + rows)
                 if start < end:
-                    yield from self._chunk(first).pick(wanted[start:end])
+                    yield from self._read_chunk(first).pick_events(wanted[start:end])
 
-    def of(self, ops: Collection[Op]) -> Iterator[FsEvent]:
+    def select_operations(self, ops: Collection[Op]) -> Iterator[FsEvent]:
         """Yield the events of these operations, in their order."""
-        with self._file.sound():
-            for chunk in self._chunks():
-                yield from chunk.of(ops)
+        with self._file.guard_reading():
+            for chunk in self._read_chunks():
+                yield from chunk.select_operations(ops)
 
     def __iter__(self) -> Iterator[FsEvent]:
-        with self._file.sound():
-            for chunk in self._chunks():
+        with self._file.guard_reading():
+            for chunk in self._read_chunks():
                 yield from chunk
 
-    def _chunks(self) -> Iterator[Chunk]:
-        return (self._chunk(first) for first, _ in self._file.chunks)
+    def _read_chunks(self) -> Iterator[Chunk]:
+        return (self._read_chunk(first) for first, _ in self._file.chunks)
 
-    def _chunk(self, first: int) -> Chunk:
-        chunk = Chunk(self._file.chunk(first))
-        for what, blobs in self._file.corrections(first):
-            _correct(chunk, what, blobs)
+    def _read_chunk(self, first: int) -> Chunk:
+        chunk = Chunk(self._file.read_chunk(first))
+        for what, blobs in self._file.read_corrections(first):
+            _apply_correction(chunk, what, blobs)
         return chunk
 
 
-def _correct(chunk: Chunk, what: str, blobs: dict[str, bytes | None]) -> None:
+def _apply_correction(chunk: Chunk, what: str, blobs: dict[str, bytes | None]) -> None:
     count = len(blobs["seqs"] or b"") // 8
     columns = {
         name: to_array("Q" if name == "ino" else "q", blobs[name], count, name)
         for name in ("seqs", *CORRECTED[what])
     }
     change: dict[str, Callable[..., None]] = {
-        TOTAL: chunk.totals,
-        DOUBTFUL: chunk.doubtful,
-        IDENTIFIED: chunk.identified,
-        UNIDENTIFIED: chunk.unidentified,
+        TOTAL: chunk.set_totals,
+        DOUBTFUL: chunk.mark_doubtful,
+        IDENTIFIED: chunk.set_identities,
+        UNIDENTIFIED: chunk.clear_identities,
     }
     change[what](*columns.values())
 
 
-def _run(raw: dict[str, Any]) -> RunInfo:
+def _read_run(raw: dict[str, Any]) -> RunInfo:
     fields = dict(raw)
     fields["command"] = tuple(unescape_path(word) for word in raw["command"])
     fields["cwd"] = unescape_path(raw["cwd"])
-    fields["backend"] = _typed(BackendInfo(**raw["backend"]))
+    fields["backend"] = _check_types(BackendInfo(**raw["backend"]))
     fields["inherited"] = tuple(unescape_path(path) for path in raw.get("inherited", ()))
     fields["notes"] = tuple(raw.get("notes", ()))
-    return _typed(RunInfo(**fields))
+    return _check_types(RunInfo(**fields))
 
 
-def _completeness(raw: dict[str, Any] | None) -> Completeness:
+def _read_completeness(raw: dict[str, Any] | None) -> Completeness:
     if raw is None:
         return Completeness(finished=False)
     fields = dict(raw)
-    fields["blind_spots"] = tuple(_typed(BlindSpot(**spot)) for spot in raw["blind_spots"])
+    fields["blind_spots"] = tuple(_check_types(BlindSpot(**spot)) for spot in raw["blind_spots"])
     fields["survivors"] = tuple(raw["survivors"])
-    return _typed(Completeness(**fields))
+    return _check_types(Completeness(**fields))
 
 
-def _mounts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Mount]:
+def _read_mounts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Mount]:
     for number, ns, dev, fstype, source, root, point, options, parent, own in rows:
-        yield _typed(
+        yield _check_types(
             Mount(number, ns, dev, fstype, source, root, point, tuple(options.split(",")), parent, bool(own))
         )
 
 
-def _processes(rows: Sequence[tuple[Any, ...]]) -> Iterator[Process]:
+def _read_processes(rows: Sequence[tuple[Any, ...]]) -> Iterator[Process]:
     for _, pid, ppid, exe, argv, started, ended, status in rows:
         words = tuple(argv.split(b"\0")) if argv else ()
-        yield _typed(Process(pid, ppid, exe, words, started, ended, status))
+        yield _check_types(Process(pid, ppid, exe, words, started, ended, status))
 
 
 _R = TypeVar("_R")
@@ -170,30 +170,30 @@ _MOST = 1 << 64
 
 
 @functools.cache
-def _hints(kind: Hashable) -> dict[str, Any]:
+def _type_hints(kind: Hashable) -> dict[str, Any]:
     return get_type_hints(cast(type, kind))
 
 
-def _typed(record: _R) -> _R:
+def _check_types(record: _R) -> _R:
     """Return a record whose fields have the types that they were declared with. Raises TypeError."""
-    for name, hint in _hints(cast(Hashable, type(record))).items():
-        if not _is(getattr(record, name), hint):
+    for name, hint in _type_hints(cast(Hashable, type(record))).items():
+        if not _has_type(getattr(record, name), hint):
             raise TypeError(f"{type(record).__name__}.{name} makes no sense")
     return record
 
 
-def _is(value: object, hint: Any) -> bool:
+def _has_type(value: object, hint: Any) -> bool:
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is float:
         return isinstance(value, int | float) and 0 <= value < _MOST  # no NaN, no infinity
     if hint is int:
         return isinstance(value, int) and -_MOST < value < _MOST
     if origin is tuple:
-        return isinstance(value, tuple) and all(_is(item, arguments[0]) for item in value)
+        return isinstance(value, tuple) and all(_has_type(item, arguments[0]) for item in value)
     if origin is Mapping:
         return isinstance(value, dict) and all(
-            _is(key, arguments[0]) and _is(item, arguments[1]) for key, item in value.items()
+            _has_type(key, arguments[0]) and _has_type(item, arguments[1]) for key, item in value.items()
         )
     if arguments:
-        return any(_is(value, option) for option in arguments)
+        return any(_has_type(value, option) for option in arguments)
     return isinstance(value, hint)

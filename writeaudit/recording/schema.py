@@ -62,6 +62,6 @@ CORRECTED = {TOTAL: ("bytes", "calls"), DOUBTFUL: (), IDENTIFIED: ("dev", "ino",
 """The columns that say it. What comes later here counts."""
 
 
-def reason(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return what went wrong, in words: of the system if it has some."""
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

@@ -30,7 +30,7 @@ from writeaudit.recording.schema import (
     SCHEMA_VERSION,
     TOTAL,
     UNIDENTIFIED,
-    reason,
+    describe_error,
 )
 from writeaudit.text import escape_path
 
@@ -39,7 +39,7 @@ _INSERT_CORRECTION = "INSERT INTO correction VALUES ({})".format(",".join("?" * 
 
 
 class RecordingWriter:
-    """Writes one recording. Created at once, readable at any time, finished by `finish`."""
+    """Writes one recording. Created at once, readable at any time, finished by `finish_recording`."""
 
     def __init__(self, path: str) -> None:
         """Begin a recording at ``path``; an existing recording there is replaced at the end.
@@ -60,7 +60,7 @@ class RecordingWriter:
             self._working = f"{path}.{os.getpid()}.new"
             _remove_with_log(self._working)
         try:
-            _create(self._working)
+            _create_file(self._working)
             self._db = sqlite3.connect(self._working, isolation_level=None, check_same_thread=False)
             # Locked before it has a log: so the index of the log stays in our own memory. In a file (-shm) it
             # would be mapped, and whoever shortens that file ends us with SIGBUS.
@@ -72,7 +72,7 @@ class RecordingWriter:
             )
         except (OSError, sqlite3.Error) as error:
             raise OutputError(
-                f"cannot write the recording {path}: {reason(error)}",
+                f"cannot write the recording {path}: {describe_error(error)}",
                 hint="name a file in a place that can be written: -o FILE",
             ) from error
         self._chunk = ChunkBuilder(1)
@@ -81,21 +81,21 @@ class RecordingWriter:
         self._corrections: dict[str, dict[int, list[tuple[int, ...]]]] = {what: {} for what in CORRECTED}
         """By what they say and by chunk; in the order in which they must be read."""
 
-    def meta(self, key: str, value: object) -> None:
+    def write_meta(self, key: str, value: object) -> None:
         """Set a JSON value."""
         text = json.dumps(value)
-        self._execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, text))
-        self.digests.note("meta", key, (text,))
+        self._run_statement("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, text))
+        self.digests.note_row("meta", key, (text,))
 
-    def run(self, run: RunInfo) -> None:
+    def write_run(self, run: RunInfo) -> None:
         """Set what is known of the run; called at its beginning and at its end."""
         raw = asdict(run)
         raw["command"] = [escape_path(word) for word in run.command]
         raw["cwd"] = escape_path(run.cwd)
         raw["inherited"] = [escape_path(path) for path in run.inherited]
-        self.meta("run", raw)
+        self.write_meta("run", raw)
 
-    def events(self, events: Sequence[FsEvent]) -> None:
+    def write_events(self, events: Sequence[FsEvent]) -> None:
         """Append events. They are in the file from the next `commit` on, or once a chunk is full."""
         done = 0
         while done < len(events):
@@ -103,47 +103,47 @@ class RecordingWriter:
             if self._chunk.full or self._chunk.first + self._chunk.rows != first:
                 self._write_chunk()
                 self._chunk = ChunkBuilder(first)
-            done += self._chunk.take(events[done:] if done else events)
+            done += self._chunk.add_events(events[done:] if done else events)
         if self._chunk.full:
             self._write_chunk()
 
-    def totals(self, totals: Sequence[tuple[int, int, int]]) -> None:
+    def write_totals(self, totals: Sequence[tuple[int, int, int]]) -> None:
         """Set bytes and calls of write events: (bytes, calls, seq)."""
         for size, calls, seq in totals:
             if self._is_open(seq):
-                self._chunk.total(seq, size, calls)
+                self._chunk.set_total(seq, size, calls)
             else:
-                self._correct(TOTAL, seq, min(size, MOST), min(calls, MOST))
+                self._add_correction(TOTAL, seq, min(size, MOST), min(calls, MOST))
 
-    def doubtful(self, seqs: Sequence[int]) -> None:
+    def mark_doubtful(self, seqs: Sequence[int]) -> None:
         """Take back the certainty of events that were written before."""
         for seq in seqs:
             if self._is_open(seq):
-                self._chunk.doubtful(seq)
+                self._chunk.mark_doubtful(seq)
             else:
-                self._correct(DOUBTFUL, seq)
+                self._add_correction(DOUBTFUL, seq)
 
-    def identified(self, files: Sequence[tuple[int, int, int, int]]) -> None:
+    def set_identities(self, files: Sequence[tuple[int, int, int, int]]) -> None:
         """Set which files hard links are that were written before: (seq, device, inode, file type)."""
         for seq, dev, ino, fmt in files:
             if self._is_open(seq):
-                self._chunk.identified(seq, dev, ino, fmt)
+                self._chunk.set_identity(seq, dev, ino, fmt)
             else:
-                self._correct(IDENTIFIED, seq, dev, ino, fmt)
+                self._add_correction(IDENTIFIED, seq, dev, ino, fmt)
 
-    def unidentified(self, seqs: Sequence[int]) -> None:
+    def clear_identities(self, seqs: Sequence[int]) -> None:
         """Take back which files events were about that were written before."""
         for seq in seqs:
             if self._is_open(seq):
-                self._chunk.unidentified(seq)
+                self._chunk.clear_identity(seq)
             else:
-                self._correct(UNIDENTIFIED, seq)
+                self._add_correction(UNIDENTIFIED, seq)
 
     def _is_open(self, seq: int) -> bool:
         """Whether the chunk of an event is being filled yet."""
         return self._chunk.rows > 0 and seq >= self._chunk.first
 
-    def _correct(self, what: str, seq: int, *values: int) -> None:
+    def _add_correction(self, what: str, seq: int, *values: int) -> None:
         """Have a correction written with the next chunk."""
         chunk = self._firsts[bisect_right(self._firsts, seq) - 1]
         self._corrections[what].setdefault(chunk, []).append((seq, *values))
@@ -151,10 +151,10 @@ class RecordingWriter:
     def _write_chunk(self) -> None:
         """Write what is known of events, all of it."""
         if self._chunk.rows:
-            row = self._chunk.row()
+            row = self._chunk.make_row()
             self._firsts.append(row.first)
-            self._execute(_INSERT_CHUNK, row)
-            self.digests.note("chunk", row.first, row)
+            self._run_statement(_INSERT_CHUNK, row)
+            self.digests.note_row("chunk", row.first, row)
             self._chunk = ChunkBuilder(row.first + row.rows)
         for what, chunks in self._corrections.items():
             for first, rows in chunks.items():
@@ -162,17 +162,17 @@ class RecordingWriter:
                 blobs = {name: to_bytes(array("Q" if name == "ino" else "q", c)) for name, c in columns}
                 number, self._next_correction = self._next_correction, self._next_correction + 1
                 values = (first, what, *(blobs.get(name) for name in CORRECTION_BLOBS))
-                self._execute(_INSERT_CORRECTION, (number, *values))
+                self._run_statement(_INSERT_CORRECTION, (number, *values))
                 self.digests.note_correction(number, first, values)
             chunks.clear()
 
     def commit(self) -> None:
         """Make all that was written so far readable, whatever happens next."""
         self._write_chunk()
-        self._execute("COMMIT")
-        self._execute("BEGIN")
+        self._run_statement("COMMIT")
+        self._run_statement("BEGIN")
 
-    def finish(
+    def finish_recording(
         self,
         run: RunInfo,
         completeness: Completeness,
@@ -184,28 +184,28 @@ class RecordingWriter:
         caches: Sequence[FileState] = (),
     ) -> None:
         """Write the rest, and make one file of it."""
-        self.run(run)
-        self.meta("observations", to_json(observations))
-        self.meta("shared", shared_to_json(shared))
-        self.meta("binaries", binaries_to_json(binaries))
-        self.meta("caches", states_to_json(caches))
-        self.meta("completeness", asdict(completeness))
-        self.tables(mounts, processes)
+        self.write_run(run)
+        self.write_meta("observations", to_json(observations))
+        self.write_meta("shared", shared_to_json(shared))
+        self.write_meta("binaries", binaries_to_json(binaries))
+        self.write_meta("caches", states_to_json(caches))
+        self.write_meta("completeness", asdict(completeness))
+        self.write_tables(mounts, processes)
         self._write_chunk()
-        self._execute("COMMIT")
+        self._run_statement("COMMIT")
         # Where this fails the write-ahead log stays beside the file, and both can be read.
-        self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._execute("PRAGMA journal_mode=DELETE")
+        self._run_statement("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._run_statement("PRAGMA journal_mode=DELETE")
         self._db.close()
         if self._working != self.path:
             # What a crash left beside the old file: SQLite would apply it to the new one.
             _remove_with_log(self.path)
             os.replace(self._working, self.path)
 
-    def tables(self, mounts: Sequence[Mount], processes: Sequence[Process]) -> None:
+    def write_tables(self, mounts: Sequence[Mount], processes: Sequence[Process]) -> None:
         """Replace the tables of mounts and processes by these."""
-        self._execute("DELETE FROM mount")
-        self._execute("DELETE FROM process")
+        self._run_statement("DELETE FROM mount")
+        self._run_statement("DELETE FROM process")
         mount_rows = [
             (m.id, m.mount_ns, m.dev, m.fstype, m.source, m.root, m.mountpoint,
              ",".join(m.options), m.parent, int(m.own))
@@ -224,27 +224,27 @@ class RecordingWriter:
             self.digests.note_all("mount", mount_rows)
             self.digests.note_all("process", process_rows)
         except sqlite3.Error as error:
-            raise self._failed(error) from error
+            raise self._write_error(error) from error
 
-    def abandon(self) -> None:
+    def remove_recording(self) -> None:
         """Remove the recording: nothing ran."""
         self._db.close()
         _remove_with_log(self._working)
 
-    def _execute(self, statement: str, values: Sequence[Any] = ()) -> None:
+    def _run_statement(self, statement: str, values: Sequence[Any] = ()) -> None:
         try:
             self._db.execute(statement, values)
         except sqlite3.Error as error:
-            raise self._failed(error) from error
+            raise self._write_error(error) from error
 
-    def _failed(self, error: sqlite3.Error) -> OutputError:
+    def _write_error(self, error: sqlite3.Error) -> OutputError:
         return OutputError(
-            f"cannot write the recording {self.path}: {reason(error)}",
+            f"cannot write the recording {self.path}: {describe_error(error)}",
             hint="choose a place with more room: -o FILE",
         )
 
 
-def _create(path: str) -> None:
+def _create_file(path: str) -> None:
     """Make an empty recording, all at once: whenever we should end, what is there is a recording.
 
     Raises OSError, sqlite3.Error.

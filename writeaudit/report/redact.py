@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from writeaudit.audit import Audit, Process, RunInfo, pick
+from writeaudit.audit import Audit, Process, RunInfo, pick_events
 from writeaudit.events import FsEvent
 from writeaudit.judgement import FileSummary, Finding, Policy
 from writeaudit.report.view import Report
@@ -262,8 +262,8 @@ class _Events:
     def __iter__(self) -> Iterator[FsEvent]:
         return map(self._redaction.event, self._events)
 
-    def pick(self, seqs: Collection[int]) -> Iterator[FsEvent]:
-        return map(self._redaction.event, pick(self._events, seqs))
+    def pick_events(self, seqs: Collection[int]) -> Iterator[FsEvent]:
+        return map(self._redaction.event, pick_events(self._events, seqs))
 
 
 class _Files(Sequence[FileSummary]):

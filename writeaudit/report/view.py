@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from writeaudit import __version__
-from writeaudit.audit import Audit, Mount, pick
+from writeaudit.audit import Audit, Mount, pick_events
 from writeaudit.events import Effect, FsEvent, Op, effect_of
 from writeaudit.judgement import (
     Came,
@@ -251,7 +251,9 @@ class Report:
     def find(self, seqs: Collection[int]) -> dict[int, tuple[FsEvent, Judged]]:
         """Return the events of these numbers, by number. Reads no further than it must."""
         judgements = self.tally.judgements_of(seqs)
-        return {event.seq: (event, judgements[event.seq]) for event in pick(self.audit.events, judgements)}
+        return {
+            event.seq: (event, judgements[event.seq]) for event in pick_events(self.audit.events, judgements)
+        }
 
     @cached_property
     def overview(self) -> Overview:

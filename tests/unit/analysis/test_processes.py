@@ -7,13 +7,13 @@ from writeaudit.recording.processes import ProcessBook
 
 def test_a_process_that_executes_another_program_has_two_lives() -> None:
     book = ProcessBook()
-    book.executed(0, 10, b"/bin/sh", (b"sh", b"-c", b"x"))
-    book.started(1, 11, 10)
+    book.note_exec(0, 10, b"/bin/sh", (b"sh", b"-c", b"x"))
+    book.note_start(1, 11, 10)
     assert 11 in book.fresh
-    book.acted(11)  # it wrote, and only then became something else
-    book.executed(5, 11, b"/bin/evil", (b"evil",))
-    book.ended(9, 11, 0)
-    table = ProcessTable(book.all())
+    book.note_act(11)  # it wrote, and only then became something else
+    book.note_exec(5, 11, b"/bin/evil", (b"evil",))
+    book.note_end(9, 11, 0)
+    table = ProcessTable(book.list_processes())
     assert name_process(table.find_program(11, 3)) == "sh -c x (pid 11)"
     assert name_process(table.find_program(11, 6)) == "evil (pid 11)"
     family = table.find_family(11, 6)
@@ -24,10 +24,10 @@ def test_a_process_that_executes_another_program_has_two_lives() -> None:
 
 def test_what_did_nothing_before_it_executed_has_one() -> None:
     book = ProcessBook()
-    book.executed(0, 10, b"/bin/sh", (b"sh",))
-    book.started(1, 11, 10)
-    book.executed(5, 11, b"/bin/cat", (b"cat",))
-    assert [process.exe for process in book.all()] == [b"/bin/sh", b"/bin/cat"]
+    book.note_exec(0, 10, b"/bin/sh", (b"sh",))
+    book.note_start(1, 11, 10)
+    book.note_exec(5, 11, b"/bin/cat", (b"cat",))
+    assert [process.exe for process in book.list_processes()] == [b"/bin/sh", b"/bin/cat"]
 
 
 def test_a_number_that_comes_again_is_another_process() -> None:

@@ -26,19 +26,19 @@ def path(tmp_path: Path) -> Path:
 
 def _write(path: Path, events: int = 3) -> RecordingWriter:
     writer = RecordingWriter(str(path))
-    writer.meta("policy", {"name": "p"})
-    writer.events([FULL._replace(seq=number) for number in range(1, events + 1)])
+    writer.write_meta("policy", {"name": "p"})
+    writer.write_events([FULL._replace(seq=number) for number in range(1, events + 1)])
     writer.commit()
-    writer.totals([(1, 2, 1)])
-    writer.finish(RUN, COMPLETENESS, (), ())
+    writer.write_totals([(1, 2, 1)])
+    writer.finish_recording(RUN, COMPLETENESS, (), ())
     return writer
 
 
 def _read(path: Path, writer: RecordingWriter | None = None) -> int:
     """Read all of it; return the number of events."""
     with Recording(str(path), writer.digests if writer else None) as recording:
-        audit = recording.audit()
-        recording.meta("policy")
+        audit = recording.read_audit()
+        recording.read_meta("policy")
         return len(list(audit.events))
 
 
@@ -79,20 +79,20 @@ def test_another_recording_in_its_place_is_not_believed(path: Path, tmp_path: Pa
 
 def test_nothing_of_it_is_mapped_that_others_could_shorten(path: Path) -> None:
     writer = RecordingWriter(str(path))
-    writer.events([FULL])
+    writer.write_events([FULL])
     writer.commit()
     assert not Path(f"{path}-shm").exists()
     assert str(path) not in Path("/proc/self/maps").read_text()
-    writer.abandon()
+    writer.remove_recording()
 
 
 def test_recording_can_be_read_while_it_is_written(path: Path) -> None:
     writer = RecordingWriter(str(path))
-    writer.run(RUN)
-    writer.events([FULL])
+    writer.write_run(RUN)
+    writer.write_events([FULL])
     writer.commit()
     assert _read(path) == 1
-    writer.abandon()
+    writer.remove_recording()
 
 
 def test_recording_is_one_from_its_first_moment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +168,8 @@ def test_pages_that_lead_round_in_circles_end(path: Path) -> None:
     """A B-tree whose inner pages share a child has many more rows than the file could hold."""
     with open_database(path) as database:
         writer = RecordingWriter(str(path) + ".x")
-        writer.run(RUN)
-        writer.finish(RUN, COMPLETENESS, (), ())
+        writer.write_run(RUN)
+        writer.finish_recording(RUN, COMPLETENESS, (), ())
         os.replace(f"{path}.x", path)
     with open_database(path) as database:
         rows = ((number, 1, 1, b"x" * 900, b"", 1, 1, 1) for number in range(1, 2000))

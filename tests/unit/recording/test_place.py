@@ -68,6 +68,6 @@ def test_last_of_both(tmp_path: Path) -> None:
     for directory, name in ((one, "2025.wa"), (two, "2026.wa"), (one, "2024.wa"), (two, "2027.db")):
         directory.mkdir(exist_ok=True)
         (directory / name).touch()
-    assert place.last(one, two, gone) == str(two / "2026.wa")
+    assert place.find_last(one, two, gone) == str(two / "2026.wa")
     with pytest.raises(RecordingError, match="no recording yet"):
-        place.last(gone)
+        place.find_last(gone)

@@ -9,16 +9,16 @@ from writeaudit.recording.processes import ProcessBook
 
 def test_process_book_puts_a_life_together() -> None:
     book = ProcessBook()
-    book.started(0, 10, 1)
-    book.executed(1, 10, b"/bin/sh", (b"sh",))
-    book.started(2, 11, 10)
-    book.started(3, 12, 10)
-    book.executed(4, 11, b"/bin/ls", (b"ls", b"-l"))
-    book.ended(5, 11, 2)
-    book.executed(6, 10, b"/bin/true", (b"true",))
-    book.ended(7, 10, 0)
-    book.ended(8, 99, 0)
-    found = [(p.pid, p.ppid, p.argv, p.started_ns, p.ended_ns, p.exit_status) for p in book.all()]
+    book.note_start(0, 10, 1)
+    book.note_exec(1, 10, b"/bin/sh", (b"sh",))
+    book.note_start(2, 11, 10)
+    book.note_start(3, 12, 10)
+    book.note_exec(4, 11, b"/bin/ls", (b"ls", b"-l"))
+    book.note_end(5, 11, 2)
+    book.note_exec(6, 10, b"/bin/true", (b"true",))
+    book.note_end(7, 10, 0)
+    book.note_end(8, 99, 0)
+    found = [(p.pid, p.ppid, p.argv, p.started_ns, p.ended_ns, p.exit_status) for p in book.list_processes()]
     assert found == [
         (10, 1, (b"sh",), 0, 6, None),
         (11, 10, (b"ls", b"-l"), 2, 5, 2),
@@ -30,6 +30,6 @@ def test_process_book_puts_a_life_together() -> None:
 def test_parent_of_the_command_is_writeaudit() -> None:
     """Under eBPF the first that is told of it is its exec."""
     book = ProcessBook()
-    book.executed(1, 10, b"/bin/sh", (b"sh",))
-    book.executed(2, 99, b"/bin/stray", (b"stray",))
-    assert [p.ppid for p in book.all()] == [os.getpid(), 0]
+    book.note_exec(1, 10, b"/bin/sh", (b"sh",))
+    book.note_exec(2, 99, b"/bin/stray", (b"stray",))
+    assert [p.ppid for p in book.list_processes()] == [os.getpid(), 0]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.databases import open_database
-from writeaudit.audit import BackendInfo, BlindSpot, Completeness, Mount, Process, RunInfo, pick
+from writeaudit.audit import BackendInfo, BlindSpot, Completeness, Mount, Process, RunInfo, pick_events
 from writeaudit.errors import OutputError, RecordingError
 from writeaudit.events import Access, Certainty, FsEvent, Op
 from writeaudit.recording import (
@@ -19,7 +19,7 @@ from writeaudit.recording import (
     SCHEMA_VERSION,
     Recording,
     RecordingWriter,
-    last,
+    find_last,
     runs_directory,
 )
 from writeaudit.recording import chunk as chunk_module
@@ -89,14 +89,14 @@ FULL = FsEvent(
 
 def _write(path: Path, *events: FsEvent) -> None:
     writer = RecordingWriter(str(path))
-    writer.meta("policy", {"any": ["thing"]})
-    writer.events(events)
-    writer.finish(RUN, COMPLETENESS, MOUNTS, PROCESSES)
+    writer.write_meta("policy", {"any": ["thing"]})
+    writer.write_events(events)
+    writer.finish_recording(RUN, COMPLETENESS, MOUNTS, PROCESSES)
 
 
 def _events(path: Path) -> list[FsEvent]:
     with Recording(str(path)) as recording:
-        return list(recording.audit().events)
+        return list(recording.read_audit().events)
 
 
 def test_every_field_comes_back(tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
     _write(path, FULL)
     assert all(value is not None for value in FULL), "a field that this test does not try"
     with Recording(str(path)) as recording:
-        audit = recording.audit()
+        audit = recording.read_audit()
         assert audit.run == RUN
         assert audit.completeness == COMPLETENESS
         assert audit.mounts == MOUNTS
         assert audit.processes == PROCESSES
         assert audit.event_count == 1
-        assert recording.meta("policy") == {"any": ["thing"]}
-        assert recording.meta("nothing") is None
+        assert recording.read_meta("policy") == {"any": ["thing"]}
+        assert recording.read_meta("nothing") is None
         # More than once, and at the same time.
         assert list(audit.events) == list(audit.events) == [FULL]
         assert [pair[0] for pair in zip(audit.events, audit.events, strict=True)] == [FULL]
@@ -165,7 +165,7 @@ def test_any_events_come_back(tmp_path: Path, events: list[FsEvent]) -> None:
     _write(path, *numbered)
     assert _events(path) == numbered
     with Recording(str(path)) as recording:
-        found = list(pick(recording.audit().events, {1, 3, 99, len(events)}))
+        found = list(pick_events(recording.read_audit().events, {1, 3, 99, len(events)}))
     assert found == [event for event in numbered if event.seq in (1, 3, len(events))]
 
 
@@ -185,16 +185,16 @@ def test_flag_that_holds_a_comma(tmp_path: Path) -> None:
 def test_mount_option_that_holds_a_comma_is_not_lost(tmp_path: Path) -> None:
     _write(tmp_path / "r.wa", FULL)
     with Recording(str(tmp_path / "r.wa")) as recording:
-        assert recording.audit().mounts[0].options == ("rw", "relatime")
+        assert recording.read_audit().mounts[0].options == ("rw", "relatime")
 
 
 def test_totals_are_set_later(tmp_path: Path) -> None:
     writer = RecordingWriter(str(tmp_path / "r.wa"))
-    writer.events(
+    writer.write_events(
         [FsEvent(1, 0, 1, 1, Op.WRITE, b"/a"), FsEvent(2, 0, 1, 1, Op.WRITE, b"/b", bytes=5, calls=1)]
     )
-    writer.totals([(100, 7, 1)])
-    writer.finish(RUN, COMPLETENESS, (), ())
+    writer.write_totals([(100, 7, 1)])
+    writer.finish_recording(RUN, COMPLETENESS, (), ())
     assert [(event.bytes, event.calls) for event in _events(tmp_path / "r.wa")] == [(100, 7), (5, 1)]
 
 
@@ -220,17 +220,17 @@ def test_finished_recording_is_read_without_a_trace(tmp_path: Path) -> None:
 
 def test_what_was_committed_can_be_read_while_the_command_runs(tmp_path: Path) -> None:
     writer = RecordingWriter(str(tmp_path / "r.wa"))
-    writer.run(replace(RUN, signal=None))
-    writer.events([FULL])
+    writer.write_run(replace(RUN, signal=None))
+    writer.write_events([FULL])
     writer.commit()
-    writer.events([FULL._replace(seq=2)])
+    writer.write_events([FULL._replace(seq=2)])
     with Recording(str(tmp_path / "r.wa")) as recording:
-        audit = recording.audit()
+        audit = recording.read_audit()
         assert not audit.completeness.finished
         assert not audit.completeness.complete
         assert audit.run.exit_status is None
         assert [event.seq for event in audit.events] == [1]
-    writer.abandon()
+    writer.remove_recording()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -240,8 +240,8 @@ def _crash(path: Path) -> None:
     if pid == 0:
         try:
             writer = RecordingWriter(str(path))
-            writer.run(RUN)
-            writer.events([FULL])
+            writer.write_run(RUN)
+            writer.write_events([FULL])
             writer.commit()
         finally:
             os._exit(0)
@@ -252,8 +252,8 @@ def test_crashed_recording_can_be_read(tmp_path: Path) -> None:
     _crash(tmp_path / "r.wa")
     assert (tmp_path / "r.wa-wal").exists()
     with Recording(str(tmp_path / "r.wa")) as recording:
-        assert not recording.audit().completeness.complete
-        assert list(recording.audit().events) == [FULL]
+        assert not recording.read_audit().completeness.complete
+        assert list(recording.read_audit().events) == [FULL]
 
 
 def test_crashed_recording_is_replaced_with_all_that_belongs_to_it(tmp_path: Path) -> None:
@@ -269,10 +269,10 @@ def test_older_recording_stays_until_the_new_one_is_whole(tmp_path: Path) -> Non
     path = tmp_path / "r.wa"
     _write(path, FULL)
     writer = RecordingWriter(str(path))
-    writer.events([FULL._replace(seq=2)])
+    writer.write_events([FULL._replace(seq=2)])
     writer.commit()
     assert _events(path) == [FULL]
-    writer.abandon()
+    writer.remove_recording()
     assert [found.name for found in tmp_path.iterdir()] == ["r.wa"]
     assert _events(path) == [FULL]
 
@@ -323,9 +323,9 @@ def test_runs_directory_follows_the_specification() -> None:
 def test_last_is_the_newest_by_name(tmp_path: Path) -> None:
     for name in ("20240102-000000.000-7.wa", "20240101-235959.999-9.wa", "20240103.wa-wal", "zzz.txt"):
         (tmp_path / name).touch()
-    assert last(tmp_path) == str(tmp_path / "20240102-000000.000-7.wa")
+    assert find_last(tmp_path) == str(tmp_path / "20240102-000000.000-7.wa")
     with pytest.raises(RecordingError, match="no recording yet"):
-        last(tmp_path / "none")
+        find_last(tmp_path / "none")
 
 
 def test_documentation_has_every_table_and_column() -> None:
@@ -343,12 +343,12 @@ def test_numbers_that_no_column_can_hold_are_written_as_the_greatest(tmp_path: P
     events = [FsEvent(seq, 0, 1, 1, Op.CHMOD, b"/f%d" % seq, mode=1 << (60 + seq)) for seq in range(1, 6)]
     path = str(tmp_path / "r.wa")
     writer = RecordingWriter(path)
-    writer.events(events)
-    writer.totals([(1 << 64, 1 << 63, 2)])
-    writer.finish(RUN, COMPLETENESS, (), ())
+    writer.write_events(events)
+    writer.write_totals([(1 << 64, 1 << 63, 2)])
+    writer.finish_recording(RUN, COMPLETENESS, (), ())
     most = (1 << 63) - 1
     with Recording(path) as recording:
-        read = list(recording.audit().events)
+        read = list(recording.read_audit().events)
     assert [event.path for event in read] == [event.path for event in events]
     assert [event.mode for event in read] == [1 << 61, 1 << 62, most, most, most]
     assert (read[1].bytes, read[1].calls) == (most, most)
@@ -377,15 +377,15 @@ def test_what_becomes_known_when_a_chunk_is_written_already(
     events = _many(10)
     path = str(tmp_path / "r.wa")
     writer = RecordingWriter(path)
-    writer.events(events[:7])
+    writer.write_events(events[:7])
     writer.commit()
-    writer.events(events[7:])
+    writer.write_events(events[7:])
     for seq in (1, 6, 9):
-        writer.totals([(100 * seq, seq, seq)])
-    writer.doubtful([2, 6, 10])
-    writer.identified([(seq, 8, (1 << 64) - seq, 0o120000) for seq in (3, 5, 9)])
-    writer.unidentified([2, 5, 10])
-    writer.finish(RUN, COMPLETENESS, (), ())
+        writer.write_totals([(100 * seq, seq, seq)])
+    writer.mark_doubtful([2, 6, 10])
+    writer.set_identities([(seq, 8, (1 << 64) - seq, 0o120000) for seq in (3, 5, 9)])
+    writer.clear_identities([2, 5, 10])
+    writer.finish_recording(RUN, COMPLETENESS, (), ())
     for seq in (1, 6, 9):
         events[seq - 1] = events[seq - 1]._replace(bytes=100 * seq, calls=seq)
     for seq in (2, 6, 10):
@@ -396,10 +396,10 @@ def test_what_becomes_known_when_a_chunk_is_written_already(
     for seq in (2, 5, 10):
         events[seq - 1] = events[seq - 1]._replace(ino=None, source_dev=None, source_ino=None, fmt=None)
     with Recording(path) as recording:
-        audit = recording.audit()
+        audit = recording.read_audit()
         assert audit.event_count == 10
         assert list(audit.events) == events
-        assert list(pick(audit.events, {2, 6, 7, 10, 11})) == [events[at] for at in (1, 5, 6, 9)]
+        assert list(pick_events(audit.events, {2, 6, 7, 10, 11})) == [events[at] for at in (1, 5, 6, 9)]
     with open_database(path) as database:
         assert database.execute("SELECT first, rows FROM chunk").fetchall() == [(1, 4), (5, 3), (8, 3)]
 
@@ -488,5 +488,5 @@ def test_names_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
 def test_mounts_that_cannot_be_written_are_told_like_any_other_failure(tmp_path: Path) -> None:
     writer = RecordingWriter(str(tmp_path / "r.wa"))
     with pytest.raises(OutputError, match="cannot write the recording"):
-        writer.tables([MOUNTS[0], MOUNTS[0]], ())
-    writer.abandon()
+        writer.write_tables([MOUNTS[0], MOUNTS[0]], ())
+    writer.remove_recording()

@@ -98,7 +98,7 @@ class _Indexed(_UpTo):
     def __init__(self) -> None:
         super().__init__(0)
 
-    def pick(self, seqs: Collection[int]) -> Iterator[FsEvent]:
+    def pick_events(self, seqs: Collection[int]) -> Iterator[FsEvent]:
         return (event for event in _EVENTS if event.seq in seqs)
 
 
