@@ -255,7 +255,7 @@ def _audit(
         )
         events: Iterable[FsEvent] | None = recorded.events
         with Recording(path, recorded.written) as opened:
-            audit = opened.audit(recorded.events)
+            audit = opened.read_audit(recorded.events)
             outcome = recorded.outcome
             status = outcome.exit_status if outcome.signal is None else 128 + outcome.signal
             complete = recorded.error is None and audit.completeness.complete
