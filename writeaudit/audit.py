@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from writeaudit.events import FsEvent, Op
+from writeaudit.text import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class RunInfo:
     its output to, say."""
     notes: tuple[str, ...] = ()
     """What the reader should know of how it was started: that sudo had reset the environment, say."""
+    buffer_bytes: int = 0
+    """Size of the buffer between the kernel and writeaudit; 0 where there was none, or nobody noted it."""
 
     @property
     def ended(self) -> bool:
@@ -246,6 +249,50 @@ class Completeness:
             and not self.survivors
             and not any(spot.incomplete for spot in self.blind_spots)
         )
+
+
+_NO_EVENTS = frozenset({"total", "fork", "exec", "exit", "mount", "dropped", "missed", "untracked"})
+"""Kinds of `Completeness.lost` that are something else than one operation on a file."""
+
+
+class Losses(NamedTuple):
+    """What did not reach the recording, told apart: operations on files, and all that explains them."""
+
+    events: int
+    sent: int
+    """How many of these the kernel side had; 0 if nobody counted."""
+    others: Mapping[str, int]
+    """By kind, without those of which none was lost."""
+
+    def describe_losses(self) -> str:
+        """Return a clause: ``27,684 of 32,744 events and 1,092 other records were lost``; empty for none."""
+        parts = []
+        if self.events:
+            of = f" of {self.sent:,}" if self.sent >= self.events else ""
+            parts.append(f"{self.events:,}{of} event{'' if max(self.events, self.sent) == 1 else 's'}")
+        other = sum(self.others.values())
+        if other:
+            parts.append(
+                plural(
+                    other,
+                    "other record" if parts else "record of processes, sums or mounts",
+                    None if parts else "records of processes, sums or mounts",
+                )
+            )
+        if not parts:
+            return ""
+        single = len(parts) == 1 and self.events + other == 1
+        return f"{' and '.join(parts)} {'was' if single else 'were'} lost"
+
+
+def tell_losses(completeness: Completeness) -> Losses:
+    """Take apart what was lost by what it was: records of many kinds add up to nothing."""
+    lost = {kind: count for kind, count in completeness.lost.items() if count}
+    others = {kind: count for kind, count in lost.items() if kind in _NO_EVENTS}
+    # What no kind is known of counts as events.
+    events = max(completeness.lost_events - sum(others.values()), 0)
+    sent = sum(count for kind, count in completeness.emitted.items() if kind not in _NO_EVENTS)
+    return Losses(events, sent, others)
 
 
 @runtime_checkable

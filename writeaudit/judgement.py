@@ -203,11 +203,11 @@ class Actor(NamedTuple):
     """The npm or Python package that its script belongs to, where its path tells."""
 
     def named(self) -> str:
-        """Return ``node post.js (pid 12), started by sh -c …, of package left-padder``."""
-        name = f"{self.command} (pid {self.pid})" if self.command else f"pid {self.pid}"
+        """Return ``node post.js (pid 12), started by sh -c …, of package left-padder``, quoted."""
+        name = f"`{self.command}` (pid {self.pid})" if self.command else f"pid {self.pid}"
         if self.parent:
-            name += f", started by {self.parent}"
-        return f"{name}, of package {self.package}" if self.package else name
+            name += f", started by `{self.parent}`"
+        return f"{name}, of package `{self.package}`" if self.package else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ class Finding:
     title: str
     severity: Severity
     message: str
-    """One or two sentences with this run's figures. Names in it are shown by `text.escape_path`."""
+    """One or two sentences with this run's figures. Names in it are shown by `text.quote_name`."""
     count: int
     """Events (or attempts) that the finding rests on."""
     bytes: int = 0

@@ -306,12 +306,13 @@ def record(
     writer = RecordingWriter(path)
     recorder: _Recorder | None = None
     run = run_info(command, notes)
+    buffer = (limits or CaptureLimits()).buffer_bytes
     try:
         writer.write_meta("policy", policy)
 
         def chosen(info: BackendInfo) -> None:
             nonlocal run
-            run = replace(run, backend=info)
+            run = replace(run, backend=info, buffer_bytes=buffer if info.name != "strace" else 0)
             if info.name == "strace" and not info.preferred and client.would_help():
                 run = replace(run, notes=(*run.notes, _SUDO_HELPS))
             writer.write_run(run)

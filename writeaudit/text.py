@@ -68,6 +68,24 @@ def escape_text(text: str) -> str:
     return escape_argument(text.encode("utf-8", "surrogateescape"))
 
 
+def quote_name(raw: bytes) -> str:
+    r"""Return a name as it stands in a sentence: between backticks, and itself without any (``\x60``).
+
+    So a name stands out by its form in every report, and cannot pass for words of ours.
+    """
+    return f"`{escape_path(raw).replace('`', BACKTICK)}`"
+
+
+def show_zone(name: str) -> str:
+    """Return the name of a zone or policy as it stands in a sentence: quoted unless it is one word."""
+    return name if _WORD.fullmatch(name) else quote_name(name.encode("utf-8", "surrogateescape"))
+
+
+_WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-]*[A-Za-z0-9])?")
+BACKTICK = "\\x60"
+"""A backtick within a name: `unescape_path` gives it back."""
+
+
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the known word that a mistyped one is most like, None if none is (cutoff: 0 to 1)."""
     import difflib  # noqa: PLC0415 - start-up: only mistakes need it

@@ -78,7 +78,7 @@ SITUATIONS = (
         "landlock",
         "A sandbox without the right LANDLOCK_ACCESS_FS_REFER refuses a hard link within one mount.",
         "WA113",
-        "refused with EXDEV, probably by Landlock (landlock_restrict_self was called by python3",
+        "refused with EXDEV, probably by Landlock (landlock_restrict_self was called by `python3",
         "One mount, so mounts and project ids are not the reason; the call that set up the sandbox was seen.",
         "mkdir -p {here}/a {here}/b; echo x > {here}/a/f; exec python3 -c '"
         + _LANDLOCK
@@ -89,7 +89,7 @@ SITUATIONS = (
         "two-binds-of-a-sandbox",
         "bubblewrap binds cache and project one by one; outside, both lie on one disk.",
         "WA112",
-        "1 rename from …/here/src (… to …/here/work (… was refused with EXDEV",
+        "1 rename from `…/here/src` (… to `…/here/work` (… was refused with EXDEV",
         "The kernel asks the mounts of the process: for it they are two, though the host shows one.",
         "echo x > {here}/src/f; bwrap --dev-bind / / --bind {here}/src {here}/src --bind {here}/work "
         "{here}/work "
@@ -140,7 +140,7 @@ SITUATIONS = (
         "Somebody edits an installed file that is a hard link into the cache, made long ago; the cache "
         "may be written.",
         "WA307",
-        "1 file with other names was changed in place: … is also …/cache/six.py",
+        "1 file with other names was changed in place: … is also `…/cache/six.py`",
         "Every other environment gets the edit, though nothing was written in the cache.",
         "echo edit >> {venv}/six.py",
         "echo edit > {venv}/new && mv {venv}/new {venv}/six.py",
@@ -284,7 +284,7 @@ SITUATIONS = (
         "daemon",
         "The command leaves a process behind.",
         "WA904",
-        "1 process still ran when the audit ended: sleep 30",
+        "1 process still ran when the audit ended: `sleep 30`",
         "The number of a process is of no use once it is gone: its program is named, and `--linger`.",
         "setsid sleep 30 </dev/null >/dev/null 2>&1 & exit 0",
         "sleep 0.1 & wait",

@@ -46,7 +46,7 @@ def test_refused_writes_that_the_policy_allows(audit: Audit, tmp_path: Path, mou
     assert failed.status == 1
     finding = failed.the("WA205")
     assert (finding["severity"], finding["count"]) == ("warning", 2)
-    assert f"EROFS, as {sealed} (" in finding["message"]
+    assert f"EROFS, as `{sealed}` (" in finding["message"]
     assert "The command failed (exit status 1), most likely because making the directory " in " ".join(
         failed.stderr.split()
     )

@@ -36,6 +36,8 @@ def run_info(
     env: Mapping[str, str] | None = None,
     host: Mapping[str, str] | None = None,
     uid: int = 1000,
+    backend: str = "strace",
+    buffer_bytes: int = 0,
 ) -> RunInfo:
     return RunInfo(
         command=command or (b"uv", b"sync"),
@@ -46,11 +48,12 @@ def run_info(
         duration_s=1.0,
         exit_status=0,
         signal=None,
-        backend=BackendInfo("strace", "ptrace", ""),
+        backend=BackendInfo(backend, "ptrace", ""),
         kernel="6.1",
         arch="x86_64",
         env=env if env is not None else {"HOME": "/home/ann"},
         host=host or {},
+        buffer_bytes=buffer_bytes,
     )
 
 

@@ -52,9 +52,9 @@ INCOMPLETE = Completeness(
     lost_events=12,
     survivors=(77,),
     blind_spots=(BlindSpot("io_uring", "14 operations were not seen.", 14),),
-    emitted={"open": 20},
-    received={"open": 8},
-    lost={"open": 12},
+    emitted={"event": 20},
+    received={"event": 8},
+    lost={"event": 12},
 )
 
 

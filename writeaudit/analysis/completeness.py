@@ -6,11 +6,25 @@ from collections.abc import Iterator, Mapping
 
 from writeaudit.analysis.collector import EVERY_OP, MAX_EVIDENCE, MAX_EXAMPLES, RunContext
 from writeaudit.analysis.processes import name_process
-from writeaudit.audit import BlindSpot
+from writeaudit.audit import BlindSpot, tell_losses
 from writeaudit.events import OK, Certainty, Doubt, FsEvent, Op, effect_of
 from writeaudit.judgement import Finding, Judged, Severity, Verdict
 from writeaudit.rules import rule
-from writeaudit.text import escape_path, plural
+from writeaudit.text import escape_path, plural, quote_name
+
+_USUAL_BUFFER, _LARGEST_BUFFER = 16 << 20, 2 << 30
+"""What `--buffer` is without being given, and at most."""
+_RECORDS = {
+    "total": "bytes written",
+    "fork": "processes that began",
+    "exec": "programs started",
+    "exit": "processes that ended",
+    "mount": "mounts",
+    "dropped": "what there was no room for",
+    "missed": "what the kernel skipped",
+    "untracked": "files not followed",
+}
+"""What `audit.Losses.others` counts, by kind."""
 
 
 class CompletenessCollector:
@@ -55,22 +69,21 @@ class CompletenessCollector:
         completeness = self._context.completeness
         registered = rule("WA901")
         if completeness.lost_events:
-            kinds = ", ".join(f"{kind} {count:,}" for kind, count in completeness.lost.items() if count)
-            lost = plural(completeness.lost_events, "event")
+            losses = tell_losses(completeness)
+            kinds = ", ".join(
+                f"{_RECORDS.get(kind, kind)} {count:,}" for kind, count in losses.others.items()
+            )
             yield Finding(
                 rule=registered.id,
                 title=registered.title,
                 severity=registered.severity,
-                message=f"{lost} {'was' if completeness.lost_events == 1 else 'were'} lost"
-                f"{f' ({kinds})' if kinds else ''}; changes may be missing from this report.",
-                count=completeness.lost_events,
-                cause="Events came faster than they could be read, and the kernel's buffer was full.",
-                advice=(
-                    (
-                        "Run it again on a less busy machine; the strace backend (`--backend strace`) slows "
-                        "the command down instead of losing events."
-                    ),
-                ),
+                message=f"{losses.describe_losses()}{f' ({kinds})' if kinds else ''}; changes may be missing "
+                "from this report.",
+                count=losses.events or sum(losses.others.values()),
+                cause="Events came faster than they could be read, and the kernel's buffer was full."
+                if self._context.run.backend.name != "strace"
+                else "Lines of strace could not be understood.",
+                advice=self._lose_less(),
                 details={"lost": dict(completeness.lost)},
             )
         if not completeness.finished:
@@ -84,6 +97,22 @@ class CompletenessCollector:
                 advice=("Run it again, and let writeaudit end by itself.",),
             )
 
+    def _lose_less(self) -> tuple[str, ...]:
+        """Return what to do about losses: a buffer four times as large, as long as that goes."""
+        run = self._context.run
+        if run.backend.name == "strace":
+            return ("Run it again with the ebpf backend, which has no text to read.",)
+        advice = []
+        larger = min((run.buffer_bytes or _USUAL_BUFFER) * 4, _LARGEST_BUFFER)
+        if larger > run.buffer_bytes:
+            used = f" ({_show_size(run.buffer_bytes)} was too small)" if run.buffer_bytes else ""
+            advice.append(f"Run it again with a larger buffer: `--buffer {_show_size(larger)}`{used}.")
+        advice.append(
+            "On a machine that has nothing else to do less is lost; the strace backend (`--backend strace`) "
+            "slows the command down instead of losing events."
+        )
+        return tuple(advice)
+
     def _uncertain_paths(self) -> Iterator[Finding]:
         completeness = self._context.completeness
         registered = rule("WA903")
@@ -92,7 +121,7 @@ class CompletenessCollector:
             return
         parts = []
         if self._uncertain:
-            named = ", ".join(escape_path(path) for path in list(self._paths)[:3])
+            named = ", ".join(quote_name(path) for path in list(self._paths)[:3])
             parts.append(
                 f"{plural(self._uncertain, 'change')} went to a path known as text only, in which a symlink "
                 f"may hide: {named}"
@@ -159,6 +188,14 @@ class CompletenessCollector:
                 "programs": [name_process(program, pid) for program, pid in zip(last, pids, strict=False)],
             },
         )
+
+
+def _show_size(size: int) -> str:
+    """Return a power of two as ``--buffer`` takes it: ``64M``."""
+    for unit, shift in (("G", 30), ("M", 20), ("K", 10)):
+        if size >= 1 << shift:
+            return f"{size >> shift}{unit}"
+    return str(size)
 
 
 def _describe_blind_spot(spot: BlindSpot) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from writeaudit.audit import Mount
-from writeaudit.text import escape_path, format_device
+from writeaudit.text import escape_path, format_device, quote_name
 
 
 class MountTable:
@@ -36,7 +36,7 @@ class MountTable:
 def describe_mount(mount: Mount | None, dev: int | None = None) -> str:
     """Return ``/dev/shm (tmpfs, device 0:25)``, or what is known where the mount is not."""
     if mount is not None:
-        return f"{escape_path(mount.mountpoint)} ({mount.fstype}, device {format_device(mount.dev)})"
+        return f"{quote_name(mount.mountpoint)} ({mount.fstype}, device {format_device(mount.dev)})"
     if dev is not None:
         return f"an unknown mount of device {format_device(dev)}"
     return "an unknown mount"

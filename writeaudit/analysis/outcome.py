@@ -16,7 +16,7 @@ from writeaudit.analysis.processes import Family, name_process
 from writeaudit.audit import Mount, Process
 from writeaudit.events import NAMESPACE_OPS, OK, FsEvent, Op
 from writeaudit.judgement import CommandOutcome, Judged
-from writeaudit.text import escape_path
+from writeaudit.text import quote_name
 
 _REFUSED = frozenset(
     {"EROFS", "EACCES", "EPERM", "ETXTBSY", "EBUSY", "EDQUOT", "ENOSPC", "EOVERFLOW", "ENOKEY", "EXDEV"}
@@ -160,13 +160,13 @@ class OutcomeCollector:
     def _describe_refusal(self, event: FsEvent, program: Process | None) -> str:
         if event.op is Op.OPEN:
             writes = event.access is not None and event.access.writes
-            what = f"opening {escape_path(event.path)}{' for writing' if writes else ''}"
+            what = f"opening {quote_name(event.path)}{' for writing' if writes else ''}"
         else:
             words = _WORDS.get(event.op, f"{event.op} of {{path}}")
-            source = "" if event.source is None else escape_path(event.source)
+            source = "" if event.source is None else quote_name(event.source)
             what = (
                 words.replace("{source}", "\0")
-                .replace("{path}", escape_path(event.path))
+                .replace("{path}", quote_name(event.path))
                 .replace("\0", source)
             )
         why = self._describe_cause(event)

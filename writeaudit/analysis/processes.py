@@ -105,12 +105,12 @@ class ProcessTable:
 
 
 def name_process(process: Process | None, pid: int | None = None) -> str:
-    """Return ``python3 setup.py install (pid 12)``: the start of its command line, and its id."""
+    """Return the start of a command line, in backticks, and its id: ``python3 setup.py install`` (pid 12)."""
     number = pid if process is None else process.pid
     if process is None:
         return f"pid {number}"
     line = shorten_command(process)
-    return f"{line} (pid {number})" if line else f"pid {number}"
+    return f"`{line}` (pid {number})" if line else f"pid {number}"
 
 
 def shorten_command(process: Process, most: int = _MAX_ARGUMENTS) -> str:

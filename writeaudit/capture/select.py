@@ -76,7 +76,7 @@ def capture_with(
         if wanted != AUTO:
             why = "asked for with --backend"
         elif not refused:
-            why = "the best one, and it works here"
+            why = f"the first of {', '.join(candidates)} that runs here"
         else:
             why = "; ".join(
                 f"{tried} could not run: {error.message}"

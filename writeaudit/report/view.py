@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from writeaudit import __version__
 from writeaudit.audit import Audit, Mount, pick_events
-from writeaudit.events import Effect, FsEvent, Op, effect_of
+from writeaudit.events import FsEvent, Op
 from writeaudit.judgement import (
     Came,
     CommandOutcome,
@@ -69,8 +69,6 @@ class Totals:
     """What all events add up to."""
 
     events: int = 0
-    looks: int = 0
-    """Those of them for which `only_looked` is true."""
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     zones: Counter[tuple[str | None, Verdict]] = field(default_factory=Counter)
     mount_ops: dict[int | None, Counter[str]] = field(default_factory=dict)
@@ -97,19 +95,15 @@ class Tally:
         self._numbers: Numbers[tuple[int | None, Op, Judged]] = Numbers()
         self._kinds: array[int] = array("I")
         self._seqs: array[int] = array("Q")
-        self._looks = 0
 
     def add_event(self, event: FsEvent, judged: Judged) -> None:
         """Take one event with its verdict."""
         self._kinds.append(self._numbers[event.mount, event.op, judged])
         self._seqs.append(event.seq)
-        verdict = judged.verdict
-        if (verdict is Verdict.READ or verdict is Verdict.FAILED) and only_looked(event, judged):
-            self._looks += 1
 
     def totals(self) -> Totals:
         """Return what the events up to now add up to."""
-        totals = Totals(looks=self._looks)
+        totals = Totals()
         counts = Counter(self._kinds)
         for (mount, op, judged), kind in self._numbers.items():
             count = counts[kind]
@@ -137,15 +131,6 @@ class Tally:
             for seq, place in places.items()
             if place < len(self._seqs) and self._seqs[place] == seq
         }
-
-
-def only_looked(event: FsEvent, judged: Judged) -> bool:
-    """Whether an event is an open that could change nothing, and that nothing forbids."""
-    return (
-        event.op is Op.OPEN
-        and effect_of(event) is Effect.NONE
-        and (judged.verdict is Verdict.READ or judged.verdict is Verdict.FAILED)
-    )
 
 
 class Extent(NamedTuple):

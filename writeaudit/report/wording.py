@@ -6,11 +6,11 @@ import os
 import signal
 from collections.abc import Iterable, Sequence
 
-from writeaudit.audit import Completeness, RunInfo
+from writeaudit.audit import Completeness, RunInfo, tell_losses
 from writeaudit.judgement import Came, Severity, Verdict
 from writeaudit.report.view import OUTSIDE, Report, ReportOutcome, Status
 from writeaudit.rules import RuleGroup, rules_of
-from writeaudit.text import escape_argument, escape_path, plural, size
+from writeaudit.text import escape_argument, escape_path, escape_text, plural, quote_name, show_zone, size
 
 _VIOLATIONS = rules_of(RuleGroup.FORBIDDEN)
 _REFUSED = rules_of(RuleGroup.REFUSED)
@@ -38,7 +38,9 @@ def _judgement(report: Report) -> str:
     match report.outcome:
         case ReportOutcome.INCOMPLETE:
             gaps = join(list_gaps(report.audit.completeness))
-            seen = _violations(report) or _unknown(report) or "no violation was seen in what was recorded"
+            violations = _violations(report)
+            seen = f"at least {violations}" if violations else _unknown(report)
+            seen = seen or "no violation was seen in what was recorded"
             return f"Incomplete: {gaps}, so this run cannot be called clean; {seen}."
         case ReportOutcome.VIOLATIONS:
             return f"{_violations(report)}{_also(report)}."
@@ -76,7 +78,7 @@ def _violations(report: Report) -> str:
 
 
 def _place(zone: str | None) -> str:
-    return OUTSIDE if zone is None else f"in zone {zone}"
+    return OUTSIDE if zone is None else f"in zone {show_zone(zone)}"
 
 
 def _clean(report: Report) -> str:
@@ -92,7 +94,7 @@ def _unknown(report: Report) -> str:
     if not report.unjudged:
         return ""
     words = report.audit.run.command
-    program = escape_path(os.path.basename(words[0])) if words else "this command"
+    program = quote_name(os.path.basename(words[0])) if words else "this command"
     return (
         f"No profile knows {program}, so nothing says where it may write: "
         f"{plural(report.unjudged, 'path')} changed outside temporary places"
@@ -155,7 +157,11 @@ def arrivals(report: Report, most: int = 4) -> list[str]:
 
     def place(number: int | None) -> str:
         mount = None if number is None else known.get(number)
-        return "an unknown mount" if mount is None else f"{escape_path(mount.mountpoint)} ({mount.fstype})"
+        return (
+            "an unknown mount"
+            if mount is None
+            else f"{quote_name(mount.mountpoint)} ({escape_text(mount.fstype)})"
+        )
 
     told: list[str] = []
     for each in report.overview.arrivals[:most]:
@@ -183,8 +189,7 @@ def list_gaps(completeness: Completeness) -> list[str]:
     if not completeness.finished:
         gaps.append("the recording breaks off before the command ended")
     if completeness.lost_events:
-        count = completeness.lost_events
-        gaps.append(f"{plural(count, 'event')} {'was' if count == 1 else 'were'} lost")
+        gaps.append(tell_losses(completeness).describe_losses())
     if completeness.truncated:
         gaps.append(f"{plural(completeness.truncated, 'path')} could not be read in full")
     if completeness.unresolved:

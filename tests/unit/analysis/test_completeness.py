@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.analysis_streams import Stream, analyzed
+import pytest
+
+from tests.support.analysis_streams import Stream, analyzed, run_info
 from writeaudit.audit import BlindSpot, Completeness
 from writeaudit.events import Access, Certainty, Doubt, Op
 from writeaudit.judgement import Severity
@@ -15,9 +17,29 @@ def test_a_complete_audit_has_no_gaps() -> None:
 
 
 def test_lost_events() -> None:
-    (found,) = analyzed(Stream(), completeness=Completeness(lost_events=12, lost={"open": 12, "link": 0}))
+    kinds = {"event": 12, "total": 3, "exit": 1, "mount": 0}
+    seen = Completeness(lost_events=16, lost=kinds, emitted={"event": 20, "total": 9, "exit": 4})
+    (found,) = analyzed(Stream(), completeness=seen)
     assert (found.rule, found.count, found.severity) == ("WA901", 12, Severity.WARNING)
-    assert "12 events were lost (open 12)" in found.message
+    assert found.message.startswith(
+        "12 of 20 events and 4 other records were lost (bytes written 3, processes that ended 1);"
+    )
+
+
+@pytest.mark.parametrize(
+    ("used", "advised"), [(0, "64M"), (4096, "16K"), (16 << 20, "64M"), (1 << 30, "2G"), (2 << 30, "")]
+)
+def test_remedy_for_losses_names_a_larger_buffer(used: int, advised: str) -> None:
+    lost = Completeness(lost_events=1, lost={"event": 1})
+    (found,) = analyzed(Stream(), completeness=lost, run=run_info(backend="ebpf", buffer_bytes=used))
+    assert (f"`--buffer {advised}`" in found.advice[0]) == bool(advised)
+    assert any("`--backend strace`" in line for line in found.advice)
+
+
+def test_remedy_for_lines_of_strace_is_no_buffer() -> None:
+    (found,) = analyzed(Stream(), completeness=Completeness(lost_events=1, lost={"unparsed": 1}))
+    assert found.message.startswith("1 event was lost;")
+    assert "--buffer" not in "".join(found.advice)
 
 
 def test_a_recording_that_breaks_off() -> None:

@@ -14,8 +14,8 @@ def test_a_process_that_executes_another_program_has_two_lives() -> None:
     book.note_exec(5, 11, b"/bin/evil", (b"evil",))
     book.note_end(9, 11, 0)
     table = ProcessTable(book.list_processes())
-    assert name_process(table.find_program(11, 3)) == "sh -c x (pid 11)"
-    assert name_process(table.find_program(11, 6)) == "evil (pid 11)"
+    assert name_process(table.find_program(11, 3)) == "`sh -c x` (pid 11)"
+    assert name_process(table.find_program(11, 6)) == "`evil` (pid 11)"
     family = table.find_family(11, 6)
     assert family is not None
     assert len(family.lives) == 2
@@ -37,12 +37,12 @@ def test_a_number_that_comes_again_is_another_process() -> None:
         Process(7, 1, b"/bin/b", (b"b",), 30, 40, 0),
     ]
     table = ProcessTable(processes)
-    assert name_process(table.find_program(7, 15)) == "a (pid 7)"
-    assert name_process(table.find_program(7, 35)) == "b (pid 7)"
+    assert name_process(table.find_program(7, 15)) == "`a` (pid 7)"
+    assert name_process(table.find_program(7, 35)) == "`b` (pid 7)"
     assert [child.failed for child in (table.root.children if table.root else [])] == [True, False]
 
 
 def test_what_a_program_calls_itself_is_cut_and_safe() -> None:
     process = Process(3, 1, b"/bin/sh", (b"/bin/sh", b"-c", b"echo `x`\nrm -rf /", b"a", b"b"), 0, None, None)
-    assert name_process(process) == "sh -c echo 'x'… a … (pid 3)"
+    assert name_process(process) == "`sh -c echo 'x'… a …` (pid 3)"
     assert name_process(None, 4) == "pid 4"

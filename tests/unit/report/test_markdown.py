@@ -31,7 +31,7 @@ def test_first_lines_answer_the_four_questions() -> None:
 def test_incomplete_audit_never_says_yes() -> None:
     text = _text(completeness=samples.INCOMPLETE)
     assert text.startswith("### 🟠 Incomplete")
-    assert "| **Can I believe it?** | no: 12 events were lost" in text
+    assert "| **Can I believe it?** | no: 12 of 20 events were lost" in text
     assert "at least" in text
 
 

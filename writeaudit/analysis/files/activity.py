@@ -10,7 +10,7 @@ from writeaudit.analysis.collector import MAX_EVIDENCE, MAX_EXAMPLES
 from writeaudit.events import MAKE_OPS, REMOVE_OPS, TRANSFER_OPS, Effect, FsEvent, Op, effect_of
 from writeaudit.judgement import Finding
 from writeaudit.rules import rule
-from writeaudit.text import escape_path
+from writeaudit.text import escape_path, quote_name
 
 _MAKING = MAKE_OPS | {Op.RENAME}
 
@@ -81,8 +81,8 @@ def pick_examples(activities: Sequence[PathActivity]) -> list[str]:
 
 
 def name_paths(activities: Sequence[PathActivity], most: int = 3) -> str:
-    """Return ``/a, /b, /c and 7 more``; temporary files are named last."""
-    named = ", ".join(escape_path(activity.path) for activity in _lasting_first(activities, most))
+    """Return ``/a, /b, /c and 7 more``, each name in backticks; temporary files are named last."""
+    named = ", ".join(quote_name(activity.path) for activity in _lasting_first(activities, most))
     more = len(activities) - most
     return f"{named} and {more:,} more" if more > 0 else named
 

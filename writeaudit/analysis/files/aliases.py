@@ -28,7 +28,7 @@ from writeaudit.events import NAME_OPS, NAMESPACE_OPS, OK, Effect, FsEvent, Op, 
 from writeaudit.judgement import Finding, Judged, Policy, Reason, Verdict, ZoneAccess
 from writeaudit.paths import path_suffix
 from writeaudit.rules import rule
-from writeaudit.text import escape_path, plural
+from writeaudit.text import escape_path, plural, quote_name, show_zone
 
 _NOT_CHANGED = frozenset({Op.ACCESS, Op.UTIME})
 """Times alone are not what somebody else relies on: link(2) itself changes one."""
@@ -165,10 +165,10 @@ class AliasCollector:
             rule=registered.id,
             title=registered.title,
             severity=registered.severity,
-            message=f"{plural(len(activities), 'path')} of zone {zone} "
+            message=f"{plural(len(activities), 'path')} of zone {show_zone(str(zone))} "
             f"{'was' if len(activities) == 1 else 'were'} changed through {way.words}: "
             f"{name_paths(activities)} ({in_words(count_operations(activities))}). "
-            f"{escape_path(first.path)} is {escape_path(name)}.",
+            f"{quote_name(first.path)} is {quote_name(name)}.",
             count=sum(activity.events for activity in activities),
             bytes=sum(activity.bytes for activity in activities),
             files=len(activities),
@@ -190,7 +190,7 @@ class AliasCollector:
         registered = rule("WA307")
         activities = [activity for activity, _shared, _other in found]
         first, shared, other = found[0]
-        known = f"is also {escape_path(other)}" if other is not None else "has names elsewhere"
+        known = f"is also {quote_name(other)}" if other is not None else "has names elsewhere"
         unknown = sum(shared.unknown for _place, shared, _other in found)
         hidden = ""
         if unknown:
@@ -206,7 +206,7 @@ class AliasCollector:
             title=registered.title,
             severity=registered.severity,
             message=f"{plural(len(activities), 'file')} with other names {was} changed in place: "
-            f"{name_paths(activities)} ({in_words(count_operations(activities))}). {escape_path(first.path)} "
+            f"{name_paths(activities)} ({in_words(count_operations(activities))}). {quote_name(first.path)} "
             f"{known}: a file with "
             f"{plural(max(shared.nlink, len(shared.names)), 'name')}.{hidden}",
             count=sum(activity.events for activity in activities),

@@ -18,7 +18,7 @@ from writeaudit.audit import Binary
 from writeaudit.events import DATA_OPS, OK, Effect, FsEvent, Op, effect_of
 from writeaudit.judgement import Finding, Judged, Severity
 from writeaudit.rules import rule
-from writeaudit.text import escape_path, plural
+from writeaudit.text import plural, quote_name
 
 _BUILD_DIRECTORY = re.compile(
     r"^(?:/tmp|/var/tmp|/build|/builddir|/home/[^/]+|/root)(?:/|$)|/pip-(?:install|build)-"
@@ -96,7 +96,7 @@ class BinaryCollector:
             return
         for name, value in (("RPATH", binary.rpath), ("RUNPATH", binary.runpath)):
             for entry in [] if value is None else value.split(":"):
-                shown = escape_path(entry.encode("utf-8", "surrogateescape"))
+                shown = quote_name(entry.encode("utf-8", "surrogateescape"))
                 if not entry:
                     yield "empty-path", f"with an empty {name} entry", "the working directory is searched"
                 elif not entry.startswith(("/", "$ORIGIN", "${ORIGIN}", "$LIB", "$PLATFORM")):

@@ -10,7 +10,7 @@ from writeaudit.analysis.collector import RunContext
 from writeaudit.analysis.files.activity import PathActivity, finding_of, name_paths
 from writeaudit.events import OK, Access, FsEvent, Op
 from writeaudit.judgement import Finding, Judged, Verdict, ZoneAccess
-from writeaudit.text import escape_path, plural
+from writeaudit.text import plural, quote_name, show_zone
 
 _TEMPORARY = re.compile(
     rb"/(?:\.tmp[A-Za-z0-9]{6,}|tmp[a-z0-9_]{8}|pip-[a-z-]+-[a-z0-9_]{8}|~[A-Za-z][^/]*|\.?_?tmp_[0-9]+_[0-9a-f]+)\Z"
@@ -114,7 +114,7 @@ class LeftoverCollector:
             )
         if self._locks:
             activities = list(self._locks.values())
-            zones = ", ".join(dict.fromkeys(zone for zone, _path in self._locks))
+            zones = ", ".join(dict.fromkeys(show_zone(zone) for zone, _path in self._locks))
             found.append(
                 finding_of(
                     "WA402",
@@ -140,7 +140,7 @@ class LeftoverCollector:
             activities,
             f"{plural(len(activities), 'symlink')} {'leads' if len(activities) == 1 else 'lead'} into "
             f"the cache: "
-            f"{name_paths(activities)}. {escape_path(first.path)} leads to {escape_path(target)}.",
+            f"{name_paths(activities)}. {quote_name(first.path)} leads to {quote_name(target)}.",
             "A symlink holds a name, not the file: when the cache is cleaned, what was installed is gone "
             "with it.",
             "Use another link mode (hard links, reflinks or copies), or never clean that cache.",

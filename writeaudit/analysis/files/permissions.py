@@ -21,7 +21,7 @@ from writeaudit.audit import FileState
 from writeaudit.events import OK, FsEvent, Op
 from writeaudit.judgement import Finding, Judged
 from writeaudit.paths import last_component, path_suffix
-from writeaudit.text import escape_path, plural
+from writeaudit.text import plural, quote_name
 
 _MODES = {Op.OPEN, Op.MKDIR, Op.MKNOD, Op.CHMOD}
 _MOVES = {Op.RENAME, Op.UNLINK, Op.RMDIR, Op.WRITE, Op.COPY, Op.CLONE}
@@ -142,7 +142,7 @@ class PermissionCollector:
                     "WA303",
                     activities,
                     f"{plural(len(activities), 'entry', 'entries')} of the shared cache "
-                    f"{escape_path(state.path)} "
+                    f"{quote_name(state.path)} "
                     f"({state.owner}:{state.group}, mode {state.mode:04o}) cannot be read by its group: "
                     f"{name_paths(activities)}.",
                     "The directory is meant for several users, and what this run made in it has a mode that "

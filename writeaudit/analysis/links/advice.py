@@ -10,7 +10,7 @@ from writeaudit.analysis.installers import Installer
 from writeaudit.analysis.links.refusals import RefusalCause
 from writeaudit.analysis.mounts import MountTable
 from writeaudit.audit import Mount
-from writeaudit.text import escape_path, shell_word
+from writeaudit.text import quote_name, shell_word
 
 _REFLINKS = frozenset({"btrfs", "xfs", "bcachefs"})
 _ENVIRONMENTS = frozenset({"venv", "node_modules", "target", "gems", "vendor"})
@@ -116,7 +116,7 @@ class LinkAdviser:
                 f"{begin}, or give it a temporary directory on the mount of the environment: "
                 f"`mkdir -p {temporary}` and `TMPDIR={temporary}`."
             )
-        where = "" if target is None else f" ({escape_path(target.mountpoint)})"
+        where = "" if target is None else f" ({quote_name(target.mountpoint)})"
         if self._tool.cache_setting is None:
             return self._advise_either(target, example)
         directory = self._find_directory(target, example, os.fsencode(self._tool.cache_directory))
@@ -140,7 +140,7 @@ class LinkAdviser:
 
     def _advise_either(self, target: Mount | None, example: bytes) -> str:
         """Say which side could move, for a tool whose settings are not known."""
-        where = "" if target is None else f" ({escape_path(target.mountpoint)})"
+        where = "" if target is None else f" ({quote_name(target.mountpoint)})"
         if not self._from_cache():
             return (
                 "Both sides have to lie on one mount: the directory of the source, "
@@ -148,19 +148,19 @@ class LinkAdviser:
                 f"or that of the target, {_quote_path(example)}, has to move to the other's."
             )
         directory = self._find_directory(target, example, b"")
-        below = "" if directory is None else f", for instance below {escape_path(directory)}"
+        below = "" if directory is None else f", for instance below {quote_name(directory)}"
         return f"Put the tool's cache or store on the mount of the target{where}{below}."
 
     def _into_cache(self, source: Mount | None, target: Mount | None) -> str:
         """Say how to bring a cache to what is linked into it."""
-        where = "" if source is None else f" ({escape_path(source.mountpoint)})"
-        there = "" if target is None else f", or work on {escape_path(target.mountpoint)}"
+        where = "" if source is None else f" ({quote_name(source.mountpoint)})"
+        there = "" if target is None else f", or work on {quote_name(target.mountpoint)}"
         begin = f"The links lead into the {self._name_cache()}: put it on the mount of what is linked{where}"
         directory = self._find_directory(
             source, self._origin, os.fsencode(self._tool.cache_directory or ".cache")
         )
         if directory is None or self._tool.cache_setting is None:
-            below = "" if directory is None else f", for instance {escape_path(directory)}"
+            below = "" if directory is None else f", for instance {quote_name(directory)}"
             return f"{begin}{below}{there}."
         return f"{begin}: {self._describe_setting(directory)}{there}."
 
@@ -169,11 +169,11 @@ class LinkAdviser:
             return self._advise_move(target, example)
         both = "two"
         if source is not None and target is not None:
-            both = f"{escape_path(source.mountpoint)} and {escape_path(target.mountpoint)}"
+            both = f"{quote_name(source.mountpoint)} and {quote_name(target.mountpoint)}"
         direct = self._find_direct_name(source, target)
         if direct is not None:
             way = f": {self._describe_setting(direct)}" if self._tool.cache_setting else ""
-            name = escape_path(direct)
+            name = quote_name(direct)
             return f"{name} is the same directory on the mount of the environment: use it by that name{way}."
         keep = ""
         if self._tool.cache_setting is not None:
@@ -209,7 +209,7 @@ class LinkAdviser:
         return (f"Reflinks work where hard links do not on {target.fstype}{setting}.",)
 
     def _advise_owner(self) -> str:
-        user = escape_path(os.fsencode(self._context.run.user))
+        user = quote_name(os.fsencode(self._context.run.user))
         zone = next((each for each in self._context.policy.zones if each.name == "cache"), None)
         cache = zone.patterns[0] if zone is not None and zone.patterns else None
         change = (
@@ -300,4 +300,4 @@ class LinkAdviser:
 
 
 def _quote_path(path: bytes) -> str:
-    return escape_path(os.path.dirname(path) or path)
+    return quote_name(os.path.dirname(path) or path)

@@ -16,7 +16,7 @@ from writeaudit.analysis.links.wording import (
 from writeaudit.analysis.mounts import describe_mount, mount_details
 from writeaudit.judgement import Finding
 from writeaudit.rules import rule
-from writeaudit.text import escape_path, plural, size
+from writeaudit.text import plural, quote_name, size
 
 
 def rename_finding(group: LinkGroup) -> Finding:
@@ -29,8 +29,8 @@ def rename_finding(group: LinkGroup) -> Finding:
     message = (
         f"{tried} {describe_route(group.source, group.target, first)} {was} refused with EXDEV"
         f"{describe_suspect(group.candidates)}; "
-        f"{_describe_replacement(group, total)} The first: {escape_path(first.source)} to "
-        f"{escape_path(first.target)}."
+        f"{_describe_replacement(group, total)} The first: {quote_name(first.source)} to "
+        f"{quote_name(first.target)}."
     )
     title = registered.title
     if group.why is RefusalCause.SUBVOLUMES:
@@ -102,7 +102,7 @@ def _give_advice(group: LinkGroup) -> tuple[str, ...]:
     together = "Let one mount hold both directories"
     if group.target is not None and group.source is not None:
         together += (
-            f", instead of {escape_path(group.source.mountpoint)} and {escape_path(group.target.mountpoint)}"
+            f", instead of {quote_name(group.source.mountpoint)} and {quote_name(group.target.mountpoint)}"
         )
     return (
         f"{together}: one volume or bind mount for their common parent, not one for each.",

@@ -17,7 +17,7 @@ from writeaudit.analysis.mounts import describe_mount, mount_details
 from writeaudit.audit import Mount, RunInfo
 from writeaudit.judgement import Finding
 from writeaudit.rules import rule
-from writeaudit.text import escape_path, plural, size
+from writeaudit.text import escape_path, plural, quote_name, size
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ def link_finding(group: LinkGroup, run: RunInfo, adviser: LinkAdviser) -> Findin
     if group.fatal:
         message += " The command most likely failed of it."
     if not group.copied:
-        message += f" The first: {escape_path(first.source)} to {escape_path(first.target)}."
+        message += f" The first: {quote_name(first.source)} to {quote_name(first.target)}."
     return Finding(
         rule=registered.id,
         title=_choose_title(group, registered.title),

@@ -15,7 +15,7 @@ from writeaudit.analysis.installers import Installer
 from writeaudit.analysis.zones.cover import FEW, Cover, Coverer
 from writeaudit.judgement import Zone, ZoneAccess
 from writeaudit.places import starts_or_grants
-from writeaudit.text import escape_path, plural, shell_word
+from writeaudit.text import plural, quote_name, shell_word
 
 _NEEDED = {
     "EROFS": "a mount that is not read-only",
@@ -241,7 +241,7 @@ class ZoneAdviser:
 def _warn_sensitive(cover: Cover) -> tuple[str, ...]:
     if not cover.sensitive:
         return ()
-    shown = ", ".join(escape_path(path) for path in cover.sensitive[:3])
+    shown = ", ".join(quote_name(path) for path in cover.sensitive[:3])
     more = f" and {len(cover.sensitive) - 3:,} more" if len(cover.sensitive) > 3 else ""
     return (
         (
@@ -257,7 +257,7 @@ def _no_option(cover: Cover, begin: str, suggest: str) -> tuple[str, ...]:
         names = "the names are others in each run, and " if cover.passing else ""
         return (
             (
-                f"{begin}: no single option does it without opening {escape_path(cover.wide)} "
+                f"{begin}: no single option does it without opening {quote_name(cover.wide)} "
                 f"({names}more lies there than this tool's files). {suggest} lists the places one by one."
             ),
         )

@@ -23,7 +23,7 @@ from writeaudit.analysis.zones.unjudged import unjudged_finding
 from writeaudit.events import FsEvent, Op
 from writeaudit.judgement import Finding, Judged, Reason, Severity, Verdict
 from writeaudit.rules import rule
-from writeaudit.text import escape_path, plural, size
+from writeaudit.text import plural, quote_name, show_zone, size
 
 _MAX_OUTSIDE = 5
 """Findings of WA202 at most, whatever the number of directories."""
@@ -139,7 +139,7 @@ class ZoneCollector:
             activities,
             f"{plural(len(activities), 'path')} changed in {self._name_zone(zone)}: "
             f"{name_paths(activities)} ({in_words(count_operations(activities))}; {size(written)} written).",
-            f"The policy ({self._context.policy.name}) declares zone {zone} "
+            f"The policy ({show_zone(self._context.policy.name)}) declares zone {show_zone(zone)} "
             f"{self._describe_access(zone)}; nothing in "
             "it may change.",
             self._advice.advise_changed(zone, activities),
@@ -149,13 +149,13 @@ class ZoneCollector:
     def _report_outside(self, activities: list[PathActivity]) -> Finding:
         directory = common_directory(activities)
         written = sum(activity.bytes for activity in activities)
-        where = escape_path(directory) if directory != b"/" else "several directories"
+        where = quote_name(directory) if directory != b"/" else "several directories"
         return self._make_finding(
             "WA202",
             activities,
             f"{plural(len(activities), 'path')} changed outside every zone, in {where}: "
             f"{name_paths(activities)} ({in_words(count_operations(activities))}; {size(written)} written).",
-            f"The policy ({self._context.policy.name}) has no zone for this place, so nothing may "
+            f"The policy ({show_zone(self._context.policy.name)}) has no zone for this place, so nothing may "
             "change in it.",
             self._advice.advise_outside(activities),
             None,
@@ -256,7 +256,7 @@ class ZoneCollector:
             "WA204",
             activities,
             f"{plural(len(activities), 'path')} read in {self._name_zone(zone)}: {name_paths(activities)}.",
-            f"The policy ({self._context.policy.name}) declares the zone with access none.",
+            f"The policy ({show_zone(self._context.policy.name)}) declares the zone with access none.",
             self._advice.advise_read(zone),
             zone,
         )
@@ -298,7 +298,7 @@ class ZoneCollector:
         )
 
     def _name_zone(self, zone: str | None) -> str:
-        return f"zone {zone} ({self._describe_access(zone)})"
+        return f"zone {show_zone(str(zone))} ({self._describe_access(zone)})"
 
     def _describe_access(self, zone: str | None) -> str:
         for each in self._context.policy.zones:

@@ -10,7 +10,7 @@ from writeaudit.analysis.files.activity import PathActivity
 from writeaudit.analysis.mounts import describe_mount
 from writeaudit.audit import FileState, Mount, Observation
 from writeaudit.events import Op
-from writeaudit.text import escape_path, size
+from writeaudit.text import escape_path, quote_name, size
 
 
 def explain_refusal(context: RunContext, errno: str, activities: Sequence[PathActivity]) -> str:
@@ -101,7 +101,7 @@ def _explain_full(errno: str, mounts: Sequence[Mount], seen: Sequence[Observatio
         room = f", {size(system.size)} in all{free}" if system.size else ""
         if system.files and not system.files_free:
             room += ", and no room for another file (inode)"
-    where = f"{escape_path(mount.mountpoint)} ({mount.fstype}{room})"
+    where = f"{quote_name(mount.mountpoint)} ({mount.fstype}{room})"
     return f", as {where} is full" if errno == "ENOSPC" else f", as the quota on {where} is used up"
 
 
@@ -128,9 +128,9 @@ def _explain_permission(context: RunContext, errno: str, activities: Sequence[Pa
         acl = f", access list {', '.join(deciding.acl)}" if deciding.acl else ""
         what = "directory " if deciding.is_directory else ""
         if errno == "EPERM" and seen.file is not None and of_name and deciding.mode & 0o1000:
-            acl += f", sticky, and {escape_path(seen.file.path)} to {seen.file.owner}"
+            acl += f", sticky, and {quote_name(seen.file.path)} to {seen.file.owner}"
         return (
-            f", as the {what}{escape_path(deciding.path)} belongs to {deciding.owner}:{deciding.group}, mode "
+            f", as the {what}{quote_name(deciding.path)} belongs to {deciding.owner}:{deciding.group}, mode "
             f"{deciding.mode:04o}{acl}{flags}, and {user} asked"
         )
     return ""

@@ -18,7 +18,7 @@ from writeaudit.analysis.files.activity import (
 )
 from writeaudit.analysis.zones.advice import ZoneAdviser
 from writeaudit.judgement import Finding, Severity
-from writeaudit.text import escape_path, plural, size
+from writeaudit.text import escape_path, plural, quote_name, size
 
 _MOST_PLACES = 8
 
@@ -31,7 +31,7 @@ def unjudged_finding(
     groups = by_directory(activities, os.fsencode(home) if home else None, _MOST_PLACES)
     listed = "; ".join(_describe_group(group) for group in groups)
     words = context.run.command
-    program = escape_path(os.path.basename(words[0])) if words else "this command"
+    program = quote_name(os.path.basename(words[0])) if words else "this command"
     return Finding(
         rule="WA202",
         title="written outside temporary places by a command that no profile knows",
@@ -58,7 +58,7 @@ def unjudged_finding(
 
 def _describe_group(group: Sequence[PathActivity]) -> str:
     directory = common_directory(group)
-    where = f"in {escape_path(directory)}" if directory != b"/" else "elsewhere"
+    where = f"in {quote_name(directory)}" if directory != b"/" else "elsewhere"
     written = sum(activity.bytes for activity in group)
     return (
         f"{len(group):,} {where} ({name_paths(group)}: {in_words(count_operations(group))}; "

@@ -24,6 +24,7 @@ from writeaudit.capture.kernel.side import KernelSide
 from writeaudit.capture.kernel.wire import Kind
 from writeaudit.capture.kernel.worker import Worker
 from writeaudit.capture.launch.launcher import Child, Exit, spawn_child, supervise_child
+from writeaudit.capture.process_state import process_exists
 from writeaudit.capture.processors import DrainPolicy, Processors
 from writeaudit.errors import CaptureError
 from writeaudit.events import WriteTotal
@@ -243,12 +244,17 @@ class _Session:
             ended_ns=ended_ns,
             lost_events=sum(lost.values()),
             blind_spots=self._blind_spots(counters),
-            survivors=tuple(sorted(self._alive)),
+            survivors=self._survivors(lost["exit"] + lost["dropped"]),
             emitted=emitted,
             received=dict(received),
             lost=lost,
             failure=self._failure,
         )
+
+    def _survivors(self, lost: int) -> tuple[int, ...]:
+        """Return who still runs. Where ends of processes were lost, /proc says who else is gone."""
+        alive = sorted(self._alive - {self._command})
+        return tuple(pid for pid in alive if not lost or process_exists(pid))
 
     def _blind_spots(self, counters: Sequence[int]) -> tuple[BlindSpot, ...]:
         spots = list(self._decoder.blind_spots())

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from writeaudit.capture import core_dumps
 from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Command, Sink
 from writeaudit.capture.launch import launcher
+from writeaudit.capture.process_state import process_exists
 from writeaudit.capture.processors import lower_priority
 from writeaudit.capture.requirements import check_proc
 from writeaudit.capture.strace import seccomp_filter
@@ -37,6 +38,7 @@ from writeaudit.capture.strace.probe import (
 from writeaudit.capture.strace.successor import StallWatch, take_over, tracer_of
 from writeaudit.capture.strace.tracer import StartLine
 from writeaudit.errors import BackendUnavailable, CaptureError
+from writeaudit.text import _process_exists
 
 _OLDEST = (5, 0)
 _SECCOMP = (5, 3)
@@ -203,7 +205,7 @@ class StraceBackend:
             # Whoever presses Ctrl-C now does not want to wait: those left over are named.
             with contextlib.suppress(KeyboardInterrupt):
                 output.wait_for_end(limits.linger_s)
-            survivors = () if output.ended else tuple(pid for pid in parser.alive if _process_exists(pid))
+            survivors = () if output.ended else tuple(pid for pid in parser.alive if process_exists(pid))
             last = parser.finish_trace(ended=output.ended, given_up=tracer.given_up)
             if last:
                 sink(last)
@@ -300,11 +302,3 @@ def _clock_offset() -> int:
         best = sample if best is None else min(best, sample)
     assert best is not None
     return best[1]
-
-
-def _process_exists(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (OSError, IndexError):
-        return False

@@ -48,7 +48,7 @@ def test_change_through_a_hard_link_that_the_run_made(op: Op, known: bool) -> No
     (finding,) = found(stream)
     assert (finding.severity, finding.files, finding.evidence) == (Severity.ERROR, 1, (2,))
     assert "zone cache" in finding.message
-    assert "/srv/project/.venv/six.py is /srv/cache/uv/six.py" in finding.message
+    assert "`/srv/project/.venv/six.py` is `/srv/cache/uv/six.py`" in finding.message
     assert finding.details["alias"] == "hardlink"
     assert "UV_LINK_MODE=copy" in finding.advice[0]
 
@@ -93,7 +93,7 @@ def test_change_through_another_mount() -> None:
     stream.add(Op.MKDIR, b"/mnt/uv/d")
     (finding,) = found(stream)
     assert (finding.files, finding.bytes, finding.details["alias"]) == (2, 5, "mount")
-    assert "/mnt/uv/new is /srv/cache/uv/new" in finding.message
+    assert "`/mnt/uv/new` is `/srv/cache/uv/new`" in finding.message
 
 
 def test_what_is_taken_out_through_another_mount() -> None:

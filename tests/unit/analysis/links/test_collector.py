@@ -46,8 +46,8 @@ def test_another_device_counts_every_file_of_each_package(temporary: bool, by_wr
     found = only(analyzed(stream), "WA101")
     assert (found.count, found.files, found.bytes) == (2, FILES, BYTES)
     assert found.severity is Severity.WARNING
-    assert "/dev/shm (tmpfs, device 0:25)" in found.message
-    assert "/ (ext4, device 254:0)" in found.message
+    assert "`/dev/shm` (tmpfs, device 0:25)" in found.message
+    assert "`/` (ext4, device 254:0)" in found.message
     assert "7 files (35.7 KiB)" in found.message
     assert found.details["source_mount"] == {
         "id": 2,
@@ -80,7 +80,7 @@ def test_two_volumes_are_told_to_share_a_parent() -> None:
     cache, project = mount(5, DISK, "ext4", b"/cache", b"/v/1"), mount(6, DISK, "ext4", b"/srv", b"/v/2")
     stream = install(b"/cache", Stream((ROOT, cache, project)), crosses=False)
     found = only(analyzed(stream, mounts=(cache, project)), "WA102")
-    assert "instead of /cache and /srv" in found.advice[0]
+    assert "instead of `/cache` and `/srv`" in found.advice[0]
     assert "UV_CACHE_DIR=/srv/project/.uv-cache" in found.advice[0]
 
 
@@ -253,7 +253,7 @@ class TestCauses:
         cache = mount(90, DISK, "ext4", b"/cache", own=False)
         app = mount(91, DISK, "ext4", b"/app", own=False)
         stream = self.refused("EXDEV", (ROOT, cache, app), source_mount=90, mount=91)
-        assert "/cache (ext4" in only(analyzed(stream), "WA102").message
+        assert "`/cache` (ext4" in only(analyzed(stream), "WA102").message
 
     def test_protected_hardlinks(self) -> None:
         run = run_info(host={"fs.protected_hardlinks": "1"})
@@ -333,4 +333,4 @@ class TestAdvice:
     def test_names_are_shown(self) -> None:
         odd = mount(4, SHM, "tmpfs", b"/mnt/a\nb\xff")
         stream = install(b"/mnt/a\nb\xff/uv", Stream((*MOUNTS, odd)))
-        assert r"/mnt/a\x0ab\xff (tmpfs" in only(analyzed(stream), "WA101").message
+        assert r"`/mnt/a\x0ab\xff` (tmpfs" in only(analyzed(stream), "WA101").message

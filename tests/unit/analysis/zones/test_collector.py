@@ -51,7 +51,7 @@ def test_changes_in_a_zone_are_one_error() -> None:
     assert finding.evidence == (1, 2, 4)
     assert finding.details["zone"] == "cache"
     assert finding.details["ops"] == {"mkdir": 1, "open": 1, "write": 1, "rename": 1}
-    assert "zone cache (read-only): /srv/cache/.tmpAbCdEf, " in finding.message
+    assert "zone cache (read-only): `/srv/cache/.tmpAbCdEf`, " in finding.message
     assert "2.0 KiB written" in finding.message
     assert "UV_CACHE_DIR" in finding.advice[0]
     assert "`--zone cache=/srv/cache:rw`" in finding.advice[-1]
@@ -138,7 +138,7 @@ def test_places_outside_are_told_by_directory() -> None:
     assert {each.rule for each in findings} == {"WA202"}
     assert {each.severity for each in findings} == {Severity.ERROR}
     assert [each.files for each in findings] == [2, 1, 1]
-    assert "in /home/ann/.config/pkg: /home/ann/.config/pkg/a, " in findings[0].message
+    assert "in `/home/ann/.config/pkg`: `/home/ann/.config/pkg/a`, " in findings[0].message
     both = "--zone NAME=/home/ann/.config/pkg/a:rw --zone NAME=/home/ann/.config/pkg/b:rw"
     assert f"`{both}`" in findings[0].advice[0]
 
@@ -165,7 +165,7 @@ def test_refused_attempts_are_grouped_by_zone_and_errno() -> None:
     assert (first.count, first.files, first.details["errno"]) == (3, 2, "EROFS")
     assert "3 attempts on 2 paths in zone cache (read-only) were refused with EROFS" in first.message
     assert any("not read-only" in each for each in first.advice)
-    assert "1 attempt on 1 path outside every zone was refused with EACCES: /etc/x" in second.message
+    assert "1 attempt on 1 path outside every zone was refused with EACCES: `/etc/x`" in second.message
     assert any("write permission" in each for each in second.advice)
 
 
@@ -207,7 +207,7 @@ def test_refused_though_allowed(status: int | None, severity: Severity) -> None:
     (finding,) = analyzed(stream, lambda _event: REFUSED, of=policy(cache_path=CACHE), run=run)
     assert (finding.rule, finding.severity, finding.count, finding.files) == ("WA205", severity, 2, 2)
     assert finding.details["errno"] == "EACCES"
-    assert "zone cache (read-write) were refused with EACCES: /srv/cache/.lock" in finding.message
+    assert "zone cache (read-write) were refused with EACCES: `/srv/cache/.lock`" in finding.message
     assert finding.advice[0] == "They need write permission on the file or its directory for ann."
     assert "UV_CACHE_DIR" in finding.advice[1]
 
@@ -218,7 +218,7 @@ def test_read_only_mount_is_named(read_only: bool) -> None:
     stream = Stream([root])
     stream.add(Op.MKDIR, CACHE + b"/.tmp", result="EROFS")
     (finding,) = analyzed(stream, lambda _event: REFUSED, of=policy(cache_path=CACHE))
-    assert ("EROFS, as / (ext4, device 254:0) is mounted read-only" in finding.message) is read_only
+    assert ("EROFS, as `/` (ext4, device 254:0) is mounted read-only" in finding.message) is read_only
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_what_lasts_is_named_before_what_was_there_for_a_while() -> None:
         stream.add(Op.RMDIR, CACHE + b"/.tmp%d" % number)
     stream.create(CACHE + b"/lasting")
     (finding,) = found(stream)
-    assert "zone cache (read-only): /srv/cache/lasting, /srv/cache/.tmp0" in finding.message
+    assert "zone cache (read-only): `/srv/cache/lasting`, `/srv/cache/.tmp0`" in finding.message
 
 
 def test_a_tree_that_was_made_outside_is_named_itself() -> None:
@@ -270,4 +270,4 @@ def test_a_project_is_not_opened_as_a_whole_for_a_few_paths() -> None:
         stream.create(b"/srv/project/more%d" % number)
     (finding,) = analyzed(stream, lambda _event: forbidden("project"), of=of)
     assert not any("--zone" in line for line in finding.advice), "who opens all of it protects nothing"
-    assert "no single option does it without opening /srv/project" in finding.advice[-1]
+    assert "no single option does it without opening `/srv/project`" in finding.advice[-1]

@@ -85,7 +85,9 @@ def test_command_that_fails_now_is_a_regression() -> None:
 
 def test_incomplete_audit_cannot_be_compared() -> None:
     comparison = compare(samples.report(), samples.report(completeness=samples.INCOMPLETE))
-    assert comparison.sentence.startswith("Not comparable: the new run is incomplete (12 events were lost")
+    assert comparison.sentence.startswith(
+        "Not comparable: the new run is incomplete (12 of 20 events were lost"
+    )
 
 
 def test_new_programs_and_settings_are_named() -> None:
