@@ -38,7 +38,6 @@ from writeaudit.capture.strace.probe import (
 from writeaudit.capture.strace.successor import StallWatch, take_over, tracer_of
 from writeaudit.capture.strace.tracer import StartLine
 from writeaudit.errors import BackendUnavailable, CaptureError
-from writeaudit.text import _process_exists
 
 _OLDEST = (5, 0)
 _SECCOMP = (5, 3)
@@ -116,13 +115,13 @@ class _Tracer:
             return
         if self.output.ended:
             # It may just as well have seen the last process end.
-            left = [pid for pid in self.output.parser.alive if _process_exists(pid)]
+            left = [pid for pid in self.output.parser.alive if process_exists(pid)]
             if left:
                 self._replaced = True
                 take_over(0, left)
         elif self.watch.is_stalled(self.output.parser.lines):
             self._replaced = self.given_up = True
-            left = [pid for pid in self.output.parser.alive if _process_exists(pid)]
+            left = [pid for pid in self.output.parser.alive if process_exists(pid)]
             if not take_over(self.watch.strace, left):
                 # Nothing can make them go on: they wait for each other, or for a tracer.
                 for pid in left:
