@@ -89,6 +89,28 @@ class Mount(NamedTuple):
     """Whether it is in writeaudit's own mount namespace."""
 
 
+class Frame(NamedTuple):
+    """A container or sandbox of the run: a mount namespace other than writeaudit's own."""
+
+    id: int
+    """1, 2, 3, …; 0 is the host."""
+    kind: str
+    """container, sandbox."""
+    name: str
+    """The container's name or id; else the program that made the namespace."""
+    mount_ns: int
+    """Inode number of the mount namespace."""
+    root: bytes | None
+    """Its root directory, by the name that the host has for it; None if it has none there."""
+    pid: int
+    """The process that was seen in it first."""
+    began_ns: int = 0
+    """When, since the command was started."""
+    prepared: tuple[tuple[int, int], ...] = ()
+    """Processes that made it ready, and when each ran another program: what they did in it until then is
+    set-up."""
+
+
 class Process(NamedTuple):
     """One process of the audited tree, between two execs of it."""
 
@@ -345,3 +367,5 @@ class Audit(NamedTuple):
     binaries: tuple[Binary, ...] = ()
     caches: tuple[FileState, ...] = ()
     """The directories of the policy's caches, as they were when the run was over."""
+    frames: tuple[Frame, ...] = ()
+    """Containers and sandboxes, without the host."""

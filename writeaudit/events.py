@@ -131,7 +131,7 @@ class Doubt(enum.IntFlag):
     REFUTED = 128
     """Another event shows that it was looked up too late."""
     NAMESPACE = 256
-    """The mounts of another mount namespace had changed before they could be read."""
+    """The mounts of another mount namespace had changed, or were gone, before they could be read."""
 
 
 NO_DOUBT = Doubt(0)
@@ -262,6 +262,10 @@ class FsEvent(NamedTuple):
     seen_as: _Bytes | None = None
     """The process's own spelling, where it differs from `path`."""
     certainty: Certainty = Certainty.RESOLVED
+    frame: int = 0
+    """`Frame.id` of the container or sandbox that it was done in; 0 for the host's own view."""
+    inner_path: _Bytes | None = None
+    """What `path` is called in that frame; None on the host, and where it has no name there."""
 
     @property
     def ok(self) -> bool:

@@ -65,6 +65,8 @@ class Policy(NamedTuple):
     severities: tuple[tuple[str, str], ...] = ()
     """Rules and the severity that their findings have here: ``error``, ``warning``, ``note`` or ``off``."""
     exemptions: tuple[Exemption, ...] = ()
+    container_zones: tuple[Zone, ...] = ()
+    """Zones of what containers and sandboxes have on mounts of their own; patterns are paths there."""
 
 
 class Verdict(enum.StrEnum):
@@ -77,11 +79,14 @@ class Verdict(enum.StrEnum):
     ATTEMPT = "attempt"
     FAILED = "failed"
     READ = "read"
+    UNPLACED = "unplaced"
+    """Something changed, and nobody knows where: by a name in another mount namespace that was not read
+    in time. In reports of runs that have any."""
 
     @property
     def rank(self) -> int:
-        """How bad it is: violation, attempt, allowed, failed, read, from 4 down to 0."""
-        return {"violation": 4, "attempt": 3, "allowed": 2, "failed": 1, "read": 0}[self.value]
+        """How bad it is: violation, attempt, unplaced, allowed, failed, read, from 5 down to 0."""
+        return {"violation": 5, "attempt": 4, "unplaced": 3, "allowed": 2, "failed": 1, "read": 0}[self.value]
 
 
 class Reason(enum.StrEnum):
@@ -100,6 +105,11 @@ class Reason(enum.StrEnum):
     """A file of a read-only zone got another hard link elsewhere: only its link count and ctime changed."""
     REFUSED = "refused"
     """The policy allows the change, and the system refused it."""
+    INSIDE = "inside"
+    """A change in a container or sandbox, on a mount that the host does not have, that no container zone
+    covers: nobody has said whether it may."""
+    UNPLACED = "unplaced"
+    """Nobody knows where it happened."""
 
 
 class Judged(NamedTuple):

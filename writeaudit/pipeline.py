@@ -37,6 +37,7 @@ from writeaudit.capture.run_info import run_info
 from writeaudit.capture.select import capture_with
 from writeaudit.errors import CaptureError, PolicyError, RecordingError, WriteauditError
 from writeaudit.events import NO_DOUBT, OK, Certainty, Doubt, FsEvent, Op, RawEvent, WriteTotal
+from writeaudit.frames import FrameCounter, Places, SetUp
 from writeaudit.judgement import Finding, Policy, Zone, ZoneAccess
 from writeaudit.policy import (
     MOVES,
@@ -119,6 +120,7 @@ class _Recorder:
         self.resolver = Resolver(privileged=client.running())
         self.resolver.look_at(directories)
         self.processes = ProcessBook()
+        self.resolver.frames.lineage = self.processes.list_commands
         self.failure: WriteauditError | None = None
         """What keeps the recording from being whole; what comes then is counted, and no more."""
         self.begun = False
@@ -220,10 +222,13 @@ class _Recorder:
         match record:
             case ProcessStart():
                 self.processes.note_start(self._since(record.time_ns), record.pid, record.ppid)
+                self.resolver.frames.note_start(record.pid, record.ppid)
             case ProcessExec():
                 self.processes.note_exec(self._since(record.time_ns), record.pid, record.exe, record.argv)
+                self.resolver.frames.note_exec(record.time_ns, record.pid)
             case ProcessExit():
                 self.processes.note_end(self._since(record.time_ns), record.pid, record.exit_status)
+                self.resolver.frames.note_exit(record.pid)
             case MountsChanged():
                 self.resolver.mounts_changed(record.time_ns, record.pid)
             case MountSeen():
@@ -387,6 +392,7 @@ def _finish(
             shared,
             recorder.binaries.inspect_files(),
             recorder.observer.list_states(_search_order(zone for zone in zones if zone.name == "cache")),
+            recorder.resolver.frames.list_frames(),
         )
     except WriteauditError as error:
         return error
@@ -518,14 +524,16 @@ def examine(
             raise RecordingError(f"{recording.path} is damaged: it does not say its policy") from error
         policy = overlay_zones(policy, zones, audit.run.env, audit.run.cwd, audit.run.env.get("HOME", "/"))
     policy = with_inherited(policy, audit.run.inherited)
-    classifier = classifier_for(policy, audit.processes)
+    classifier = classifier_for(policy, audit.processes, Places(audit.frames, audit.mounts))
     classifier.look_ahead(of_ops(audit.events, MOVES), lambda: audit.events)
     files, tally = FileCollector(classifier), Tally()
+    setup = SetUp(audit.frames, audit.processes)
+    counter = FrameCounter(setup) if audit.frames else None
     analysis = analyze_audit(
         audit,
         policy,
         classifier.judge,
-        (files, tally),
+        (files, tally) if counter is None else (files, tally, counter),
         PolicyTrial(audit.run, policy, audit.processes, recording.path),
     )
     findings = adjust_findings(analysis.findings, policy, covers_path)
@@ -540,6 +548,7 @@ def examine(
             copied=analysis.copied,
             fail_on=fail_on_words,
             failing=select_failing(findings, fail_on),
+            frames={} if counter is None else counter.totals,
         )
     )
 

@@ -87,7 +87,7 @@ class Watcher(Protocol):
 class SideJudge(Protocol):
     """Knows the policy's verdict on each side of an event."""
 
-    def zone_name(self, path: bytes, /) -> str | None:
+    def zone_name(self, path: bytes, mount: int | None = None, /) -> str | None:
         """Return the name of the zone that covers ``path``; None outside every zone."""
 
     def judge_sides(self, event: FsEvent, /) -> Sides:

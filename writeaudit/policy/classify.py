@@ -52,6 +52,8 @@ _RULES = {
     Reason.FORBIDDEN_READ: "WA204",
     Reason.REFUSED: "WA205",
     Reason.NONE: "",
+    Reason.INSIDE: "",
+    Reason.UNPLACED: "",
 }
 """What a violation is reported as."""
 
@@ -185,7 +187,7 @@ class Classifier:
         """Return the zone that covers `path`, None outside every zone."""
         return self._zones[self._find_number(path)] if path[:1] == b"/" else self._matcher.find_zone(path)
 
-    def zone_name(self, path: bytes) -> str | None:
+    def zone_name(self, path: bytes, mount: int | None = None) -> str | None:  # noqa: ARG002 - see `framed`
         """Return the name of the zone that covers `path`, None outside every zone.
 
         That of a temporary name is the zone of the name that it stood for.
@@ -207,12 +209,12 @@ class Classifier:
         number = self._places.get(path[: path.rfind(b"/")])
         if answers is None or number is None or answers.needs_way or self._lives or self._exempt:
             on_path, on_source = self.judge_sides(event)
-            judged = on_path if on_source is None else _pick_worse(on_path, on_source)
+            judged = on_path if on_source is None else pick_worse(on_path, on_source)
             return judged if event.source is None or event.op is Op.LINK else self._judge_move(event, judged)
         judged = answers.on_path[number]
         if answers.on_source is None or event.source is None:
             return judged
-        judged = _pick_worse(judged, answers.on_source[self._find_number(event.source)])
+        judged = pick_worse(judged, answers.on_source[self._find_number(event.source)])
         return judged if event.op is Op.LINK else self._judge_move(event, judged)
 
     def judge_sides(self, event: FsEvent) -> Sides:
@@ -252,7 +254,7 @@ class Classifier:
                 zone = self._above.get(path or b"")
                 if zone is not None:
                     moved = _judge_access(zone, _Demand.WRITE, event.result, on_source=on_source)
-                    judged = _pick_worse(judged, moved)
+                    judged = pick_worse(judged, moved)
         return judged
 
     def _may_be_made(self, number: int, path: bytes) -> bool:
@@ -378,13 +380,15 @@ _REASON_RANK = {
     Reason.LINK_COUNT: 1,
     Reason.REFUSED: 0,
     Reason.NONE: 0,
+    Reason.INSIDE: 0,
+    Reason.UNPLACED: 0,
 }
 
 
-def _pick_worse(path: Judged, source: Judged) -> Judged:
+def pick_worse(path: Judged, source: Judged) -> Judged:
     """Return the side that decides. Equals: the path, for that is where something new stands."""
     # A harmless source never decides: the zone of an allowed rename is that of the new name.
-    if source.reason is Reason.NONE:
+    if source.reason is Reason.NONE or source.reason is Reason.INSIDE:
         return path
     of_path = path.verdict.rank, _REASON_RANK[path.reason]
     of_source = source.verdict.rank, _REASON_RANK[source.reason]

@@ -13,12 +13,18 @@ from collections.abc import Callable, Iterable
 
 from writeaudit.audit import Process
 from writeaudit.events import FsEvent
+from writeaudit.frames import Places
 from writeaudit.judgement import Judged, Policy, Sides
 from writeaudit.policy.classify import Classifier
+from writeaudit.policy.framed import FramedClassifier, container_policy
 
 
-def classifier_for(policy: Policy, processes: Iterable[Process]) -> Classifier:
-    """Return what judges by `policy` the events of these processes."""
+def classifier_for(policy: Policy, processes: Iterable[Process], places: Places | None = None) -> Classifier:
+    """Return what judges by `policy` the events of these processes; `places` tells where they are."""
+    if places is not None and places.needed:
+        kept = tuple(processes)
+        inside = classifier_for(container_policy(policy), kept)
+        return FramedClassifier(classifier_for(policy, kept), inside, places)
     if all(zone.program is None for zone in policy.zones):
         return Classifier(policy)
     return ProgramClassifier(policy, processes)

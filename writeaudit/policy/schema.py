@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime as dt
 import os
 import re
@@ -14,11 +15,11 @@ from writeaudit.judgement import Exemption, Policy, Zone, ZoneAccess
 from writeaudit.policy.expand import Surroundings, expand_spelling
 from writeaudit.policy.profiles import check_profile, discover_policy
 from writeaudit.policy.profiles.command import recognise_tool
-from writeaudit.policy.zones import ZoneMatcher, literal_directory, with_devices
+from writeaudit.policy.zones import ZoneMatcher, check_pattern, literal_directory, with_devices
 from writeaudit.rules import RULES, group_aliases, number_groups, rule, rules_named
 from writeaudit.text import escape_path, nearest, unescape_path
 
-_TOP_KEYS = ("name", "profile", "extends", "zones", "severity", "exceptions")
+_TOP_KEYS = ("name", "profile", "extends", "zones", "severity", "exceptions", "container")
 _ZONE_KEYS = ("name", "access", "patterns", "when")
 _PATTERN_KEYS = ("patterns", "paths", "path", "pattern")
 _ACCESS_WORDS = tuple(access.value for access in ZoneAccess)
@@ -48,6 +49,12 @@ def _suggest_word(word: str, allowed: Iterable[str]) -> str:
 
 class _File:
     """One policy while it is read; knows how to complain."""
+
+    def table(self, name: str) -> _File:
+        """Return the same file, for one of its tables: where things stand is counted from there."""
+        inner = copy.copy(self)
+        inner._prefix = (*self._prefix, name)
+        return inner
 
     def __init__(self, path: str, text: str, prefix: tuple[str, ...] = ()) -> None:
         from writeaudit.policy.toml_lines import Lines  # noqa: PLC0415 - start-up
@@ -114,6 +121,7 @@ def load_policy(
             remarks=(*base.remarks, *rules.remarks),
             severities=tuple(rules.severities.items()),
             exemptions=tuple(rules.exemptions),
+            container_zones=tuple(rules.container_zones),
         )
     )
 
@@ -128,6 +136,7 @@ class _Rules(NamedTuple):
     severities: Mapping[str, str]
     exemptions: Sequence[Exemption]
     remarks: Sequence[str]
+    container_zones: Sequence[Zone]
 
 
 def _read_rules(
@@ -150,17 +159,27 @@ def _read_rules(
     severities: dict[str, str] = {}
     exemptions: list[Exemption] = []
     remarks: list[str] = []
+    inside: dict[str, Zone] = {}
     for base in bases:
         profile = profile if profile is not None else base.profile
         zones.update((zone.name, zone) for zone in base.zones)
+        inside.update((zone.name, zone) for zone in base.container_zones)
         severities.update(base.severities)
         exemptions += base.exemptions
         remarks += base.remarks
     zones.update((zone.name, zone) for zone in _read_zones(file, data.get("zones", []), where))
     severities.update(_read_severities(file, data.get("severity", {})))
     found, expired = _read_exemptions(file, data.get("exceptions", []), where)
+    inside.update((zone.name, zone) for zone in _read_container(file, data.get("container", {})))
     return _Rules(
-        file, name, profile, list(zones.values()), severities, [*exemptions, *found], [*remarks, *expired]
+        file,
+        name,
+        profile,
+        list(zones.values()),
+        severities,
+        [*exemptions, *found],
+        [*remarks, *expired],
+        list(inside.values()),
     )
 
 
@@ -346,6 +365,11 @@ def with_project(
         narrowed = policy._replace(zones=_laid_over(policy.zones, rules.zones), is_open=False)
     else:
         narrowed = _narrow_policy(policy, rules.zones, path, remarks)
+    forbidding = [zone for zone in rules.container_zones if zone.access is not ZoneAccess.READ_WRITE]
+    if len(forbidding) < len(rules.container_zones):
+        remarks.append(
+            f"{path} has writable container zones: ignored, for a project can forbid and not allow"
+        )
     if rules.exemptions:
         remarks.append(f"{path} has exceptions: ignored, for a project can forbid and not allow")
     severities = dict(policy.severities)
@@ -360,6 +384,7 @@ def with_project(
         source=f"{policy.source}, {path}",
         severities=tuple(severities.items()),
         remarks=(*policy.remarks, *rules.remarks, *remarks),
+        container_zones=_laid_over(forbidding, policy.container_zones),
     )
 
 
@@ -460,15 +485,12 @@ def to_json(policy: Policy) -> dict[str, object]:
         "source": policy.source,
         "tool": policy.tool,
         "open": policy.is_open,
-        "zones": [
-            {
-                "name": zone.name,
-                "access": zone.access.value,
-                "patterns": [escape_path(pattern) for pattern in zone.patterns],
-                **({"program": zone.program} if zone.program is not None else {}),
-            }
-            for zone in policy.zones
-        ],
+        "zones": [_zone_to_json(zone) for zone in policy.zones],
+        **(
+            {"container_zones": [_zone_to_json(zone) for zone in policy.container_zones]}
+            if policy.container_zones
+            else {}
+        ),
         "remarks": list(policy.remarks),
         "severities": dict(policy.severities),
         "exceptions": [
@@ -483,10 +505,17 @@ def to_json(policy: Policy) -> dict[str, object]:
     }
 
 
-def from_json(data: Mapping[str, object]) -> Policy:
-    """Return the policy that `to_json` was given. Raises `PolicyError` if `data` is not such a one."""
+def _zone_to_json(zone: Zone) -> dict[str, object]:
+    return {
+        "name": zone.name,
+        "access": zone.access.value,
+        "patterns": [escape_path(pattern) for pattern in zone.patterns],
+        **({"program": zone.program} if zone.program is not None else {}),
+    }
+
+
+def _zones_from_json(entries: object) -> tuple[Zone, ...]:
     zones: list[Zone] = []
-    entries = data.get("zones")
     for entry in entries if isinstance(entries, list) else [None]:
         patterns = entry.get("patterns") if isinstance(entry, dict) else None
         if (
@@ -508,12 +537,17 @@ def from_json(data: Mapping[str, object]) -> Policy:
                 program if isinstance(program, str) else None,
             )
         )
+    return tuple(zones)
+
+
+def from_json(data: Mapping[str, object]) -> Policy:
+    """Return the policy that `to_json` was given. Raises `PolicyError` if `data` is not such a one."""
     exceptions = data.get("exceptions")
     kept_exceptions = exceptions if isinstance(exceptions, list) else []
     return Policy(
         str(data.get("name")),
         str(data.get("source")),
-        tuple(zones),
+        _zones_from_json(data.get("zones")),
         str(data.get("tool", "generic")),
         data.get("open") is True,
         _text_items(data.get("remarks")),
@@ -528,6 +562,7 @@ def from_json(data: Mapping[str, object]) -> Policy:
             for each in kept_exceptions
             if isinstance(each, dict)
         ),
+        _zones_from_json(data.get("container_zones", [])),
     )
 
 
@@ -588,7 +623,19 @@ def _parse_toml(path: str, text: str) -> dict[str, object]:
         ) from error
 
 
-def _read_zones(file: _File, zones: object, where: Surroundings) -> list[Zone]:
+def _read_container(file: _File, table: object) -> list[Zone]:
+    """Return the zones of what containers have on mounts of their own."""
+    hint = 'Write [container.zones.data], then access = "rw" and patterns = ["/var/lib/app"].'
+    if not isinstance(table, dict):
+        file.fail(f"container is {_describe_value(table)}", "container", hint=hint)
+    for word in table:
+        if word != "zones":
+            file.fail(f"unknown key {word!r} in container", "container", word, hint=hint)
+    return _read_zones(file.table("container"), table.get("zones", []), None)
+
+
+def _read_zones(file: _File, zones: object, where: Surroundings | None) -> list[Zone]:
+    """Return zones; without surroundings those of containers, whose patterns are paths in these."""
     found: list[Zone] = []
     first_line: dict[str, int] = {}
     if isinstance(zones, list):
@@ -620,7 +667,7 @@ def _read_zones(file: _File, zones: object, where: Surroundings) -> list[Zone]:
     return found
 
 
-def _read_zone(file: _File, key: str | int, table: Mapping[str, object], where: Surroundings) -> Zone:
+def _read_zone(file: _File, key: str | int, table: Mapping[str, object], where: Surroundings | None) -> Zone:
     shown = f"zone {table.get('name', key)!r}" if isinstance(key, int) else f"zone {key!r}"
     for word in table:
         if word not in (*_ZONE_KEYS, *_PATTERN_KEYS):
@@ -689,7 +736,7 @@ def _read_patterns(
     shown: str,
     at: tuple[str | int, ...],
     table: Mapping[str, object],
-    where: Surroundings,
+    where: Surroundings | None,
 ) -> tuple[bytes, ...]:
     given = [word for word in table if word in _PATTERN_KEYS]
     example = 'Add patterns = ["~/.cache/uv"].'
@@ -713,10 +760,24 @@ def _read_patterns(
         if not isinstance(spelling, str):
             file.fail(f"a pattern of {shown} is {_describe_value(spelling)}", *place, hint=example)
         try:
-            patterns.update(dict.fromkeys(expand_spelling(spelling, where)))
+            found = [_inner_pattern(spelling)] if where is None else expand_spelling(spelling, where)
+            patterns.update(dict.fromkeys(found))
         except PolicyError as error:
             file.fail(f"{shown}: {error.message}", *place, hint=error.hint or "")
     return tuple(patterns)
+
+
+def _inner_pattern(spelling: str) -> bytes:
+    """Return a pattern for paths in a container, about whose variables and symlinks nobody knows here."""
+    pattern = os.fsencode(spelling)
+    if not pattern.startswith(b"/") or {b".", b".."} & {*pattern.split(b"/")} or b"\0" in pattern:
+        raise PolicyError(
+            f"{spelling!r} is no absolute path",
+            hint="Write the path as the container has it: /var/lib/app. It knows neither ~ nor variables.",
+        )
+    pattern = b"/" + b"/".join(name for name in pattern.split(b"/") if name)
+    check_pattern(pattern)
+    return pattern
 
 
 def _zone_option(option: str) -> tuple[str, str, ZoneAccess]:

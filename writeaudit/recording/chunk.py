@@ -32,7 +32,7 @@ from writeaudit.recording.schema import (
 
 _KIND_FIELDS = (
     "op", "access", "flags", "created", "mode", "result", "mount", "source_mount", "dev", "source_dev", "fmt",
-    "certainty",
+    "certainty", "frame",
 )  # fmt: skip
 _kind_of = cast("Callable[[FsEvent], _Kind]", itemgetter(*map(FsEvent._fields.index, _KIND_FIELDS)))
 _OP = _KIND_FIELDS.index("op")
@@ -76,6 +76,7 @@ class ChunkRow(NamedTuple):
     names: _Bytes
     name_ends: _Bytes
     name_prefix: _Bytes
+    inner_path: _Bytes | None = None
 
 
 # Writing.
@@ -94,6 +95,8 @@ class ChunkBuilder:
         self._path: array[int] = array("I")
         self._source: array[int] = array("I")
         self._seen_as: array[int] = array("I")
+        self._inner_path: array[int] = array("I")
+        """Of the events up to the last that has one."""
         self._bytes = _Optional("q")
         self._calls = _Optional("q")
         self._ino = _Optional("Q")
@@ -123,7 +126,8 @@ class ChunkBuilder:
             some = some[: len(some) // 2]
             columns = tuple(zip(*some, strict=True))
         (_, time_ns, pid, tid, _, path, source, _, _, _, _, _, size, calls, _, _, _, ino, _, source_ino,
-         _, seen_as, _) = columns  # fmt: skip
+         _, seen_as, _, _, inner_path) = columns  # fmt: skip
+        rows = len(self._time)
         self._time.extend(_make_fit("q", time_ns))
         self._pid.extend(_make_fit("i", pid))
         self._tid.extend(_make_fit("i", tid))
@@ -132,6 +136,9 @@ class ChunkBuilder:
         self._path.extend(number(path))
         self._source.extend(number(source))
         self._seen_as.extend(number(seen_as))
+        if any(inner_path):
+            self._inner_path.frombytes(bytes(self._inner_path.itemsize * (rows - len(self._inner_path))))
+            self._inner_path.extend(number(inner_path))
         self._bytes.extend_column(size)
         self._calls.extend_column(calls)
         self._ino.extend_column(ino)
@@ -180,7 +187,14 @@ class ChunkBuilder:
             self._source_ino.to_column(),
             json.dumps([_kind_to_json(kind) for kind in self._kinds.all], separators=(",", ":")).encode(),
             *self._strings.to_columns(),
+            self._inner_paths(),
         )
+
+    def _inner_paths(self) -> bytes | None:
+        if not self._inner_path:
+            return None
+        padding = bytes(self._inner_path.itemsize * (self.rows - len(self._inner_path)))
+        return to_bytes(self._inner_path) + padding
 
 
 class _Numbered(dict[Any, int]):
@@ -270,33 +284,35 @@ def _make_fit(code: str, column: Sequence[int]) -> array[int]:
 
 def _text_in(columns: Sequence[Sequence[Any]]) -> int:
     """Return how many bytes the paths of some events hold."""
-    return sum(map(len, columns[_PATH])) + sum(map(len, filter(None, columns[_SOURCE])))
+    return sum(sum(map(len, filter(None, columns[number]))) for number in _PATHS)
 
 
-_PATH, _SOURCE = FsEvent._fields.index("path"), FsEvent._fields.index("source")
+_PATHS = tuple(map(FsEvent._fields.index, ("path", "source", "inner_path")))
 
 
 def _kind_to_json(kind: _Kind) -> list[object]:
     """Return a kind as JSON has it."""
-    op, access, flags, created, mode, result, mount, source_mount, dev, source_dev, fmt, certainty = kind
+    (
+        op, access, flags, created, mode, result, mount, source_mount, dev, source_dev, fmt, certainty, frame,
+    ) = kind  # fmt: skip
     numbers = (mode, mount, source_mount, dev, source_dev, fmt)
     mode, mount, source_mount, dev, source_dev, fmt = (n and max(~MOST, min(n, MOST)) for n in numbers)
     return [
         _TEXT[op], access and _TEXT[access], flags, bool(created), mode, result, mount, source_mount, dev,
-        source_dev, fmt, _TEXT[certainty],
+        source_dev, fmt, _TEXT[certainty], *([frame] if frame else ()),
     ]  # fmt: skip
 
 
 def _kind_in_doubt(kind: _Kind) -> _Kind:
-    return (*kind[:_CERTAINTY], Certainty.LEXICAL)
+    return (*kind[:_CERTAINTY], Certainty.LEXICAL, *kind[_CERTAINTY + 1 :])
 
 
 def _kind_of_file(kind: _Kind, *, dev: int, fmt: int) -> _Kind:
-    return (*kind[:_DEV], dev, dev, fmt, kind[_CERTAINTY])
+    return (*kind[:_DEV], dev, dev, fmt, *kind[_CERTAINTY:])
 
 
 def _kind_of_no_file(kind: _Kind) -> _Kind:
-    return (*kind[:_SOURCE_DEV], None, None, kind[_CERTAINTY])
+    return (*kind[:_SOURCE_DEV], None, None, *kind[_CERTAINTY:])
 
 
 def to_bytes(values: array[int]) -> bytes:
@@ -328,6 +344,7 @@ class Chunk:
             raise ValueError("an event without a path")
         self._source = _read_indexes(row.source, self.rows, "source", strings)
         self._seen_as = _read_indexes(row.seen_as, self.rows, "seen_as", strings)
+        self._inner_path = _read_indexes(row.inner_path, self.rows, "inner_path", strings)
         self._bytes = _read_optional("q", row.bytes, self.rows, "bytes")
         self._calls = _read_optional("q", row.calls, self.rows, "calls")
         self._ino = _read_optional("Q", row.ino, self.rows, "ino")
@@ -395,16 +412,18 @@ class Chunk:
             row = seq - self.first
             if not 0 <= row < self.rows:
                 continue
-            op, access, flags, created, mode, result, mount, source_mount, dev, source_dev, fmt, certainty = (
-                kinds[self._kind[row]]
-            )
+            (
+                op, access, flags, created, mode, result, mount, source_mount, dev, source_dev, fmt,
+                certainty, frame,
+            ) = kinds[self._kind[row]]  # fmt: skip
             yield make(
                 FsEvent,
                 (
                     seq, self._time[row], self._pid[row], self._tid[row], op, text[self._path[row]],
                     text[self._source[row]], access, flags, created, mode, result, self._bytes[row],
                     self._calls[row], mount, source_mount, dev, self._ino[row], source_dev,
-                    self._source_ino[row], fmt, text[self._seen_as[row]], certainty,
+                    self._source_ino[row], fmt, text[self._seen_as[row]], certainty, frame,
+                    text[self._inner_path[row]],
                 ),
             )  # fmt: skip
 
@@ -420,18 +439,23 @@ class Chunk:
         make = tuple.__new__  # FsEvent(…) takes twice as long
         for (
             seq, time_ns, pid, tid,
-            (op, access, flags, created, mode, result, mount, source_mount, dev, source_dev, fmt, certainty),
-            path, source, size, calls, ino, source_ino, seen_as,
+            (
+                op, access, flags, created, mode, result, mount, source_mount, dev, source_dev, fmt,
+                certainty, frame,
+            ),
+            path, source, size, calls, ino, source_ino, seen_as, inner_path,
         ) in zip(
             range(self.first, self.first + self.rows), self._time, self._pid, self._tid,
             map(self._kinds.__getitem__, self._kind), map(text, self._path), map(text, self._source),
-            self._bytes, self._calls, self._ino, self._source_ino, map(text, self._seen_as), strict=True,
+            self._bytes, self._calls, self._ino, self._source_ino, map(text, self._seen_as),
+            map(text, self._inner_path), strict=True,
         ):  # fmt: skip
             yield make(
                 FsEvent,
                 (
                     seq, time_ns, pid, tid, op, path, source, access, flags, created, mode, result, size,
                     calls, mount, source_mount, dev, ino, source_dev, source_ino, fmt, seen_as, certainty,
+                    frame, inner_path,
                 ),
             )  # fmt: skip
 
@@ -474,7 +498,7 @@ def most_bytes(rows: int) -> dict[str, int]:
     """Return how long each blob of a chunk of so many rows may be. Raises ValueError for too many rows."""
     if not 1 <= rows <= CHUNK_ROWS:
         raise ValueError(f"a chunk of {rows} rows")
-    strings = 4 * 3 * rows  # path, source and seen_as
+    strings = 4 * 4 * rows  # path, source, seen_as and inner_path
     other = {
         "kinds": MOST_KINDS_JSON, "prefixes": MOST_TEXT, "names": MOST_TEXT,
         "prefix_ends": strings, "name_ends": strings, "name_prefix": strings,
@@ -537,9 +561,12 @@ def _require_list(value: object) -> list[Any]:
 
 def _kind_from_json(raw: object) -> _Kind:
     """Return a kind from its JSON."""
-    op, access, flags, created, mode, result, mount, source_mount, dev, source_dev, fmt, certainty = (
-        _require_list(raw)
-    )
+    (
+        op, access, flags, created, mode, result, mount, source_mount, dev, source_dev, fmt, certainty, *rest,
+    ) = _require_list(raw)  # fmt: skip
+    frame = rest[0] if rest else 0
+    if len(rest) > 1 or type(frame) is not int:
+        raise TypeError("a frame was expected")
     numbers = (mode, mount, source_mount, dev, source_dev, fmt)
     if not all(number is None or type(number) is int for number in numbers):
         raise TypeError("a number was expected")
@@ -547,5 +574,5 @@ def _kind_from_json(raw: object) -> _Kind:
         raise TypeError("text was expected")
     return (
         _OPS[op], _ACCESSES[access], tuple(flags), created is True, mode, result, mount, source_mount, dev,
-        source_dev, fmt, _CERTAINTIES[certainty],
+        source_dev, fmt, _CERTAINTIES[certainty], frame,
     )  # fmt: skip

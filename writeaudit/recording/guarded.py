@@ -27,6 +27,7 @@ from writeaudit.recording.schema import (
     MOST_VALUE,
     OLDEST_VERSION,
     SCHEMA,
+    SCHEMA_2,
     SCHEMA_VERSION,
     describe_error,
 )
@@ -81,7 +82,9 @@ class GuardedFile:
             raise RecordingError(f"{path} is no recording, or is damaged: {describe_error(error)}") from error
         _check_version(path, application, version)
         with self.guard_reading():
-            self._check_schema()
+            self._check_schema(SCHEMA_2 if version == OLDEST_VERSION else SCHEMA)
+            fields = [*ChunkRow._fields] if version > OLDEST_VERSION else [*ChunkRow._fields[:-1]]
+            self._chunk_row, self._chunk_lengths = _CHUNK.format(", ".join(fields)), _lengths_of(fields)
             self._chunks = self._read_chunks()
             self._corrections = self._read_corrections()
 
@@ -127,7 +130,7 @@ class GuardedFile:
 
     def read_chunk(self, first: int) -> ChunkRow:
         """Return the row of a chunk."""
-        row = ChunkRow._make(self._db.execute(_CHUNK, (first,)).fetchone())
+        row = ChunkRow(*self._db.execute(self._chunk_row, (first,)).fetchone())
         if self._written is not None and not self._written.holds_row("chunk", first, row):
             raise changed_error(self.path)
         return row
@@ -195,17 +198,17 @@ class GuardedFile:
         self._steps += _STEPS
         return int(self._steps > _FREE_STEPS + _STEPS_A_BYTE * self._size)
 
-    def _check_schema(self) -> None:
+    def _check_schema(self, schema: str) -> None:
         """Raise ValueError unless there is nothing but our own plain tables."""
         found = self._db.execute("SELECT type, name, sql FROM sqlite_schema LIMIT 64").fetchall()
-        if sorted(found, key=repr) != sorted(_expected_schema(), key=repr):
+        if sorted(found, key=repr) != sorted(_expected_schema(schema), key=repr):
             raise ValueError("its tables are not those of a recording")
 
     def _read_chunks(self) -> list[tuple[int, int]]:
         chunks, end, left = [], 1, self._size
-        for first, rows, *lengths in self._db.execute(_LENGTHS):
+        for first, rows, *lengths in self._db.execute(self._chunk_lengths):
             limits = most_bytes(rows)
-            for name, length in zip(limits, lengths, strict=True):
+            for name, length in zip(limits, lengths, strict=False):
                 if not 0 <= length <= limits[name]:
                     raise ValueError(f"{name} has {length} bytes for {rows} events")
             left -= sum(lengths)
@@ -257,24 +260,28 @@ def _check_version(path: str, application: int, version: int) -> None:
         )
 
 
-def _expected_schema() -> list[tuple[str, str, str | None]]:
+def _expected_schema(schema: str) -> list[tuple[str, str, str | None]]:
     blank = sqlite3.connect(":memory:")
     try:
-        blank.executescript(SCHEMA)
+        blank.executescript(schema)
         return blank.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
     finally:
         blank.close()
 
 
 # ruff calls these injections, but the names in them are ours.
-_CHUNK = "SELECT {} FROM chunk WHERE first = ?".format(", ".join(ChunkRow._fields))  # noqa: S608
-_LENGTHS = "SELECT first, rows, {} FROM chunk ORDER BY first".format(  # noqa: S608
-    ", ".join(
+_CHUNK = "SELECT {} FROM chunk WHERE first = ?"
+
+
+def _lengths_of(fields: Sequence[str]) -> str:
+    """Return what asks for the lengths of blobs: of the rows' headers, for which SQLite reads no blob."""
+    lengths = ", ".join(
         f"CASE typeof({name}) WHEN 'blob' THEN length({name}) WHEN 'null' THEN 0 ELSE -1 END"
-        for name in ChunkRow._fields[2:]
+        for name in fields[2:]
     )
-)
-"""Asked of the rows' headers: SQLite reads no blob for it."""
+    return f"SELECT first, rows, {lengths} FROM chunk ORDER BY first"  # noqa: S608
+
+
 _CORRECTION_LENGTHS = "SELECT id, chunk, {}, {} FROM correction ORDER BY id".format(  # noqa: S608
     "CASE typeof(what) WHEN 'text' THEN substr(what, 1, 16) END",
     ", ".join(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from writeaudit.audit import Binary, FileState, FileSystemState, Mount, Observation, SharedFile
+from writeaudit.audit import Binary, FileState, FileSystemState, Frame, Mount, Observation, SharedFile
 from writeaudit.text import escape_path, unescape_path
 
 
@@ -66,6 +66,25 @@ def binaries_from_json(raw: Sequence[dict[str, Any]] | None) -> tuple[Binary, ..
         lists = {name: tuple(each[name]) for name in ("needed", "writable_paths")}
         found.append(Binary(**{**each, "path": unescape_path(each["path"]), **lists}))
     return tuple(found)
+
+
+def frames_to_json(frames: Iterable[Frame]) -> list[dict[str, Any]]:
+    """Return containers and sandboxes as JSON values."""
+    return [{**each._asdict(), "root": each.root and escape_path(each.root)} for each in frames]
+
+
+def frames_from_json(raw: Sequence[dict[str, Any]] | None) -> tuple[Frame, ...]:
+    """Return what `frames_to_json` was given. Raises KeyError, TypeError or ValueError for anything else."""
+    return tuple(
+        Frame(
+            **{
+                **each,
+                "root": None if each["root"] is None else unescape_path(each["root"]),
+                "prepared": tuple((pid, time_ns) for pid, time_ns in each["prepared"]),
+            }
+        )
+        for each in raw or ()
+    )
 
 
 def states_to_json(states: Iterable[FileState]) -> list[dict[str, Any]]:

@@ -85,6 +85,13 @@ class ProcessBook:
                 return
             pid = entry.ppid
 
+    def list_commands(self, pid: int) -> Iterator[tuple[bytes, ...]]:
+        """Yield the command line of a process and of those above it, as far as they are known."""
+        for number in self.ancestors_of(pid):
+            entry = self._now.get(number)
+            if entry is not None:
+                yield entry.argv
+
     def list_processes(self) -> tuple[Process, ...]:
         """Return all entries in the order in which they began."""
         return tuple(entry.to_process() for entry in self._all)

@@ -16,6 +16,7 @@ from writeaudit.recording.digest import Digests
 from writeaudit.recording.guarded import GuardedFile
 from writeaudit.recording.observations import (
     binaries_from_json,
+    frames_from_json,
     from_json,
     shared_from_json,
     states_from_json,
@@ -73,6 +74,7 @@ class Recording:
                 shared=shared_from_json(self.read_meta("shared")),
                 binaries=binaries_from_json(self.read_meta("binaries")),
                 caches=states_from_json(self.read_meta("caches")),
+                frames=tuple(map(_check_types, frames_from_json(self.read_meta("frames")))),
             )
 
 

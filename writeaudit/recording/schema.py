@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
-"""2: events in chunks of columns. 1 had a row for each event; no release wrote it."""
+SCHEMA_VERSION = 3
+"""3: events in containers and sandboxes bear the path that they have there. 2: events in chunks of columns.
+1 had a row for each event; no release wrote it."""
 OLDEST_VERSION = 2
 """The oldest that is read."""
 APPLICATION_ID = 0x77726175
@@ -17,7 +18,8 @@ CREATE TABLE chunk (
     source BLOB, seen_as BLOB, bytes BLOB, calls BLOB, ino BLOB, source_ino BLOB,
     kinds BLOB NOT NULL,
     prefixes BLOB NOT NULL, prefix_ends BLOB NOT NULL,
-    names BLOB NOT NULL, name_ends BLOB NOT NULL, name_prefix BLOB NOT NULL
+    names BLOB NOT NULL, name_ends BLOB NOT NULL, name_prefix BLOB NOT NULL,
+    inner_path BLOB
 );
 CREATE TABLE correction (
     id INTEGER PRIMARY KEY, chunk INTEGER NOT NULL, what TEXT NOT NULL, seqs BLOB NOT NULL,
@@ -34,6 +36,14 @@ CREATE TABLE process (
     argv BLOB NOT NULL, started_ns INTEGER NOT NULL, ended_ns INTEGER, exit_status INTEGER
 );
 """
+
+SCHEMA_2 = SCHEMA.replace(
+    """,
+    inner_path BLOB
+);""",
+    "\n);",
+)
+"""The tables of version 2."""
 
 MOST = (1 << 63) - 1
 """The greatest number that a column can hold; what is more is written as this."""

@@ -12,13 +12,29 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from writeaudit.audit import Binary, Completeness, FileState, Mount, Observation, Process, RunInfo, SharedFile
+from writeaudit.audit import (
+    Binary,
+    Completeness,
+    FileState,
+    Frame,
+    Mount,
+    Observation,
+    Process,
+    RunInfo,
+    SharedFile,
+)
 from writeaudit.errors import OutputError
 from writeaudit.events import FsEvent
 from writeaudit.new_file import NewFile
 from writeaudit.recording.chunk import ChunkBuilder, ChunkRow, to_bytes
 from writeaudit.recording.digest import Digests
-from writeaudit.recording.observations import binaries_to_json, shared_to_json, states_to_json, to_json
+from writeaudit.recording.observations import (
+    binaries_to_json,
+    frames_to_json,
+    shared_to_json,
+    states_to_json,
+    to_json,
+)
 from writeaudit.recording.schema import (
     APPLICATION_ID,
     CORRECTED,
@@ -182,6 +198,7 @@ class RecordingWriter:
         shared: Sequence[SharedFile] = (),
         binaries: Sequence[Binary] = (),
         caches: Sequence[FileState] = (),
+        frames: Sequence[Frame] = (),
     ) -> None:
         """Write the rest, and make one file of it."""
         self.write_run(run)
@@ -189,6 +206,7 @@ class RecordingWriter:
         self.write_meta("shared", shared_to_json(shared))
         self.write_meta("binaries", binaries_to_json(binaries))
         self.write_meta("caches", states_to_json(caches))
+        self.write_meta("frames", frames_to_json(frames))
         self.write_meta("completeness", asdict(completeness))
         self.write_tables(mounts, processes)
         self._write_chunk()

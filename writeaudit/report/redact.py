@@ -142,6 +142,12 @@ class _Redaction:
             tuple(map(self._process, audit.processes)),
             _Events(audit.events, self),
             audit.event_count,
+            frames=tuple(
+                frame._replace(
+                    name=self._text(frame.name), root=None if frame.root is None else self._path(frame.root)
+                )
+                for frame in audit.frames
+            ),
         )
         return replace(
             report,
@@ -153,11 +159,12 @@ class _Redaction:
         )
 
     def event(self, event: FsEvent) -> FsEvent:
-        source, seen_as = event.source, event.seen_as
+        source, seen_as, inner_path = event.source, event.seen_as, event.inner_path
         return event._replace(
             path=self._path(event.path),
             source=None if source is None else self._path(source),
             seen_as=None if seen_as is None else self._path(seen_as),
+            inner_path=None if inner_path is None else self._path(inner_path),
         )
 
     def file(self, file: FileSummary) -> FileSummary:
@@ -188,6 +195,10 @@ class _Redaction:
             name=self._text(policy.name),
             source=self._text(policy.source),
             zones=zones,
+            container_zones=tuple(
+                zone._replace(name=self._text(zone.name), patterns=tuple(map(self._path, zone.patterns)))
+                for zone in policy.container_zones
+            ),
             remarks=tuple(map(self._text, policy.remarks)),
             exemptions=tuple(
                 each._replace(patterns=tuple(map(self._path, each.patterns)), reason=self._text(each.reason))

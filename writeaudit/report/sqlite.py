@@ -23,7 +23,12 @@ CREATE TABLE event (
     op TEXT NOT NULL, path BLOB NOT NULL, source BLOB, access TEXT, flags TEXT NOT NULL,
     created INTEGER NOT NULL, mode INTEGER, result TEXT NOT NULL, bytes INTEGER, calls INTEGER,
     mount INTEGER, source_mount INTEGER, dev INTEGER, ino INTEGER, source_dev INTEGER, source_ino INTEGER,
-    fmt INTEGER, seen_as BLOB, certainty TEXT NOT NULL, zone TEXT, verdict TEXT NOT NULL
+    fmt INTEGER, seen_as BLOB, certainty TEXT NOT NULL, zone TEXT, verdict TEXT NOT NULL,
+    frame INTEGER NOT NULL, inner_path BLOB
+);
+CREATE TABLE frame (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, mount_ns INTEGER NOT NULL, root BLOB,
+    pid INTEGER NOT NULL, began_ns INTEGER NOT NULL
 );
 CREATE TABLE file (
     path BLOB NOT NULL, mount INTEGER, zone TEXT, verdict TEXT NOT NULL, net TEXT NOT NULL,
@@ -43,12 +48,13 @@ CREATE TABLE process (
 );
 CREATE VIEW events AS
     SELECT seq, time_ns, pid, tid, op, CAST(path AS TEXT) AS path, CAST(source AS TEXT) AS source, result,
-           access, flags, created, mode, bytes, calls, mount, dev, ino, zone, verdict
+           access, flags, created, mode, bytes, calls, mount, dev, ino, zone, verdict,
+           frame, CAST(inner_path AS TEXT) AS inner_path
     FROM event;
 """
 _BLOCK = 1 << 18
 _MOST = (1 << 63) - 1
-_INSERT_EVENT = "INSERT INTO event VALUES ({})".format(",".join("?" * 25))  # noqa: S608 - no text of others
+_INSERT_EVENT = "INSERT INTO event VALUES ({})".format(",".join("?" * 27))  # noqa: S608 - no text of others
 
 
 def render(report: Report) -> Iterator[bytes]:
@@ -88,6 +94,9 @@ def _fill(path: str, report: Report) -> None:
             ((*m[:7], ",".join(m.options), m.parent, m.own) for m in report.audit.mounts),
         )
         database.executemany(
+            "INSERT INTO frame VALUES (?,?,?,?,?,?,?)", (frame[:7] for frame in report.audit.frames)
+        )
+        database.executemany(
             "INSERT INTO process VALUES (?,?,?,?,?,?,?)",
             (
                 (
@@ -110,12 +119,12 @@ def _fill(path: str, report: Report) -> None:
 def _event(event: FsEvent, judged: Judged) -> tuple[object, ...]:
     (
         seq, time_ns, pid, tid, op, path, source, access, flags, created, mode, result, size, calls, mount,
-        source_mount, dev, ino, source_dev, source_ino, fmt, seen_as, certainty,
+        source_mount, dev, ino, source_dev, source_ino, fmt, seen_as, certainty, frame, inner_path,
     ) = event  # fmt: skip
     return (
         seq, time_ns, pid, tid, op.value, path, source, access and access.value, ",".join(flags), created,
         mode, result, size, calls, mount, source_mount, dev, _signed(ino), source_dev, _signed(source_ino),
-        fmt, seen_as, certainty.value, judged.zone, judged.verdict.value,
+        fmt, seen_as, certainty.value, judged.zone, judged.verdict.value, frame, inner_path,
     )  # fmt: skip
 
 

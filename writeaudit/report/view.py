@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 from writeaudit import __version__
 from writeaudit.audit import Audit, Mount, pick_events
 from writeaudit.events import FsEvent, Op
+from writeaudit.frames import CONTAINER_ZONE, FrameTotals, SetUp
 from writeaudit.judgement import (
     Came,
     CommandOutcome,
@@ -27,6 +28,7 @@ from writeaudit.judgement import (
     Severity,
     Verdict,
     Zone,
+    ZoneAccess,
     by_gravity,
 )
 from writeaudit.rules import RuleGroup, rules_of
@@ -133,6 +135,11 @@ class Tally:
         }
 
 
+def changes_of(verdicts: Mapping[Verdict, int]) -> int:
+    """Return how many events changed something, allowed or not."""
+    return verdicts[Verdict.ALLOWED] + verdicts[Verdict.VIOLATION] + verdicts[Verdict.UNPLACED]
+
+
 class Extent(NamedTuple):
     """How much of a zone or mount was changed."""
 
@@ -187,7 +194,7 @@ class ZoneRow(NamedTuple):
     @property
     def changes(self) -> int:
         """Events that changed something, allowed or not."""
-        return self.verdicts[Verdict.ALLOWED] + self.verdicts[Verdict.VIOLATION]
+        return changes_of(self.verdicts)
 
 
 class MountRow(NamedTuple):
@@ -203,7 +210,7 @@ class MountRow(NamedTuple):
     @property
     def changes(self) -> int:
         """Events that changed something, allowed or not."""
-        return self.verdicts[Verdict.ALLOWED] + self.verdicts[Verdict.VIOLATION]
+        return changes_of(self.verdicts)
 
 
 @dataclass(frozen=True)  # without slots, which leave no room for what is worked out later
@@ -226,6 +233,8 @@ class Report:
     """Rules and severities that make the exit status 100."""
     failing: Sequence[Finding] = ()
     """The findings that do so."""
+    frames: Mapping[int, FrameTotals] = field(default_factory=dict)
+    """What was done in containers and sandboxes, by `Frame.id`; 0: what runtimes did for them on the host."""
     tool_version: str = __version__
 
     def judged_events(self) -> Iterator[tuple[FsEvent, Judged]]:
@@ -239,6 +248,11 @@ class Report:
         return {
             event.seq: (event, judgements[event.seq]) for event in pick_events(self.audit.events, judgements)
         }
+
+    @cached_property
+    def setup(self) -> SetUp:
+        """Tells the work of container runtimes from that of the programs in containers."""
+        return SetUp(self.audit.frames, self.audit.processes)
 
     @cached_property
     def overview(self) -> Overview:
@@ -283,7 +297,7 @@ class Report:
     @property
     def changes(self) -> int:
         """Events that changed something, allowed or not."""
-        return self.totals.verdicts[Verdict.ALLOWED] + self.totals.verdicts[Verdict.VIOLATION]
+        return changes_of(self.totals.verdicts)
 
 
 def build(
@@ -297,6 +311,7 @@ def build(
     copied: Mapping[bytes, int | None] | None = None,
     fail_on: Sequence[str] = ("error",),
     failing: Sequence[Finding] = (),
+    frames: Mapping[int, FrameTotals] | None = None,
 ) -> Report:
     """Join what the stages made. ``tally`` was fed all events of ``audit``.
 
@@ -305,7 +320,17 @@ def build(
     ordered = sorted(findings, key=by_gravity)
     ended = outcome or CommandOutcome(failed=audit.run.ended and not audit.run.succeeded)
     return Report(
-        audit, policy, ordered, files, tally.totals(), tally, ended, copied or {}, tuple(fail_on), failing
+        audit,
+        policy,
+        ordered,
+        files,
+        tally.totals(),
+        tally,
+        ended,
+        copied or {},
+        tuple(fail_on),
+        failing,
+        frames or {},
     )
 
 
@@ -313,13 +338,22 @@ def zone_rows(report: Report) -> list[ZoneRow]:
     """Return a row for each zone in the policy's order, then what lies outside, if anything does."""
     extents = report.overview.zones
     rows: list[ZoneRow] = []
-    for zone in (*report.policy.zones, None):
+    for zone in (*report.policy.zones, *_zones_elsewhere(report), None):
         name = None if zone is None else zone.name
         verdicts = {verdict: report.totals.zones[name, verdict] for verdict in Verdict}
         if zone is not None or any(verdicts.values()):
             refused = report.totals.refused_zones[name]
             rows.append(ZoneRow(zone, extents.get(name, Extent()), verdicts, refused))
     return rows
+
+
+def _zones_elsewhere(report: Report) -> Iterator[Zone]:
+    """Yield what stands for zones in containers and sandboxes, and for names without a place."""
+    known = {zone.name for zone in report.policy.zones}
+    inside = {CONTAINER_ZONE + zone.name: zone for zone in report.policy.container_zones}
+    for name in sorted({name for name, _verdict in report.totals.zones if name is not None} - known):
+        zone = inside.get(name, Zone(name, ZoneAccess.READ_WRITE, ()))
+        yield zone._replace(name=name)
 
 
 def mount_rows(report: Report) -> list[MountRow]:

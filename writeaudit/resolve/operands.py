@@ -35,6 +35,7 @@ class ResolvedOperand:
         "mount",
         "namespace",
         "path",
+        "seen",
         "spelled",
     )
 
@@ -56,6 +57,8 @@ class ResolvedOperand:
         """The other mount namespace by whose mounts it was resolved."""
         self.inside: bytes | None = None
         """The path within the file system of ``mount``, where ``path`` does not lead to it."""
+        self.seen: bytes | None = None
+        """What ``path`` is called in the other mount namespace, where it has been put into our own."""
 
     @property
     def certainty(self) -> Certainty:
@@ -176,7 +179,8 @@ class OperandResolver:
         resolved = _look_up_name(namespace.names, raw, operand, b"/", follow=follow)
         path = resolved.path
         if not namespace.holds_for(raw.time_ns):
-            resolved.doubt |= Doubt.NAMESPACE
+            # That nothing could be looked up there is for the same reason.
+            resolved.doubt = resolved.doubt & ~Doubt.GONE | Doubt.NAMESPACE
         resolved.deleted = operand.deleted and _has_no_name(operand.name)
         resolved.namespace = namespace
         resolved.spelled = operand
@@ -195,6 +199,7 @@ class OperandResolver:
         resolved.inside = mount.root.rstrip(b"/") + inside or b"/"
         name = self._registry.own.name_of(mount.dev, resolved.inside, resolved.path)
         if name is not None:
+            resolved.seen = resolved.path
             resolved.path = name
             resolved.mount = self._registry.own.mount_of(name)
         return name is not None

@@ -26,6 +26,7 @@ from writeaudit.events import (
     RawEvent,
     effect_of,
 )
+from writeaudit.resolve.frames import Frames
 from writeaudit.resolve.mounts.namespaces import Namespaces, Recent
 from writeaudit.resolve.mounts.registry import MountRegistry, Privileged, mountinfo_of, namespace_of
 from writeaudit.resolve.names.cache import NameCache
@@ -54,6 +55,8 @@ class Resolver:
         self._namespaces = Namespaces(self.registry, self._cache, self._pending, privileged)
         self._operands = OperandResolver(self.registry, self._namespaces)
         self._effects = EventEffects(self._cache, self.registry, self._namespaces, self._pending)
+        self.frames = Frames(self.registry)
+        """Containers and sandboxes; whoever knows of processes tells it."""
         self._seq = 0
         self._recent: deque[Recent | Quick] = deque(maxlen=_RECENT)
         self._shortcuts = Shortcuts(
@@ -75,7 +78,7 @@ class Resolver:
 
     def set_start(self, started_ns: int) -> None:
         """Set the time that events count from (CLOCK_MONOTONIC, ns)."""
-        self._started_ns = self._shortcuts.started_ns = started_ns
+        self._started_ns = self._shortcuts.started_ns = self.frames.started_ns = started_ns
 
     def look_at(self, directories: Iterable[bytes]) -> None:
         """Ask the disk where directories lead. To be called before the command begins.
@@ -122,10 +125,13 @@ class Resolver:
     def mount_seen(self, mount: Mount) -> None:
         """The kernel side met a mount."""
         self.registry.note_mount(mount)
+        self.frames.note_mount(mount)
 
     def mounts_changed(self, time_ns: int, pid: int) -> None:
         """Some mount table may differ from here on; `pid` is in the namespace concerned."""
-        for doubt in self._namespaces.reread_mounts(time_ns, pid, self._seq):
+        mount_ns = self._namespaces.namespace_of(pid)
+        self.frames.note_entry(time_ns, pid, mount_ns)
+        for doubt in self._namespaces.reread_mounts(time_ns, pid, mount_ns, self._seq):
             for recent in self._recall_events():
                 evidence = recent.evidence
                 if not evidence.lexical and evidence.time_ns <= time_ns and doubt.concerns_event(recent):
@@ -143,7 +149,9 @@ class Resolver:
         self._seq += 1
         self._cache.begin_event(self._seq, raw.time_ns, raw.lasted_ns)
         event = self._shortcuts.resolve_plainly(raw, self._seq)
-        return self._the_long_way(raw) if event is None else event
+        if event is None:
+            return self._the_long_way(raw)
+        return self.frames.place_event(raw, event, None) if self.frames.active else event
 
     def _the_long_way(self, raw: RawEvent) -> FsEvent:
         """Resolve an event of any form."""
@@ -167,7 +175,7 @@ class Resolver:
         dev = target.dev
         if dev is None and target.mount is not None:
             dev = target.mount.dev
-        return FsEvent(
+        event = FsEvent(
             self._seq,
             max(raw.time_ns - self._started_ns, 0),
             raw.pid,
@@ -192,6 +200,7 @@ class Resolver:
             _spelled_differently(raw, target.path),
             certainty,
         )
+        return self.frames.place_event(raw, event, target.seen) if self.frames.active else event
 
     def _weigh_certainty(
         self, raw: RawEvent, target: ResolvedOperand, source: ResolvedOperand | None, evidence: Evidence

@@ -164,6 +164,7 @@ class Shortcuts:
             (
                 seq, self._since_start(time_ns), pid, tid, Op.OPEN, base, None, access, flags, created,
                 mode, OK, None, None, mount.id, None, dev, ino, None, None, fmt, spelled, Certainty.KERNEL,
+                0, None,
             ),
         )  # fmt: skip
 
@@ -193,7 +194,7 @@ class Shortcuts:
                 seq, self._since_start(raw.time_ns), raw.pid, raw.tid, raw.op, base, text, raw.access,
                 raw.flags, raw.created is True, raw.mode, raw.result, raw.bytes, raw.calls, mount.id,
                 source_mount, dev, ino, source_dev, source_ino, fmt, _spelled_differently(raw.spelled, base),
-                Certainty.KERNEL,
+                Certainty.KERNEL, 0, None,
             ),
         )  # fmt: skip
 
@@ -338,7 +339,7 @@ class Shortcuts:
                 None if mount is None else mount.id,
                 None if above is None or above.mount is None else above.mount.id,
                 dev, ino, source_identity[0], source_identity[1], fmt, _spelled_differently(name, path),
-                Certainty.RESOLVED,
+                Certainty.RESOLVED, 0, None,
             ),
         )  # fmt: skip
 

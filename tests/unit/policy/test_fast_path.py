@@ -10,7 +10,7 @@ import pytest
 
 from writeaudit.events import OK, Access, FsEvent, Op
 from writeaudit.judgement import Judged, Policy, Zone, ZoneAccess
-from writeaudit.policy.classify import Classifier, _pick_worse
+from writeaudit.policy.classify import Classifier, pick_worse
 
 _POLICY = Policy(
     "test",
@@ -50,7 +50,7 @@ def _event(chance: random.Random, seq: int) -> FsEvent:
 
 def _the_long_way(event: FsEvent) -> Judged:
     on_path, on_source = Classifier(_POLICY).judge_sides(event)
-    return on_path if on_source is None else _pick_worse(on_path, on_source)
+    return on_path if on_source is None else pick_worse(on_path, on_source)
 
 
 @pytest.mark.parametrize("seed", range(4))

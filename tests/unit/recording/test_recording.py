@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.databases import open_database
-from writeaudit.audit import BackendInfo, BlindSpot, Completeness, Mount, Process, RunInfo, pick_events
+from writeaudit.audit import BackendInfo, BlindSpot, Completeness, Frame, Mount, Process, RunInfo, pick_events
 from writeaudit.errors import OutputError, RecordingError
 from writeaudit.events import Access, Certainty, FsEvent, Op
 from writeaudit.recording import (
@@ -23,7 +23,7 @@ from writeaudit.recording import (
     runs_directory,
 )
 from writeaudit.recording import chunk as chunk_module
-from writeaudit.recording.schema import SCHEMA
+from writeaudit.recording.schema import SCHEMA, SCHEMA_2
 
 RUN = RunInfo(
     command=(b"uv", b"sync", b"--odd=\xff\n\\x41"),
@@ -84,6 +84,12 @@ FULL = FsEvent(
     fmt=0o100000,
     seen_as=b"../c\n",
     certainty=Certainty.LEXICAL,
+    frame=1,
+    inner_path=b"/inner/c\n",
+)
+FRAMES = (
+    Frame(1, "container", "web", 4026532179, b"/srv/root\xff", 10, 5, ((10, 700), (12, 900))),
+    Frame(2, "sandbox", "bwrap", 4026532180, None, 13),
 )
 
 
@@ -115,6 +121,45 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
         # More than once, and at the same time.
         assert list(audit.events) == list(audit.events) == [FULL]
         assert [pair[0] for pair in zip(audit.events, audit.events, strict=True)] == [FULL]
+
+
+def test_frames_come_back(tmp_path: Path) -> None:
+    path = str(tmp_path / "r.wa")
+    host = FsEvent(1, 0, 10, 10, Op.UNLINK, b"/host")
+    inside = [host._replace(seq=2, frame=2), host._replace(seq=4, frame=1, inner_path=b"/in")]
+    events = [host, inside[0], host._replace(seq=3), inside[1], host._replace(seq=5)]
+    writer = RecordingWriter(path)
+    writer.write_events(events[:3])
+    writer.write_events(events[3:])
+    writer.mark_doubtful([4])
+    writer.finish_recording(RUN, COMPLETENESS, (), (), frames=FRAMES)
+    events[3] = events[3]._replace(certainty=Certainty.LEXICAL)
+    with Recording(path) as recording:
+        audit = recording.read_audit()
+        assert audit.frames == FRAMES
+        assert list(audit.events) == events
+        assert list(pick_events(audit.events, [4])) == [events[3]]
+
+
+def test_version_2_is_read(tmp_path: Path) -> None:
+    """It had no inner paths, and no frames in its kinds."""
+    event = FsEvent(1, 0, 10, 10, Op.UNLINK, b"/gone")
+    path = tmp_path / "r.wa"
+    _write(path, event)
+    with open_database(path) as database:
+        database.executescript(
+            "ALTER TABLE chunk RENAME TO newer;"
+            + SCHEMA_2[SCHEMA_2.index("CREATE TABLE chunk") : SCHEMA_2.index("CREATE TABLE correction")]
+            + "PRAGMA user_version=2;"
+        )
+        columns = ", ".join(row[1] for row in database.execute("PRAGMA table_info(chunk)"))
+        database.executescript(
+            f"INSERT INTO chunk SELECT {columns} FROM newer; DROP TABLE newer;"
+            "DELETE FROM meta WHERE key = 'frames';"
+        )
+    assert _events(path) == [event]
+    with Recording(str(path)) as recording:
+        assert recording.read_audit().frames == ()
 
 
 def test_defaults_come_back(tmp_path: Path) -> None:

@@ -374,7 +374,7 @@ class _Summaries(Sequence[FileSummary]):
         return FileSummary(
             path,
             history.mount,
-            self._classifier.zone_name(path),
+            self._classifier.zone_name(path, history.mount),
             history.verdict,
             history.net_effect(),
             history.counts.times,

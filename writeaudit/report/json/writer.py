@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from writeaudit.audit import Audit, Binary, Completeness, Mount, Process
 from writeaudit.events import EVENT_SIGNATURE, FsEvent
-from writeaudit.judgement import Came, Finding, Judged, Verdict
+from writeaudit.frames import HOST, FrameTotals
+from writeaudit.judgement import Came, Finding, Judged, Verdict, Zone
 from writeaudit.report.batches import batches
 from writeaudit.report.view import Arrivals, Report
 from writeaudit.text import escape_argument, escape_path, escape_text, format_device
@@ -72,6 +73,8 @@ def render(report: Report) -> Iterator[str]:
     yield ",\n"
     yield from _array("mounts", (_dump(_mount(mount, report)) for mount in audit.mounts))
     yield ",\n"
+    yield from _array("frames", (_dump(each) for each in _frames(report)))
+    yield ",\n"
     yield from _array("processes", (_dump(_process(process)) for process in audit.processes))
     yield ",\n"
     yield from _array("files", _files(report))
@@ -92,11 +95,16 @@ def _events(report: Report) -> Iterator[str]:
     # common with many others is made into text once, and found again by one look-up.
     kinds: dict[tuple[object, ...], _Kind] = {}
     known, known_text = b"", _path(b"")
+    setup = report.setup if report.audit.frames else None
     for event, judged in report.judged_events():
         (
             seq, time_ns, pid, tid, op, path, source, _access, _flags, _created, _mode, _result, size, calls,
-            mount, source_mount, dev, ino, source_dev, source_ino, _fmt, seen_as, certainty,
+            mount, source_mount, dev, ino, source_dev, source_ino, _fmt, seen_as, certainty, frame,
+            inner_path,
         ) = event  # fmt: skip
+        there = f', "frame": {frame}, "inner_path": {_path(inner_path)}' if frame else ""
+        if setup is not None and setup.contains_event(event):
+            there += ', "setup": true'
         key = (op, event[EVENT_SIGNATURE], mount, source_mount, dev, source_dev, certainty, judged)
         kind = kinds.get(key)
         if kind is None:
@@ -114,7 +122,7 @@ def _events(report: Report) -> Iterator[str]:
             f'"bytes": {"null" if size is None else size}, "calls": {"null" if calls is None else calls}, '
             f'{places}, "ino": {"null" if ino is None else ino}, '
             f'"source_ino": {"null" if source_ino is None else source_ino}, '
-            f'"seen_as": {"null" if seen_as is None else _path(seen_as)}, {judgement}}}'
+            f'"seen_as": {"null" if seen_as is None else _path(seen_as)}, {judgement}{there}}}'
         )
 
 
@@ -212,8 +220,11 @@ def _words(mapping: Mapping[str, str]) -> dict[str, str]:
 
 def _summary(report: Report) -> dict[str, object]:
     zones: dict[str, dict[str, int]] = {}
+    verdicts = [
+        verdict for verdict in Verdict if verdict is not Verdict.UNPLACED or report.totals.verdicts[verdict]
+    ]
     for (zone, verdict), count in sorted(report.totals.zones.items(), key=lambda item: str(item[0])):
-        row = zones.setdefault(OUTSIDE if zone is None else escape_text(zone), dict.fromkeys(Verdict, 0))
+        row = zones.setdefault(OUTSIDE if zone is None else escape_text(zone), dict.fromkeys(verdicts, 0))
         row[verdict] = count
     return {
         "status": report.status,
@@ -223,7 +234,7 @@ def _summary(report: Report) -> dict[str, object]:
             "explanation": report.ended.explanation or None,
             "pid": report.ended.pid,
         },
-        "verdicts": {verdict: report.totals.verdicts[verdict] for verdict in Verdict},
+        "verdicts": {verdict: report.totals.verdicts[verdict] for verdict in verdicts},
         "zones": zones,
         "severities": dict(report.severities),
         "events": report.totals.events,
@@ -274,15 +285,21 @@ def _policy(report: Report) -> dict[str, object]:
             }
             for each in policy.exemptions
         ],
-        "zones": [
-            {
-                "name": escape_text(zone.name),
-                "access": zone.access,
-                "patterns": [escape_path(pattern) for pattern in zone.patterns],
-                **({"program": escape_text(zone.program)} if zone.program is not None else {}),
-            }
-            for zone in policy.zones
-        ],
+        "zones": [_zone(zone) for zone in policy.zones],
+        **(
+            {"container_zones": [_zone(zone) for zone in policy.container_zones]}
+            if policy.container_zones
+            else {}
+        ),
+    }
+
+
+def _zone(zone: Zone) -> dict[str, object]:
+    return {
+        "name": escape_text(zone.name),
+        "access": zone.access,
+        "patterns": [escape_path(pattern) for pattern in zone.patterns],
+        **({"program": escape_text(zone.program)} if zone.program is not None else {}),
     }
 
 
@@ -327,6 +344,35 @@ def _mount(mount: Mount, report: Report) -> dict[str, object]:
         "parent": mount.parent,
         "own": mount.own,
         "ops": dict(sorted(report.totals.mount_ops.get(mount.id, {}).items())),
+    }
+
+
+def _frames(report: Report) -> Iterator[dict[str, object]]:
+    audit = report.audit
+    own = next((mount.mount_ns for mount in audit.mounts if mount.own), None)
+    host: dict[str, object] = {"id": HOST, "kind": "host", "name": "host", "mount_ns": own, "root": "/"}
+    if HOST in report.frames:
+        host["setup"] = dict(sorted(report.frames[HOST].setup.items()))
+    yield host
+    for frame in audit.frames:
+        yield {
+            "id": frame.id,
+            "kind": escape_text(frame.kind),
+            "name": escape_text(frame.name),
+            "mount_ns": frame.mount_ns,
+            "root": None if frame.root is None else escape_path(frame.root),
+            "pid": frame.pid,
+            "began": round(frame.began_ns / 1e9, 9),
+            **_frame_totals(report.frames.get(frame.id, FrameTotals())),
+        }
+
+
+def _frame_totals(totals: FrameTotals) -> dict[str, object]:
+    return {
+        "events": totals.events,
+        "changes": totals.changes,
+        "changed_paths": len(totals.paths),
+        "setup": dict(sorted(totals.setup.items())),
     }
 
 

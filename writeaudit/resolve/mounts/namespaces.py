@@ -177,13 +177,16 @@ class Namespaces:
             namespace.names = Names(_fail_lookup, self._cache, namespace.key_of)
         return namespace
 
-    def reread_mounts(self, time_ns: int, pid: int, seq: int) -> list[Doubtful]:
+    def namespace_of(self, pid: int) -> int | None:
+        """Return the inode number of a process's mount namespace; None if it is gone."""
+        return namespace_of(pid, self._privileged)
+
+    def reread_mounts(self, time_ns: int, pid: int, mount_ns: int | None, seq: int) -> list[Doubtful]:
         """Take note that mounts changed where a process lives, and read the tables again.
 
-        ``seq`` is that of the last event resolved. Returns where events from before the change
-        may have been resolved by what came after it.
+        ``mount_ns`` is its namespace, ``seq`` that of the last event resolved. Returns where events from
+        before the change may have been resolved by what came after it.
         """
-        mount_ns = namespace_of(pid, self._privileged)
         self._cache.version += 1
         doubtful: list[Doubtful] = []
         if mount_ns is None:
