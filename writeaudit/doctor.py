@@ -35,7 +35,7 @@ CAPABILITIES = {
 """Those that decide what may be traced."""
 
 
-class Family(enum.StrEnum):
+class PackageFamily(enum.StrEnum):
     """Distributions whose packages have the same names and the same installer."""
 
     DEBIAN = "debian"
@@ -50,7 +50,7 @@ class Distribution:
     id: str
     version: str
     pretty: str
-    family: Family
+    family: PackageFamily
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +117,11 @@ def parse_os_release(text: str) -> Distribution:
                 fields[name] = value
     names = {fields.get("ID", ""), *fields.get("ID_LIKE", "").split()}
     if names & {"debian", "ubuntu"}:
-        family = Family.DEBIAN
+        family = PackageFamily.DEBIAN
     elif names & {"fedora", "rhel", "centos"}:
-        family = Family.FEDORA
+        family = PackageFamily.FEDORA
     else:
-        family = Family.OTHER
+        family = PackageFamily.OTHER
     return Distribution(
         fields.get("ID", "unknown"),
         fields.get("VERSION_ID", ""),
@@ -224,13 +224,13 @@ _LIBBPF0 = {"debian": ("11",), "ubuntu": ("20.04", "20.10", "21.04", "21.10", "2
 def packages(program: str, distribution: Distribution) -> str | None:
     """Return the package that holds libbpf, strace or bcc, None where its name is not known."""
     match distribution.family:
-        case Family.DEBIAN:
+        case PackageFamily.DEBIAN:
             if program == "libbpf":
                 return "libbpf0" if distribution.version in _LIBBPF0.get(distribution.id, ()) else "libbpf1"
             return {"strace": "strace", "bcc": "python3-bpfcc"}.get(program)
-        case Family.FEDORA:
+        case PackageFamily.FEDORA:
             return {"libbpf": "libbpf", "strace": "strace", "bcc": "python3-bcc"}.get(program)
-        case Family.OTHER:
+        case PackageFamily.OTHER:
             return None
         case _:
             assert_never(distribution.family)
@@ -241,7 +241,7 @@ def install(program: str, distribution: Distribution, *, root: bool) -> Remedy:
     package = packages(program, distribution)
     if package is None:
         return Remedy(f"{program} is missing: install your distribution's package of it")
-    tool = "apt-get" if distribution.family is Family.DEBIAN else "dnf"
+    tool = "apt-get" if distribution.family is PackageFamily.DEBIAN else "dnf"
     prefix = "" if root else "sudo "
     return Remedy(f"{program} is missing", f"{prefix}{tool} install -y {package}")
 

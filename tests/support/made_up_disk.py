@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from writeaudit.resolve.names.lookup import Names
+from writeaudit.resolve.names.lookup import NameResolver
 
 TREE: dict[bytes, bytes | None] = {
     # None: a directory or file, else what the symlink holds.
@@ -37,8 +37,8 @@ LATER = 1 << 62
 """A time at which everything that was ever read from the disk has long been so."""
 
 
-def names_of(disk: Disk, time_ns: int = LATER) -> Names:
+def names_of(disk: Disk, time_ns: int = LATER) -> NameResolver:
     """Return names at the time of an event."""
-    made = Names(disk.read_link)
+    made = NameResolver(disk.read_link)
     made.cache.begin_event(1, time_ns)
     return made

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from writeaudit.capture.interface import MountsChanged, Record
 from writeaudit.capture.kernel.decode.decoder import Decoder
-from writeaudit.capture.kernel.wire import EVENT, OPERAND, F, Kind
+from writeaudit.capture.kernel.wire import EVENT, OPERAND, F, RecordKind
 from writeaudit.capture.syscalls import WireOp, pack_table
 from writeaudit.events import RawEvent
 
@@ -63,7 +63,7 @@ def packed(
     args: tuple[int, ...] = (),
     flags: int = 0,
     key: int = 0,
-    kind: Kind = Kind.EVENT,
+    kind: RecordKind = RecordKind.EVENT,
     time_ns: int = 1000,
     tid: int = 11,
 ) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.made_up_disk import TREE, Disk, names_of
-from writeaudit.resolve.names.lookup import Names
+from writeaudit.resolve.names.lookup import NameResolver
 from writeaudit.resolve.resolver import Resolver
 
 
@@ -28,7 +28,7 @@ def disk() -> Disk:
 
 
 @pytest.fixture
-def names(disk: Disk) -> Names:
+def names(disk: Disk) -> NameResolver:
     """Names on it, at a time when all that was read is long past."""
     return names_of(disk)
 

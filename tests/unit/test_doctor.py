@@ -12,12 +12,12 @@ from click.testing import CliRunner
 from writeaudit import doctor
 from writeaudit.capture.interface import Backend, CaptureLimits, CaptureOutcome, Command, ProcessExec, Sink
 from writeaudit.commands import doctor as command_module
-from writeaudit.doctor import Distribution, Facts, Family
+from writeaudit.doctor import Distribution, Facts, PackageFamily
 from writeaudit.errors import BackendUnavailable
 
-DEBIAN = Distribution("debian", "12", "Debian GNU/Linux 12 (bookworm)", Family.DEBIAN)
-FEDORA = Distribution("fedora", "42", "Fedora Linux 42", Family.FEDORA)
-OTHER = Distribution("void", "", "Void", Family.OTHER)
+DEBIAN = Distribution("debian", "12", "Debian GNU/Linux 12 (bookworm)", PackageFamily.DEBIAN)
+FEDORA = Distribution("fedora", "42", "Fedora Linux 42", PackageFamily.FEDORA)
+OTHER = Distribution("void", "", "Void", PackageFamily.OTHER)
 ALL = dict.fromkeys(doctor.CAPABILITIES, True)
 NONE = dict.fromkeys(doctor.CAPABILITIES, False)
 
@@ -45,11 +45,11 @@ GOOD = Facts(
         ('PRETTY_NAME="Fedora Linux 42"\nID=fedora\nVERSION_ID=42\n', FEDORA),
         (
             "ID=linuxmint\nID_LIKE='ubuntu debian'\nNAME=Mint\n",
-            Distribution("linuxmint", "", "Mint", Family.DEBIAN),
+            Distribution("linuxmint", "", "Mint", PackageFamily.DEBIAN),
         ),
         ("# ID=debian\nID=void\nNAME=Void\n", OTHER),
-        ("", Distribution("unknown", "", "an unknown distribution", Family.OTHER)),
-        ('ID="half\n', Distribution('"half', "", "an unknown distribution", Family.OTHER)),
+        ("", Distribution("unknown", "", "an unknown distribution", PackageFamily.OTHER)),
+        ('ID="half\n', Distribution('"half', "", "an unknown distribution", PackageFamily.OTHER)),
     ],
 )
 def test_os_release(text: str, expected: Distribution) -> None:
@@ -96,7 +96,7 @@ def test_gather_reads_below_the_root_it_is_given(tmp_path: Path) -> None:
             ],
         ),
         (
-            Distribution("ubuntu", "22.04", "Ubuntu 22.04", Family.DEBIAN),
+            Distribution("ubuntu", "22.04", "Ubuntu 22.04", PackageFamily.DEBIAN),
             False,
             [
                 "sudo apt-get install -y libbpf0",

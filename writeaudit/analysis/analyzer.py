@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from writeaudit.analysis.actors import attach_actors
-from writeaudit.analysis.collector import EVERY_OP, Collector, RunContext, Selective, Trial, Watcher
+from writeaudit.analysis.collector import EVERY_OP, Collector, RemedyTrial, RunContext, Selective, Watcher
 from writeaudit.analysis.completeness import CompletenessCollector
 from writeaudit.analysis.files.aliases import AliasCollector
 from writeaudit.analysis.files.binaries import BinaryCollector
@@ -64,7 +64,7 @@ class Analyzer:
         judge: Judge,
         extra: Sequence[Watcher] = (),
         processes: Sequence[Process] = (),
-        trial: Trial | None = None,
+        trial: RemedyTrial | None = None,
         observations: Sequence[Observation] = (),
         shared: Sequence[SharedFile] = (),
         binaries: Sequence[Binary] = (),
@@ -150,7 +150,7 @@ def analyze_audit(
     policy: Policy,
     judge: Judge,
     extra: Sequence[Watcher] = (),
-    trial: Trial | None = None,
+    trial: RemedyTrial | None = None,
 ) -> Analysis:
     """Judge every event of ``audit`` and return what there is to say, in one pass over it.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
-from writeaudit.analysis.mounts import MountTable
+from writeaudit.analysis.mounts import RecordedMounts
 from writeaudit.analysis.processes import ProcessTable
 from writeaudit.audit import Binary, Completeness, FileState, Mount, Observation, Process, RunInfo, SharedFile
 from writeaudit.events import FsEvent, Op
@@ -21,7 +21,7 @@ MAX_EXAMPLES = 10
 """How many paths a finding's details name at most."""
 
 
-class Trial(Protocol):
+class RemedyTrial(Protocol):
     """Judges what a remedy would come to; see `writeaudit.trial`."""
 
     @property
@@ -49,7 +49,7 @@ class RunContext:
     mounts: Sequence[Mount]
     policy: Policy
     processes: Sequence[Process] = ()
-    trial: Trial | None = None
+    trial: RemedyTrial | None = None
     """None where remedies are not proven: in tests of other things."""
     observations: Mapping[int, Observation] = field(default_factory=dict)
     """What writeaudit saw of the disk when an operation was refused, by the seq of its event."""
@@ -72,9 +72,9 @@ class RunContext:
         return ProcessTable(self.processes)
 
     @cached_property
-    def mount_table(self) -> MountTable:
+    def mount_table(self) -> RecordedMounts:
         """The mounts, by id and path."""
-        return MountTable(self.mounts)
+        return RecordedMounts(self.mounts)
 
 
 class Watcher(Protocol):

@@ -8,7 +8,7 @@ from writeaudit.audit import Mount
 from writeaudit.text import escape_path, format_device, quote_name
 
 
-class MountTable:
+class RecordedMounts:
     """The mounts of a recording."""
 
     def __init__(self, mounts: Sequence[Mount]) -> None:

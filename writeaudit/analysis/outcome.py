@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 
 from writeaudit.analysis.collector import EVERY_OP, RunContext
 from writeaudit.analysis.mounts import describe_mount
-from writeaudit.analysis.processes import Family, name_process
+from writeaudit.analysis.processes import ProcessHistory, name_process
 from writeaudit.audit import Mount, Process
 from writeaudit.events import NAMESPACE_OPS, OK, FsEvent, Op
 from writeaudit.judgement import CommandOutcome, Judged
@@ -129,7 +129,7 @@ class OutcomeCollector:
         program = self._processes.find_program(event.pid, event.time_ns)
         return CommandOutcome(True, event.seq, self._describe_refusal(event, program), event.pid)
 
-    def _explain_failure(self, family: Family, seen: set[int]) -> _Met | None:
+    def _explain_failure(self, family: ProcessHistory, seen: set[int]) -> _Met | None:
         """Return the refusal that explains why a process failed: its own refusal or a child's."""
         if id(family) in seen:
             return None
@@ -143,7 +143,7 @@ class OutcomeCollector:
                 return self._explain_failure(last, seen) or own
         return own
 
-    def _last_refusal(self, pid: int, family: Family | None = None) -> _Met | None:
+    def _last_refusal(self, pid: int, family: ProcessHistory | None = None) -> _Met | None:
         for met in reversed(self._met.get(pid, ())):
             if met.made_up_for or self._went_on(pid, met.event.time_ns):
                 continue
@@ -193,6 +193,6 @@ class OutcomeCollector:
         return f", as these lie on two mounts, {describe_mount(source)} and {describe_mount(target)}"
 
 
-def _is_within(event: FsEvent, family: Family) -> bool:
+def _is_within(event: FsEvent, family: ProcessHistory) -> bool:
     ended = family.last.ended_ns
     return family.lives[0].started_ns <= event.time_ns and (ended is None or event.time_ns <= ended)

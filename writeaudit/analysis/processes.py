@@ -15,15 +15,15 @@ _MAX_ARGUMENT = 40
 """How many words of a command line are shown, and how much of each."""
 
 
-class Family:
+class ProcessHistory:
     """One process from its fork to its end: every program that it ran, in order."""
 
     __slots__ = ("children", "lives", "parent")
 
     def __init__(self, first: Process) -> None:
         self.lives = [first]
-        self.parent: Family | None = None
-        self.children: list[Family] = []
+        self.parent: ProcessHistory | None = None
+        self.children: list[ProcessHistory] = []
 
     @property
     def pid(self) -> int:
@@ -45,7 +45,7 @@ class ProcessTable:
     """Finds the program that a process ran at a given time; process ids may come again in a long run."""
 
     def __init__(self, processes: Iterable[Process]) -> None:
-        self._families: defaultdict[int, list[Family]] = defaultdict(list)
+        self._families: defaultdict[int, list[ProcessHistory]] = defaultdict(list)
         for process in processes:
             earlier = self._families[process.pid]
             last = earlier[-1].last if earlier else None
@@ -53,7 +53,7 @@ class ProcessTable:
             if last is not None and last.exit_status is None and last.ended_ns == process.started_ns:
                 earlier[-1].lives.append(process)
                 continue
-            family = Family(process)
+            family = ProcessHistory(process)
             parent = (
                 self.find_family(process.ppid, process.started_ns) if process.ppid != process.pid else None
             )
@@ -67,13 +67,13 @@ class ProcessTable:
         }
 
     @property
-    def root(self) -> Family | None:
+    def root(self) -> ProcessHistory | None:
         """The command itself."""
         for families in self._families.values():
             return families[0] if families else None
         return None
 
-    def find_family(self, pid: int, time_ns: int) -> Family | None:
+    def find_family(self, pid: int, time_ns: int) -> ProcessHistory | None:
         """Return the process that had this id at a time (ns since the command was started)."""
         families = self._families.get(pid)
         if not families:

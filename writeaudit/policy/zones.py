@@ -138,12 +138,12 @@ class Rank(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class _Node:
+class _PatternNode:
     """A state: what has been matched so far, and what may follow."""
 
-    names: dict[bytes, _Node] = field(default_factory=dict)
-    globs: list[tuple[re.Pattern[bytes], _Node]] = field(default_factory=list)
-    anywhere: _Node | None = None
+    names: dict[bytes, _PatternNode] = field(default_factory=dict)
+    globs: list[tuple[re.Pattern[bytes], _PatternNode]] = field(default_factory=list)
+    anywhere: _PatternNode | None = None
     """The state after ``**``, which stays alive whatever component follows."""
     loops: bool = False
     ends: list[tuple[int, int, int, Zone]] = field(default_factory=list)
@@ -153,7 +153,7 @@ class _Node:
 class _MatchState(NamedTuple):
     """What is known about one directory."""
 
-    states: tuple[_Node, ...]
+    states: tuple[_PatternNode, ...]
     """The states from which a name in this directory may go on; mostly none."""
     depth: int
     rank: Rank
@@ -169,7 +169,7 @@ class ZoneMatcher:
     __slots__ = ("_root", "_states")
 
     def __init__(self, zones: tuple[Zone, ...]) -> None:
-        start = _Node()
+        start = _PatternNode()
         for index, zone in enumerate(zones):
             for pattern in zone.patterns:
                 check_pattern(pattern)
@@ -179,7 +179,7 @@ class ZoneMatcher:
         self._states: dict[bytes, _MatchState] = {b"": self._root}
 
     @staticmethod
-    def _add_pattern(start: _Node, index: int, zone: Zone, pattern: bytes) -> None:
+    def _add_pattern(start: _PatternNode, index: int, zone: Zone, pattern: bytes) -> None:
         components = [part for part in pattern.split(b"/") if part not in (b"", b".")]
         # A zone covers what is below it: a ** at the end would say that twice, and would
         # make the match as long as the path, longer than any other.
@@ -190,29 +190,29 @@ class ZoneMatcher:
         for component in components:
             if component == b"**":
                 if node.anywhere is None:
-                    node.anywhere = _Node(loops=True)
+                    node.anywhere = _PatternNode(loops=True)
                 node = node.anywhere
                 continue
             name = literal_name(component)
             if name is not None:
                 size += len(name)
-                node = node.names.setdefault(name, _Node())
+                node = node.names.setdefault(name, _PatternNode())
                 continue
             size += len(_CLASS.sub(b"", component).translate(None, b"*?"))
             regex = re.compile(fnmatch.translate(component.decode("latin-1")).encode("latin-1"))
             known = next((child for seen, child in node.globs if seen.pattern == regex.pattern), None)
             if known is None:
-                known = _Node()
+                known = _PatternNode()
                 node.globs.append((regex, known))
             node = known
         node.ends.append((size, _STRICTNESS[zone.access], index, zone))
 
     @staticmethod
     def _close_nodes(
-        nodes: list[_Node], depth: int, rank: Rank, zone: Zone | None
-    ) -> tuple[tuple[_Node, ...], Rank, Zone | None]:
+        nodes: list[_PatternNode], depth: int, rank: Rank, zone: Zone | None
+    ) -> tuple[tuple[_PatternNode, ...], Rank, Zone | None]:
         """Close `nodes` over ``**``, and take the best pattern that ends in one of them."""
-        alive: list[_Node] = []
+        alive: list[_PatternNode] = []
         for node in nodes:  # grows while it is walked
             if node.anywhere is not None and node.anywhere not in nodes:
                 nodes.append(node.anywhere)
@@ -225,7 +225,7 @@ class ZoneMatcher:
         return tuple(alive), rank, zone
 
     def _step_into(self, state: _MatchState, name: bytes) -> _MatchState:
-        nodes: list[_Node] = []
+        nodes: list[_PatternNode] = []
         for node in state.states:
             child = node.names.get(name)
             if child is not None:

@@ -10,7 +10,7 @@ from writeaudit.paths import path_suffix
 from writeaudit.resolve.mounts.namespaces import Namespace, Namespaces
 from writeaudit.resolve.mounts.registry import MountRegistry, key_of
 from writeaudit.resolve.names.disk import Disk
-from writeaudit.resolve.names.lookup import Names
+from writeaudit.resolve.names.lookup import NameResolver
 
 _ON_MOUNT_POINTS = frozenset({Op.MOUNT, Op.UMOUNT, Op.PIVOT_ROOT})
 """Operations on a name that something is mounted on: the name lies in the mount below."""
@@ -225,7 +225,7 @@ def _has_no_name(name: bytes) -> bool:
 
 
 def _look_up_name(
-    names: Names, raw: RawEvent, operand: Operand, root: bytes | None, *, follow: bool
+    names: NameResolver, raw: RawEvent, operand: Operand, root: bytes | None, *, follow: bool
 ) -> ResolvedOperand:
     """Look a name up, relative to the directory that the kernel named."""
     base, name = operand.base, operand.name

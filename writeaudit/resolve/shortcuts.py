@@ -23,7 +23,7 @@ from writeaudit.bounded_cache import BoundedCache
 from writeaudit.events import NAME_OPS, NAMESPACE_OPS, NO_DOUBT, OK, Certainty, FsEvent, Op, Operand, RawEvent
 from writeaudit.resolve.mounts.registry import MountRegistry, MountTable
 from writeaudit.resolve.names.cache import Link, NameCache
-from writeaudit.resolve.names.lookup import Names
+from writeaudit.resolve.names.lookup import NameResolver
 from writeaudit.resolve.names.nodes import Node
 from writeaudit.resolve.names.pending import PendingEvents
 
@@ -73,7 +73,7 @@ class Shortcuts:
         self,
         cache: NameCache,
         registry: MountRegistry,
-        names: Names,
+        names: NameResolver,
         pending: PendingEvents,
         note: Callable[[Quick], None],
     ) -> None:

@@ -12,7 +12,7 @@ from writeaudit.events import Certainty, Op, Operand, RawEvent
 from writeaudit.resolve.mounts import registry
 from writeaudit.resolve.mounts.registry import MountRegistry, MountTable
 from writeaudit.resolve.names import lookup, nodes
-from writeaudit.resolve.names.lookup import Names
+from writeaudit.resolve.names.lookup import NameResolver
 from writeaudit.resolve.resolver import Resolver
 
 _DEEP = b"/x" * 20_000
@@ -70,7 +70,7 @@ def test_bounded_counts_bytes() -> None:
 def test_names_are_right_though_little_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "_CACHE_BYTES", 0)
     monkeypatch.setattr(nodes, "_DIRECTORIES", 0)
-    made = Names(lambda path: b"to" if path.endswith(b"l") else _plain())
+    made = NameResolver(lambda path: b"to" if path.endswith(b"l") else _plain())
     for _ in range(2):
         assert made.resolve_name(b"/", b"a/b/l/c", follow=False) == (b"/a/b/to/c", Certainty.RESOLVED)
     assert len(made._cache) <= 1

@@ -20,8 +20,8 @@ from writeaudit.analysis.files.activity import (
     pick_evidence,
     pick_examples,
 )
-from writeaudit.analysis.files.elsewhere import BY_CASE, BY_LINK, BY_MOUNT, MadeMounts, Spellings, Way
-from writeaudit.analysis.files.names import Names, Shared
+from writeaudit.analysis.files.elsewhere import BY_CASE, BY_LINK, BY_MOUNT, AliasKind, MadeMounts, Spellings
+from writeaudit.analysis.files.names import LinkedFiles, Shared
 from writeaudit.analysis.installers import installer_of
 from writeaudit.audit import Mount
 from writeaudit.events import NAME_OPS, NAMESPACE_OPS, OK, Effect, FsEvent, Op, effect_of
@@ -43,8 +43,8 @@ class AliasCollector:
         self._mounts = _MountAliases(context.mounts, context.policy)
         self._made = MadeMounts()
         self._cases = Spellings(context)
-        self._names = Names(context.shared)
-        self._reached: dict[tuple[str | None, bytes], tuple[PathActivity, bytes, Way]] = {}
+        self._names = LinkedFiles(context.shared)
+        self._reached: dict[tuple[str | None, bytes], tuple[PathActivity, bytes, AliasKind]] = {}
         self._shared: dict[bytes, tuple[PathActivity, Shared, bytes | None]] = {}
 
     @property
@@ -122,7 +122,7 @@ class AliasCollector:
             for name, mount, way in self._other_names(event.source, event.source_mount):
                 self._judge_alias(event, event._replace(source=name, source_mount=mount), name, way)
 
-    def _other_names(self, path: bytes, mount: int | None) -> Iterator[tuple[bytes, int | None, Way]]:
+    def _other_names(self, path: bytes, mount: int | None) -> Iterator[tuple[bytes, int | None, AliasKind]]:
         for name, other in self._mounts.other_names(path, mount):
             yield name, other, BY_MOUNT
         for name in self._made.other_names(path):
@@ -130,7 +130,7 @@ class AliasCollector:
         for name in self._cases.other_spellings(path, mount):
             yield name, mount, BY_CASE
 
-    def _judge_alias(self, event: FsEvent, renamed: FsEvent, name: bytes, way: Way) -> bool:
+    def _judge_alias(self, event: FsEvent, renamed: FsEvent, name: bytes, way: AliasKind) -> bool:
         """Judge an event as if it had been made under another name; return whether that is protected."""
         judged = self._judge(renamed)
         on_source = renamed.path == event.path
@@ -147,7 +147,9 @@ class AliasCollector:
 
     def list_findings(self) -> list[Finding]:
         """Return one finding for each zone and kind of alias, and one for what else is shared."""
-        groups: defaultdict[tuple[str | None, Way], list[tuple[PathActivity, bytes]]] = defaultdict(list)
+        groups: defaultdict[tuple[str | None, AliasKind], list[tuple[PathActivity, bytes]]] = defaultdict(
+            list
+        )
         for (zone, _path), (activity, name, way) in self._reached.items():
             groups[zone, way].append((activity, name))
         found = [self._make_finding(zone, way, reached) for (zone, way), reached in groups.items()]
@@ -156,7 +158,7 @@ class AliasCollector:
         return found
 
     def _make_finding(
-        self, zone: str | None, way: Way, reached: Sequence[tuple[PathActivity, bytes]]
+        self, zone: str | None, way: AliasKind, reached: Sequence[tuple[PathActivity, bytes]]
     ) -> Finding:
         registered = rule("WA301")
         activities = [activity for activity, _name in reached]
@@ -229,7 +231,7 @@ class AliasCollector:
             },
         )
 
-    def _give_advice(self, way: Way) -> str:
+    def _give_advice(self, way: AliasKind) -> str:
         if way is BY_CASE:
             return "Spell the zone as the directory is spelled, or mount it read-only."
         if way is BY_MOUNT:

@@ -13,7 +13,7 @@ from writeaudit.events import OK, FsEvent
 from writeaudit.judgement import ZoneAccess
 
 
-class Way(NamedTuple):
+class AliasKind(NamedTuple):
     """By what a file has another name."""
 
     name: str
@@ -21,19 +21,19 @@ class Way(NamedTuple):
     cause: str
 
 
-BY_LINK = Way(
+BY_LINK = AliasKind(
     "hardlink",
     "a hard link",
     "A hard link is the same file under a second name. The run linked a protected file to another place and "
     "wrote to it there: everybody who uses the protected name gets what was written.",
 )
-BY_MOUNT = Way(
+BY_MOUNT = AliasKind(
     "mount",
     "another mount",
     "Two mounts show the same part of one file system. The policy protects it under the name that it has on "
     "one of them, and the run changed it on the other.",
 )
-BY_CASE = Way(
+BY_CASE = AliasKind(
     "case",
     "another spelling",
     "This file system takes upper and lower case for the same. The policy protects a directory under one "

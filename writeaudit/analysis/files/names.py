@@ -39,7 +39,7 @@ class Shared:
         return len(self.names) - (name in self.names) > 0 or self.nlink > 1
 
 
-class Names:
+class LinkedFiles:
     """The files with several names that the recording knows of."""
 
     def __init__(self, shared: Sequence[SharedFile]) -> None:

@@ -8,7 +8,7 @@ from typing import assert_never
 from writeaudit.analysis.collector import RunContext
 from writeaudit.analysis.installers import Installer
 from writeaudit.analysis.links.refusals import RefusalCause
-from writeaudit.analysis.mounts import MountTable
+from writeaudit.analysis.mounts import RecordedMounts
 from writeaudit.audit import Mount
 from writeaudit.text import quote_name, shell_word
 
@@ -24,7 +24,7 @@ _PLACES = frozenset(
 class LinkAdviser:
     """Knows the run and the tool, and words the advice for them."""
 
-    def __init__(self, context: RunContext, mounts: MountTable, tool: Installer) -> None:
+    def __init__(self, context: RunContext, mounts: RecordedMounts, tool: Installer) -> None:
         self._context = context
         self._mounts = mounts
         self._known = self._tool = tool

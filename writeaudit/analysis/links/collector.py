@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from writeaudit.analysis.collector import RunContext
 from writeaudit.analysis.installers import installer_of
 from writeaudit.analysis.links.advice import LinkAdviser
-from writeaudit.analysis.links.copies import Refusal, match_copies
+from writeaudit.analysis.links.copies import RefusedLink, match_copies
 from writeaudit.analysis.links.provenance import CreatedFile, FileProvenance
 from writeaudit.analysis.links.refusals import RefusalCause, diagnose_across, diagnose_refusal
 from writeaudit.analysis.links.renames import rename_finding
 from writeaudit.analysis.links.sandboxes import Sandboxes
 from writeaudit.analysis.links.within import Restrictions, find_candidates
 from writeaudit.analysis.links.wording import CloneGroup, LinkGroup, clone_finding, link_finding
-from writeaudit.analysis.mounts import MountTable
+from writeaudit.analysis.mounts import RecordedMounts
 from writeaudit.audit import Mount
 from writeaudit.events import OK, FsEvent, Op
 from writeaudit.judgement import Finding, Judged
@@ -35,7 +35,7 @@ _CloneKey = tuple[str, int | None, int | None]
 """Errno, mount of the source, mount of the target."""
 
 
-def _clone_key(refusal: Refusal) -> _CloneKey:
+def _clone_key(refusal: RefusedLink) -> _CloneKey:
     return refusal.result, refusal.source_mount, refusal.mount
 
 
@@ -44,19 +44,19 @@ class LinkCollector:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._mounts = MountTable(context.mounts)
+        self._mounts = RecordedMounts(context.mounts)
         self._tool = installer_of(context.policy)
         self._adviser = LinkAdviser(context, self._mounts, self._tool)
         self._provenance = FileProvenance()
         self.copied: dict[bytes, int | None] = {}
         """What was copied because a link was refused, with the mount of its source; after `list_findings`."""
-        self._links: list[Refusal] = []
-        self._renames: list[Refusal] = []
+        self._links: list[RefusedLink] = []
+        self._renames: list[RefusedLink] = []
         self._restrictions = Restrictions(context)
         self._sandboxes = Sandboxes(context)
         self._probes: set[int] = set()
         """Refusals of files without data that the run made itself: somebody tried what works here."""
-        self._clones: list[Refusal] = []
+        self._clones: list[RefusedLink] = []
         self._linked: Counter[tuple[int | None, int | None]] = Counter()
         self._linked_before: dict[_CloneKey, int] = {}
         """Of each kind of refused clone: the hard links that had been made when the first one was refused."""
@@ -89,12 +89,12 @@ class LinkCollector:
             if self._provenance.is_empty(event.source):
                 self._probes.add(event.seq)
             self._provenance.keep_all()
-            self._links.append(Refusal.from_event(event))
+            self._links.append(RefusedLink.from_event(event))
 
     def _add_rename(self, event: FsEvent) -> None:
         if event.result == "EXDEV" and event.source is not None:
             self._provenance.keep_all()
-            self._renames.append(Refusal.from_event(event))
+            self._renames.append(RefusedLink.from_event(event))
         else:
             self._provenance.note_renamed(event)
 
@@ -102,7 +102,7 @@ class LinkCollector:
         self._provenance.note_copied(event)
         if event.result != OK and event.result not in _NOT_ABOUT_LINKS:
             self._provenance.keep_all()
-            refusal = Refusal.from_event(event)
+            refusal = RefusedLink.from_event(event)
             if event.source is not None and self._provenance.is_empty(event.source):
                 self._probes.add(event.seq)
             self._clones.append(refusal)
@@ -128,7 +128,7 @@ class LinkCollector:
         ]
         return found
 
-    def _only_probes(self, refusals: Iterable[Refusal]) -> bool:
+    def _only_probes(self, refusals: Iterable[RefusedLink]) -> bool:
         return all(refusal.seq in self._probes for refusal in refusals)
 
     def _link_groups(self) -> list[LinkGroup]:
@@ -163,7 +163,7 @@ class LinkCollector:
 
     def _rename_groups(self) -> list[LinkGroup]:
         groups: dict[tuple[RefusalCause, int | None, int | None], LinkGroup] = {}
-        targets: dict[bytes, tuple[Refusal, LinkGroup]] = {}
+        targets: dict[bytes, tuple[RefusedLink, LinkGroup]] = {}
         for refusal in self._renames:
             source, target = self._find_mounts(refusal)
             why = diagnose_across(refusal, source, target)
@@ -201,7 +201,7 @@ class LinkCollector:
         return list(groups.values())
 
     def _add_copies(
-        self, refusals: Sequence[Refusal], groups: Mapping[int, LinkGroup] | Mapping[int, CloneGroup]
+        self, refusals: Sequence[RefusedLink], groups: Mapping[int, LinkGroup] | Mapping[int, CloneGroup]
     ) -> None:
         """Add what was copied because links were refused to the groups of their refusals, given by seq."""
         found = match_copies(refusals, self._provenance, self._tool.never_linked, self._find_store)
@@ -224,7 +224,7 @@ class LinkCollector:
         point = b"" if mount is None else mount.mountpoint.rstrip(b"/")
         return path[: path.find(b"/", len(point) + 1)]
 
-    def _links_like(self, refusal: Refusal) -> int:
+    def _links_like(self, refusal: RefusedLink) -> int:
         """Return how many hard links were made so far between the mounts of a refused clone."""
         return sum(
             count
@@ -232,7 +232,7 @@ class LinkCollector:
             if to_mount == refusal.mount and refusal.source_mount in {from_mount, None}
         )
 
-    def _find_mounts(self, refusal: Refusal) -> tuple[Mount | None, Mount | None]:
+    def _find_mounts(self, refusal: RefusedLink) -> tuple[Mount | None, Mount | None]:
         """Return the mounts of source and target: in the namespace of the process, if it has its own."""
         seen = self._context.get_observation(refusal.seq)
         if seen is not None and seen.mount is not None and seen.source_mount is not None:
@@ -245,8 +245,8 @@ class LinkCollector:
 
 
 def _renames_above(
-    targets: Mapping[bytes, tuple[Refusal, LinkGroup]], made: CreatedFile
-) -> Iterator[tuple[Refusal, LinkGroup]]:
+    targets: Mapping[bytes, tuple[RefusedLink, LinkGroup]], made: CreatedFile
+) -> Iterator[tuple[RefusedLink, LinkGroup]]:
     """Yield the refused rename in whose place a file was made: at its target, or below it."""
     for name in made.names:
         path = name

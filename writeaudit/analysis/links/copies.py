@@ -22,7 +22,7 @@ from writeaudit.events import FsEvent, Op
 _TEMPORARY = re.compile(rb"\.tmp[A-Za-z0-9]{6}\Z")
 
 
-class Refusal(NamedTuple):
+class RefusedLink(NamedTuple):
     """A link or a reflink that the kernel refused."""
 
     seq: int
@@ -39,7 +39,7 @@ class Refusal(NamedTuple):
     dev: int | None
 
     @classmethod
-    def from_event(cls, event: FsEvent) -> Refusal:
+    def from_event(cls, event: FsEvent) -> RefusedLink:
         """Return the refusal that ``event``, a failed link or clone, is."""
         return cls(
             seq=event.seq,
@@ -72,9 +72,9 @@ class Refusal(NamedTuple):
 class Copies(NamedTuple):
     """What was copied because links were refused: each file with the first refusal that explains it."""
 
-    left: list[tuple[Refusal, CreatedFile]]
+    left: list[tuple[RefusedLink, CreatedFile]]
     """Those that are there at the end."""
-    gone: list[tuple[Refusal, CreatedFile]]
+    gone: list[tuple[RefusedLink, CreatedFile]]
     """Those that were removed, or replaced by another file."""
 
 
@@ -83,7 +83,7 @@ Store = Callable[[bytes], object]
 
 
 def match_copies(
-    refusals: Iterable[Refusal],
+    refusals: Iterable[RefusedLink],
     provenance: FileProvenance,
     never_linked: re.Pattern[bytes] | None,
     store: Store,
@@ -123,12 +123,12 @@ def match_copies(
 class _Pairing:
     """Pairs files with the refused links that explain why they were copied."""
 
-    def __init__(self, refusals: Iterable[Refusal], store: Store) -> None:
+    def __init__(self, refusals: Iterable[RefusedLink], store: Store) -> None:
         self._store = store
-        roots: dict[bytes, dict[bytes, Refusal]] = defaultdict(dict)
-        self._switched: dict[tuple[int, int | None, int | None, object], Refusal] = {}
+        roots: dict[bytes, dict[bytes, RefusedLink]] = defaultdict(dict)
+        self._switched: dict[tuple[int, int | None, int | None, object], RefusedLink] = {}
         """The first refusal of each process, pair of mounts, and store."""
-        self._scattered: dict[tuple[int, int | None, int | None], Refusal] = {}
+        self._scattered: dict[tuple[int, int | None, int | None], RefusedLink] = {}
         for refusal in refusals:
             if not refusal.source:
                 continue
@@ -148,9 +148,9 @@ class _Pairing:
 
     def match_files(
         self, files: Iterable[CreatedFile], reads: Iterable[bytes]
-    ) -> list[tuple[Refusal, CreatedFile]]:
+    ) -> list[tuple[RefusedLink, CreatedFile]]:
         """Return the files that a refusal explains, each with it; ``reads``: the names that were read."""
-        found: list[tuple[Refusal, CreatedFile]] = []
+        found: list[tuple[RefusedLink, CreatedFile]] = []
         rest: dict[bytes, CreatedFile] = {}
         for made in files:
             reason = None if made.source is None else self._by_source(made, made.source)
@@ -176,7 +176,7 @@ class _Pairing:
                 found.append((switched, made))
         return sorted(found, key=lambda pair: pair[1].seq)
 
-    def _by_source(self, made: CreatedFile, source: bytes) -> Refusal | None:
+    def _by_source(self, made: CreatedFile, source: bytes) -> RefusedLink | None:
         for refusal, counterpart in self._finder.find_pairs(source):
             if counterpart in made.names and _refused_before(refusal, made):
                 return refusal
@@ -186,7 +186,7 @@ class _Pairing:
         return stray if stray is not None and _refused_before(stray, made) else None
 
 
-def _refused_before(refusal: Refusal, made: CreatedFile) -> bool:
+def _refused_before(refusal: RefusedLink, made: CreatedFile) -> bool:
     """Whether a file was filled after a link was refused, and so perhaps because of it.
 
     The refused clone of an empty file is itself all that speaks of its source: the same event.
@@ -197,11 +197,11 @@ def _refused_before(refusal: Refusal, made: CreatedFile) -> bool:
 class _RootFinder:
     """Finds the roots above a path; remembers them by directory, as neighbouring files share it."""
 
-    def __init__(self, roots: dict[bytes, dict[bytes, Refusal]]) -> None:
+    def __init__(self, roots: dict[bytes, dict[bytes, RefusedLink]]) -> None:
         self._roots = roots
         self._above: dict[bytes, tuple[bytes, ...]] = {}
 
-    def find_pairs(self, source: bytes) -> Iterable[tuple[Refusal, bytes]]:
+    def find_pairs(self, source: bytes) -> Iterable[tuple[RefusedLink, bytes]]:
         """Yield for each root over ``source`` its refusal, and the name of the counterpart."""
         parent = source.rpartition(b"/")[0]
         above = self._above.get(parent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from writeaudit.analysis.links.copies import Refusal
+from writeaudit.analysis.links.copies import RefusedLink
 from writeaudit.audit import Mount, RunInfo
 
 
@@ -52,7 +52,7 @@ _NO_HARD_LINKS = frozenset({"vfat", "msdos", "exfat", "fuseblk"})
 
 
 def diagnose_refusal(
-    refusal: Refusal, source: Mount | None, target: Mount | None, run: RunInfo
+    refusal: RefusedLink, source: Mount | None, target: Mount | None, run: RunInfo
 ) -> RefusalCause:
     """Return why the link was refused. ``source`` and ``target`` are its mounts, where known."""
     match refusal.result:
@@ -74,7 +74,7 @@ def diagnose_refusal(
             return RefusalCause.OTHER
 
 
-def diagnose_across(refusal: Refusal, source: Mount | None, target: Mount | None) -> RefusalCause:
+def diagnose_across(refusal: RefusedLink, source: Mount | None, target: Mount | None) -> RefusalCause:
     """Return why EXDEV was the answer."""
     if source is not None and target is not None:
         if source.dev != target.dev:

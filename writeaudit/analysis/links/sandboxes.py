@@ -10,7 +10,7 @@ import zlib
 from collections import defaultdict
 
 from writeaudit.analysis.collector import RunContext
-from writeaudit.analysis.links.copies import Refusal
+from writeaudit.analysis.links.copies import RefusedLink
 from writeaudit.audit import Mount
 from writeaudit.events import FsEvent
 
@@ -31,7 +31,7 @@ class Sandboxes:
             self._count += 1
             self._made[event.pid].append(event.path)
 
-    def find_mounts(self, refusal: Refusal, mount: Mount) -> tuple[Mount, Mount]:
+    def find_mounts(self, refusal: RefusedLink, mount: Mount) -> tuple[Mount, Mount]:
         """Return the mounts of source and target of a refused link or rename as its process sees them.
 
         ``mount`` is that of both in writeaudit's own namespace.

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from writeaudit.analysis.collector import MAX_EVIDENCE, MAX_EXAMPLES
 from writeaudit.analysis.links.advice import LinkAdviser
-from writeaudit.analysis.links.copies import Refusal
+from writeaudit.analysis.links.copies import RefusedLink
 from writeaudit.analysis.links.provenance import CreatedFile
 from writeaudit.analysis.links.refusals import RefusalCause
 from writeaudit.analysis.links.within import Candidate
@@ -27,8 +27,8 @@ class LinkGroup:
     why: RefusalCause
     source: Mount | None
     target: Mount | None
-    refusals: list[Refusal] = field(default_factory=list)
-    copied: list[tuple[Refusal, CreatedFile]] = field(default_factory=list)
+    refusals: list[RefusedLink] = field(default_factory=list)
+    copied: list[tuple[RefusedLink, CreatedFile]] = field(default_factory=list)
     """Files that are there at the end."""
     gone: list[CreatedFile] = field(default_factory=list)
     """Others that were copied, and removed or replaced again."""
@@ -46,8 +46,8 @@ class CloneGroup:
     target: Mount | None
     linked: int
     """Hard links that were made between the same two mounts after the first of them was refused."""
-    refusals: list[Refusal] = field(default_factory=list)
-    copied: list[tuple[Refusal, CreatedFile]] = field(default_factory=list)
+    refusals: list[RefusedLink] = field(default_factory=list)
+    copied: list[tuple[RefusedLink, CreatedFile]] = field(default_factory=list)
     """Files that are there at the end."""
     gone: list[CreatedFile] = field(default_factory=list)
     """Others that were copied, and removed or replaced again."""
@@ -183,7 +183,7 @@ def clone_finding(group: CloneGroup) -> Finding:
     )
 
 
-def describe_route(source: Mount | None, target: Mount | None, refusal: Refusal) -> str:
+def describe_route(source: Mount | None, target: Mount | None, refusal: RefusedLink) -> str:
     """Return where a refused link or rename led from and to."""
     if source is not None and source == target:
         return f"on {describe_mount(target)}"
@@ -197,7 +197,7 @@ def _describe_reason(why: RefusalCause, run: RunInfo) -> str:
     return ""
 
 
-def _describe_copied(copied: Sequence[tuple[Refusal, CreatedFile]], gone: Sequence[CreatedFile]) -> str:
+def _describe_copied(copied: Sequence[tuple[RefusedLink, CreatedFile]], gone: Sequence[CreatedFile]) -> str:
     cloned = sum(made.cloned for _, made in copied)
     files = [made for _, made in copied if not made.cloned] or gone
     shared = ""
@@ -298,7 +298,7 @@ def _clone_advice(group: CloneGroup) -> tuple[str, ...]:
 
 
 def evidence_of(
-    refusals: Sequence[Refusal], copied: Sequence[tuple[Refusal, CreatedFile]]
+    refusals: Sequence[RefusedLink], copied: Sequence[tuple[RefusedLink, CreatedFile]]
 ) -> tuple[int, ...]:
     """Return seqs: refusals first, then copies; half of the room is kept for each if both need it."""
     room = max(MAX_EVIDENCE // 2, MAX_EVIDENCE - len(copied))
@@ -307,12 +307,12 @@ def evidence_of(
 
 
 def examples_of(
-    refusals: Sequence[Refusal], copied: Sequence[tuple[Refusal, CreatedFile]]
+    refusals: Sequence[RefusedLink], copied: Sequence[tuple[RefusedLink, CreatedFile]]
 ) -> list[dict[str, object]]:
     """Return the first copies; the first refusals where nothing was copied."""
     if not copied:
         return [_pair_fields(each.target, each.source or None) for each in refusals[:MAX_EXAMPLES]]
-    seen: Counter[Refusal] = Counter()
+    seen: Counter[RefusedLink] = Counter()
     chosen: list[CreatedFile] = []
     # One for each refusal (each package, that is) says more than ten of the first.
     for refusal, made in copied:

@@ -21,7 +21,7 @@ from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Command,
 from writeaudit.capture.kernel.decode.decoder import Decoder
 from writeaudit.capture.kernel.ring import split_records
 from writeaudit.capture.kernel.side import KernelSide
-from writeaudit.capture.kernel.wire import Kind
+from writeaudit.capture.kernel.wire import RecordKind
 from writeaudit.capture.kernel.worker import Worker
 from writeaudit.capture.launch.launcher import Child, Exit, spawn_child, supervise_child
 from writeaudit.capture.process_state import process_exists
@@ -189,9 +189,9 @@ class _Session:
         batch: list[Record] = []
         for payload in split_records(chunk):
             kind = payload[16]
-            if kind == Kind.FORK:
+            if kind == RecordKind.FORK:
                 self._alive.add(struct.unpack_from("=I", payload, 24)[0])
-            elif kind == Kind.EXIT:
+            elif kind == RecordKind.EXIT:
                 pid = struct.unpack_from("=I", payload, 8)[0]
                 self._alive.discard(pid)
                 if pid == self._command:
@@ -230,8 +230,8 @@ class _Session:
     def _outcome(self, ended: Exit, started_ns: int, ended_ns: int) -> CaptureOutcome:
         counters = self._side.counters()
         received = self._decoder.received
-        emitted = {kind.name.lower(): counters[_EMITTED + kind] for kind in Kind}
-        lost = {kind.name.lower(): counters[_LOST + kind] for kind in Kind}
+        emitted = {kind.name.lower(): counters[_EMITTED + kind] for kind in RecordKind}
+        lost = {kind.name.lower(): counters[_LOST + kind] for kind in RecordKind}
         # Besides the buffer that was full: what the host had no room for, and what the kernel
         # never ran because the program was at work on that processor already.
         lost["dropped"] = self._dropped + self._undecoded

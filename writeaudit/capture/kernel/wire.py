@@ -20,7 +20,7 @@ TASK = struct.Struct("=QIIHHBBHII")
 MOUNT = struct.Struct("=QIIHHBBHQIIIIIHHHHI")
 
 
-class Kind(enum.IntEnum):
+class RecordKind(enum.IntEnum):
     """enum wa_kind."""
 
     EVENT = 1

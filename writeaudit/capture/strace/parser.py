@@ -26,7 +26,15 @@ from writeaudit.capture.strace.context import UNSETTLING, TraceContext
 from writeaudit.capture.strace.fast_path import READERS, Reader
 from writeaudit.capture.strace.lexer import UnparsedLine, parse_arguments, parse_result
 from writeaudit.capture.strace.lifetime import argv_of, clone_flags, program_of, signal_status
-from writeaudit.capture.strace.state import Files, FsContext, Host, NoHost, Pending, Process, Thread
+from writeaudit.capture.strace.state import (
+    DescriptorTable,
+    FsContext,
+    Host,
+    NoHost,
+    Pending,
+    Thread,
+    ThreadGroup,
+)
 
 _head = re.compile(rb"(\d+) +(\d+)\.(\d{6}) (?:([a-z_]\w*)\(|<\.\.\. (\w+) resumed>|(\+\+\+ )|(--- ))").match
 _changed = re.compile(rb" <pid changed to (\d+) \.\.\.>$").search
@@ -86,10 +94,10 @@ class TraceParser:
         self._dumps_are_files = dumps_are_files
         self._root = root
         self._offset = clock_offset_ns
-        process = Process(root, parent, started=False)
+        process = ThreadGroup(root, parent, started=False)
         self._threads = self._context.threads
-        self._threads[root] = Thread(root, process, FsContext(cwd), Files())
-        self._processes: dict[int, Process] = {root: process}
+        self._threads[root] = Thread(root, process, FsContext(cwd), DescriptorTable())
+        self._processes: dict[int, ThreadGroup] = {root: process}
         self._context.pids.add(root)
         self._pending: dict[int, Pending] = {}
         self._strangers: set[int] = set()
@@ -316,14 +324,14 @@ class TraceParser:
         self, tid: int, parent: Thread | None, flags: frozenset[bytes], time_ns: int
     ) -> Thread:
         if parent is None:
-            process = Process(tid, 0)
-            thread = Thread(tid, process, FsContext(b"/"), Files())
+            process = ThreadGroup(tid, 0)
+            thread = Thread(tid, process, FsContext(b"/"), DescriptorTable())
         else:
             if b"CLONE_THREAD" in flags:
                 process = parent.process
             else:
                 of = parent.process
-                process = Process(tid, of.ppid if b"CLONE_PARENT" in flags else of.pid, list(of.mappings))
+                process = ThreadGroup(tid, of.ppid if b"CLONE_PARENT" in flags else of.pid, list(of.mappings))
             fs = parent.fs if b"CLONE_FS" in flags else parent.fs.copy()
             if b"CLONE_FILES" in flags:
                 files = parent.files

@@ -243,20 +243,20 @@ class FsContext:
 
 
 @dataclass(slots=True, eq=False)
-class Files:
+class DescriptorTable:
     """A table of descriptors: what CLONE_FILES shares."""
 
     open: dict[int, OpenFile] = field(default_factory=dict)
     users: int = 1
 
-    def copy(self) -> Files:
+    def copy(self) -> DescriptorTable:
         """Return the table of a forked process; the open files themselves stay shared."""
         for file in self.open.values():
             file.shared = True
-        return Files(dict(self.open))
+        return DescriptorTable(dict(self.open))
 
 
-class Mapping(NamedTuple):
+class SharedMapping(NamedTuple):
     """A range of addresses at which a file is mapped, shared, and not to be written so far."""
 
     start: int
@@ -266,12 +266,12 @@ class Mapping(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Process:
+class ThreadGroup:
     """A thread group."""
 
     pid: int
     ppid: int
-    mappings: list[Mapping] = field(default_factory=list)
+    mappings: list[SharedMapping] = field(default_factory=list)
     started: bool = True
     """Whether a `ProcessStart` was handed out."""
     leader: Thread | None = None
@@ -283,9 +283,9 @@ class Thread:
     """A task."""
 
     tid: int
-    process: Process
+    process: ThreadGroup
     fs: FsContext
-    files: Files
+    files: DescriptorTable
     mount_ns: int | None = None
     """None: writeaudit's own."""
 

@@ -25,7 +25,7 @@ from writeaudit.resolve.mounts.registry import (
 from writeaudit.resolve.names.cache import NameCache
 from writeaudit.resolve.names.disk import Disk
 from writeaudit.resolve.names.evidence import Evidence
-from writeaudit.resolve.names.lookup import Names
+from writeaudit.resolve.names.lookup import NameResolver
 from writeaudit.resolve.names.pending import PendingEvents, operand_text
 
 _RETURN_NS = 20_000_000
@@ -42,7 +42,7 @@ _NO_PATH = b"\0"
 class Namespace:
     """One mount namespace: its names, its table, and since when both hold."""
 
-    def __init__(self, mount_ns: int, registry: MountRegistry, names: Names) -> None:
+    def __init__(self, mount_ns: int, registry: MountRegistry, names: NameResolver) -> None:
         self.mount_ns = mount_ns
         self._registry = registry
         self.names = names
@@ -156,7 +156,7 @@ class Namespaces:
         self.own = Namespace(
             registry.own_ns,
             registry,
-            Names(self.disk.read_link, cache=cache, key=registry.own_key, pending=pending),
+            NameResolver(self.disk.read_link, cache=cache, key=registry.own_key, pending=pending),
         )
         self.own.read_ns = time.monotonic_ns()
         self._foreign: dict[int, Namespace] = {}
@@ -173,8 +173,8 @@ class Namespaces:
         """Return what is known of another namespace."""
         namespace = self._foreign.get(mount_ns)
         if namespace is None:
-            namespace = self._foreign[mount_ns] = Namespace(mount_ns, self._registry, Names())
-            namespace.names = Names(_fail_lookup, self._cache, namespace.key_of)
+            namespace = self._foreign[mount_ns] = Namespace(mount_ns, self._registry, NameResolver())
+            namespace.names = NameResolver(_fail_lookup, self._cache, namespace.key_of)
         return namespace
 
     def namespace_of(self, pid: int) -> int | None:
@@ -301,14 +301,14 @@ class Namespaces:
         elif len(self._held) >= _MOST_HELD:
             self._let_go(self._held[0])
         namespace.disk = disk
-        namespace.names = Names(disk.read_link, self._cache, namespace.key_of)
+        namespace.names = NameResolver(disk.read_link, self._cache, namespace.key_of)
         self._held.append(namespace)
 
     def _let_go(self, namespace: Namespace) -> None:
         if namespace.disk is not None:
             namespace.disk.close()
             namespace.disk = None
-        namespace.names = Names(_fail_lookup, self._cache, namespace.key_of)
+        namespace.names = NameResolver(_fail_lookup, self._cache, namespace.key_of)
         self._held.remove(namespace)
 
 

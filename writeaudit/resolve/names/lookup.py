@@ -32,7 +32,7 @@ _NO_NAMES = (b"", b".", b"..")
 _NO_ANSWER = (NameKind.ABSENT, NameKind.UNKNOWN)
 
 ReadLink = Callable[[bytes], bytes]
-Key = Callable[[bytes], bytes]
+KeyFunction = Callable[[bytes], bytes]
 
 
 class _Gone:
@@ -90,14 +90,14 @@ def _split_path(path: bytes) -> Iterator[bytes]:
         yield piece
 
 
-class Names:
+class NameResolver:
     """The names of one mount namespace, as far as ``tree`` and the disk know them."""
 
     def __init__(
         self,
         read_link: ReadLink = read_link,
         cache: NameCache | None = None,
-        key: Key = lambda path: path,
+        key: KeyFunction = lambda path: path,
         pending: PendingEvents | None = None,
     ) -> None:
         """``read_link`` is `os.readlink` of that namespace; ``key`` gives the tree's key of a path."""

@@ -204,8 +204,8 @@ def _without(prefix: str, values: Mapping[str, int], *leave_out: str) -> dict[st
 
 def test_kinds_of_records(types: Types) -> None:
     values = types.enums["wa_kind"]
-    assert _without("WA_", values, "WA_KINDS") == {kind.name: kind.value for kind in wire.Kind}
-    assert values["WA_KINDS"] == max(wire.Kind) + 1
+    assert _without("WA_", values, "WA_KINDS") == {kind.name: kind.value for kind in wire.RecordKind}
+    assert values["WA_KINDS"] == max(wire.RecordKind) + 1
 
 
 def test_operations(types: Types) -> None:

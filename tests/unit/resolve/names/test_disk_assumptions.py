@@ -10,17 +10,17 @@ from tests.support.made_up_disk import LATER, Disk, names_of
 from writeaudit.events import Certainty
 from writeaudit.resolve.names.cache import NameCache
 from writeaudit.resolve.names.evidence import Evidence
-from writeaudit.resolve.names.lookup import Names
+from writeaudit.resolve.names.lookup import NameResolver
 from writeaudit.resolve.names.nodes import NameKind
 
 
-def _uses(names: Names, name: bytes) -> Evidence:
+def _uses(names: NameResolver, name: bytes) -> Evidence:
     """Resolve a name for the event at hand."""
     names.resolve_name(b"/w", name, follow=False)
     return names.cache.evidence
 
 
-def _three_uses(names: Names, first: bytes, later: bytes) -> list[Evidence]:
+def _three_uses(names: NameResolver, first: bytes, later: bytes) -> list[Evidence]:
     """Resolve a name for one event, and another for two more; turn to a fourth."""
     uses = [_uses(names, first)]
     for seq in (2, 3):
@@ -128,14 +128,14 @@ def test_what_was_read_too_late_does_not_move_with_a_name(disk: Disk) -> None:
     assert names.resolve_name(b"/w", b"moved/x", follow=False) == (b"/w/moved/x", Certainty.RESOLVED)
 
 
-def test_old_name_stays_if_both_were_one_file(names: Names) -> None:
+def test_old_name_stays_if_both_were_one_file(names: NameResolver) -> None:
     names.cache.note_made(b"/w/a", NameKind.SYMLINK, b"/etc")
     names.cache.note_made(b"/w/b", NameKind.SYMLINK, b"/etc")
     names.cache.note_renamed(b"/w/a", b"/w/b", gone=False)
     assert names.resolve_name(b"/w", b"a/x", follow=False) == (b"/etc/x", Certainty.RESOLVED)
 
 
-def test_nothing_is_known_of_an_old_name_that_may_be_there_still(names: Names) -> None:
+def test_nothing_is_known_of_an_old_name_that_may_be_there_still(names: NameResolver) -> None:
     names.cache.note_made(b"/w/a", NameKind.SYMLINK, b"/etc")
     names.cache.note_renamed(b"/w/a", b"/w/b", gone=None)
     assert names.cache.kind_of(b"/w/a") is NameKind.UNKNOWN
@@ -143,7 +143,7 @@ def test_nothing_is_known_of_an_old_name_that_may_be_there_still(names: Names) -
 
 
 @pytest.mark.parametrize("way", ["down", "up", "exchange"])
-def test_directory_cannot_move_into_itself(names: Names, way: str) -> None:
+def test_directory_cannot_move_into_itself(names: NameResolver, way: str) -> None:
     names.cache.note_made(b"/w/a/b/c", NameKind.OTHER)
     if way == "exchange":
         names.cache.note_exchanged(b"/w/a", b"/w/a/b")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.made_up_disk import Disk, names_of
 from writeaudit.events import Certainty
-from writeaudit.resolve.names.lookup import Names
+from writeaudit.resolve.names.lookup import NameResolver
 from writeaudit.resolve.names.nodes import NameKind
 
 RESOLVED, LEXICAL = Certainty.RESOLVED, Certainty.LEXICAL
@@ -43,7 +43,7 @@ RESOLVED, LEXICAL = Certainty.RESOLVED, Certainty.LEXICAL
         (b"new\xff\n", b"/w/new\xff\n"),
     ],
 )
-def test_spelling(names: Names, name: bytes, path: bytes) -> None:
+def test_spelling(names: NameResolver, name: bytes, path: bytes) -> None:
     assert names.resolve_name(b"/w", name, follow=False) == (path, RESOLVED)
 
 
@@ -59,12 +59,14 @@ def test_spelling(names: Names, name: bytes, path: bytes) -> None:
         (b"root", True, b"/"),
     ],
 )
-def test_last_component_is_followed_on_request(names: Names, name: bytes, follow: bool, path: bytes) -> None:
+def test_last_component_is_followed_on_request(
+    names: NameResolver, name: bytes, follow: bool, path: bytes
+) -> None:
     assert names.resolve_name(b"/w", name, follow=follow) == (path, RESOLVED)
 
 
 @pytest.mark.parametrize("name", [b"loop", b"ping", b"loop/x", b"pong/x/y"])
-def test_loops_end(names: Names, name: bytes) -> None:
+def test_loops_end(names: NameResolver, name: bytes) -> None:
     _path, certainty = names.resolve_name(b"/w", name, follow=True)
     assert certainty is LEXICAL
 
@@ -74,10 +76,10 @@ def test_error_of_the_disk_is_no_answer(number: int) -> None:
     def read_link(path: bytes) -> bytes:
         raise OSError(number, "")
 
-    assert Names(read_link).resolve_name(b"/w", b"any/x", follow=False) == (b"/w/any/x", LEXICAL)
+    assert NameResolver(read_link).resolve_name(b"/w", b"any/x", follow=False) == (b"/w/any/x", LEXICAL)
 
 
-def test_dangling_symlink_leads_to_what_it_names(names: Names) -> None:
+def test_dangling_symlink_leads_to_what_it_names(names: NameResolver) -> None:
     # An open with O_CREAT makes the file there, if only its directory exists.
     assert names.resolve_name(b"/w", b"dangling", follow=True) == (b"/w/nowhere/at/all", LEXICAL)
 
@@ -93,12 +95,12 @@ def test_links_of_proc_that_pass_are_not_asked(disk: Disk, link: bytes) -> None:
     )
 
 
-def test_absent_directory_on_the_way_makes_it_text(names: Names) -> None:
+def test_absent_directory_on_the_way_makes_it_text(names: NameResolver) -> None:
     assert names.resolve_name(b"/w", b"gone/file", follow=False) == (b"/w/gone/file", LEXICAL)
     assert names.resolve_name(b"/w", b"gone/../file", follow=False) == (b"/w/file", LEXICAL)
 
 
-def test_root_of_a_chroot_cannot_be_left(names: Names) -> None:
+def test_root_of_a_chroot_cannot_be_left(names: NameResolver) -> None:
     def inside(name: bytes) -> bytes:
         return names.resolve_name(b"/jail", name, follow=False, root=b"/jail")[0]
 
@@ -111,14 +113,14 @@ def test_root_of_a_chroot_cannot_be_left(names: Names) -> None:
     assert inside(b"link/x") == b"/jail/etc/x"
 
 
-def test_disk_is_asked_once_a_name(names: Names, disk: Disk) -> None:
+def test_disk_is_asked_once_a_name(names: NameResolver, disk: Disk) -> None:
     for _ in range(3):
         for file in (b"one", b"two"):
             names.resolve_name(b"/w", b"rel/sub/" + file, follow=False)
     assert len(disk.asked) == len(set(disk.asked))
 
 
-def test_symlink_that_was_made_is_followed_though_it_is_gone(names: Names) -> None:
+def test_symlink_that_was_made_is_followed_though_it_is_gone(names: NameResolver) -> None:
     names.cache.note_made(b"/w/fresh", NameKind.SYMLINK, b"dir")
     assert names.resolve_name(b"/w", b"fresh/x", follow=False) == (b"/w/dir/x", RESOLVED)
     names.cache.note_removed(b"/w/fresh", directory=True)
@@ -127,14 +129,14 @@ def test_symlink_that_was_made_is_followed_though_it_is_gone(names: Names) -> No
     assert names.resolve_name(b"/w", b"fresh/x", follow=False) == (b"/w/fresh/x", RESOLVED)
 
 
-def test_directory_becomes_a_symlink(names: Names) -> None:
+def test_directory_becomes_a_symlink(names: NameResolver) -> None:
     assert names.resolve_name(b"/w", b"dir/sub/x", follow=False)[0] == b"/w/dir/sub/x"
     names.cache.note_removed(b"/w/dir/sub", directory=True)
     names.cache.note_made(b"/w/dir/sub", NameKind.SYMLINK, b"/etc")
     assert names.resolve_name(b"/w", b"dir/sub/x", follow=False)[0] == b"/etc/x"
 
 
-def test_hard_link_to_a_symlink_takes_the_place_of_a_file(names: Names, disk: Disk) -> None:
+def test_hard_link_to_a_symlink_takes_the_place_of_a_file(names: NameResolver, disk: Disk) -> None:
     names.cache.note_made(b"/w/new", NameKind.OTHER)
     assert names.resolve_name(b"/w", b"new/x", follow=False) == (b"/w/new/x", RESOLVED)
     names.cache.note_removed(b"/w/new", directory=False)
@@ -143,13 +145,13 @@ def test_hard_link_to_a_symlink_takes_the_place_of_a_file(names: Names, disk: Di
     assert names.resolve_name(b"/w", b"new/x", follow=False) == (b"/w/dir/x", RESOLVED)
 
 
-def test_renamed_symlink(names: Names) -> None:
+def test_renamed_symlink(names: NameResolver) -> None:
     assert names.resolve_name(b"/w", b"rel/x", follow=False)[0] == b"/w/dir/x"
     names.cache.note_renamed(b"/w/rel", b"/w/other", gone=True)
     assert names.resolve_name(b"/w", b"other/x", follow=False)[0] == b"/w/dir/x"
 
 
-def test_renamed_directory_takes_what_is_known_below_it(names: Names, disk: Disk) -> None:
+def test_renamed_directory_takes_what_is_known_below_it(names: NameResolver, disk: Disk) -> None:
     names.cache.note_made(b"/w/dir/link", NameKind.SYMLINK, b"/etc")
     disk.cache[b"/w/moved"] = None
     names.cache.note_renamed(b"/w/dir", b"/w/moved", gone=True)
@@ -170,7 +172,7 @@ def test_directory_of_the_disk_is_renamed_away_with_its_symlinks(disk: Disk) -> 
     assert names.resolve_name(b"/w", b"dir/link/x", follow=False)[0] == b"/w/dir/link/x"
 
 
-def test_name_renamed_onto_a_symlink_replaces_it(names: Names) -> None:
+def test_name_renamed_onto_a_symlink_replaces_it(names: NameResolver) -> None:
     names.cache.note_made(b"/w/new", NameKind.DIRECTORY)
     assert names.resolve_name(b"/w", b"rel/x", follow=False)[0] == b"/w/dir/x"
     names.cache.note_made(b"/w/link2", NameKind.SYMLINK, b"/etc")
@@ -178,14 +180,14 @@ def test_name_renamed_onto_a_symlink_replaces_it(names: Names) -> None:
     assert names.resolve_name(b"/w", b"rel/x", follow=False)[0] == b"/etc/x"
 
 
-def test_file_renamed_onto_a_symlink_replaces_it(names: Names) -> None:
+def test_file_renamed_onto_a_symlink_replaces_it(names: NameResolver) -> None:
     assert names.resolve_name(b"/w", b"tofile", follow=True)[0] == b"/w/file"
     names.cache.note_made(b"/w/plain", NameKind.OTHER)
     names.cache.note_renamed(b"/w/plain", b"/w/tofile", gone=True)
     assert names.resolve_name(b"/w", b"tofile", follow=True)[0] == b"/w/tofile"
 
 
-def test_exchanged_names_change_what_they_lead_to(names: Names) -> None:
+def test_exchanged_names_change_what_they_lead_to(names: NameResolver) -> None:
     names.cache.note_made(b"/w/a", NameKind.SYMLINK, b"/etc")
     names.cache.note_made(b"/w/b", NameKind.DIRECTORY)
     names.cache.note_exchanged(b"/w/a", b"/w/b")
@@ -193,7 +195,7 @@ def test_exchanged_names_change_what_they_lead_to(names: Names) -> None:
     assert names.resolve_name(b"/w", b"b/x", follow=False)[0] == b"/etc/x"
 
 
-def test_exchanged_name_that_was_never_looked_at(names: Names) -> None:
+def test_exchanged_name_that_was_never_looked_at(names: NameResolver) -> None:
     # /w/rel is a symlink on the disk before the exchange; afterwards the disk shows it as /w/b.
     names.cache.note_made(b"/w/b", NameKind.DIRECTORY)
     names.cache.note_exchanged(b"/w/rel", b"/w/b")
@@ -201,13 +203,13 @@ def test_exchanged_name_that_was_never_looked_at(names: Names) -> None:
     assert names.cache.kind_of(b"/w/b") is NameKind.UNKNOWN
 
 
-def test_rename_onto_itself_changes_nothing(names: Names) -> None:
+def test_rename_onto_itself_changes_nothing(names: NameResolver) -> None:
     names.cache.note_made(b"/w/a", NameKind.SYMLINK, b"/etc")
     names.cache.note_renamed(b"/w/a", b"/w/a", gone=True)
     assert names.resolve_name(b"/w", b"a/x", follow=False)[0] == b"/etc/x"
 
 
-def test_mounts_that_changed_make_it_look_again(names: Names, disk: Disk) -> None:
+def test_mounts_that_changed_make_it_look_again(names: NameResolver, disk: Disk) -> None:
     assert names.resolve_name(b"/w", b"rel/x", follow=False)[0] == b"/w/dir/x"
     disk.cache[b"/w/rel"] = None
     names.cache.forget_all()
@@ -236,7 +238,7 @@ def test_agrees_with_the_system(tmp_path: Path) -> None:
         "a/b/up/b/up/abs",
     ):
         expected = os.fsencode(os.path.realpath(tmp_path / name))
-        assert Names().resolve_name(start, name.encode(), follow=True) == (expected, RESOLVED), name
+        assert NameResolver().resolve_name(start, name.encode(), follow=True) == (expected, RESOLVED), name
 
 
 @pytest.mark.parametrize(
@@ -260,5 +262,5 @@ def test_names_of_a_process_whose_root_is_not_known(name: bytes, path: bytes, ce
             return links[place]
         raise OSError(errno.EINVAL, "no symlink")
 
-    found = Names(read).resolve_name(b"/jail/w", name, follow=False, root=None)
+    found = NameResolver(read).resolve_name(b"/jail/w", name, follow=False, root=None)
     assert found == (path, Certainty.RESOLVED if certain else Certainty.LEXICAL)

@@ -30,7 +30,7 @@ from writeaudit.capture.kernel.wire import (
     MOUNT,
     TASK,
     TOTAL,
-    Kind,
+    RecordKind,
     kernel_dev,
     reversed_path,
 )
@@ -48,7 +48,7 @@ _MNT_OPTIONS = (
 _MNT_READONLY, _SB_RDONLY = 0x40, 1
 
 # Looking up a member of an enum takes as long as half an operand.
-_EVENT, _EVENT_SIZE = int(Kind.EVENT), EVENT.size
+_EVENT, _EVENT_SIZE = int(RecordKind.EVENT), EVENT.size
 _NONE: tuple[Operand, ...] = ()
 _NO_OPERAND = Operand(None, None, doubt=Doubt.UNREADABLE)
 
@@ -71,7 +71,7 @@ class Decoder:
         self._spots: dict[str, BlindSpot] = {}
         self._pids: set[int] = set()
         """Every process that the run ever had."""
-        self._received: dict[str, int] = {kind.name.lower(): 0 for kind in Kind}
+        self._received: dict[str, int] = {kind.name.lower(): 0 for kind in RecordKind}
         self._count_events = 0
         self._times: dict[int, int] = {}
         """When each thread's last call returned, of those that were recorded."""
@@ -101,7 +101,7 @@ class Decoder:
     @property
     def received(self) -> dict[str, int]:
         """How many records of each kind have been decoded."""
-        return {**self._received, Kind.EVENT.name.lower(): self._count_events}
+        return {**self._received, RecordKind.EVENT.name.lower(): self._count_events}
 
     def decode_record(self, payload: bytes, out: list[Record]) -> None:
         """Append the records that one ring-buffer record stands for (mostly one, at times none)."""
@@ -166,18 +166,18 @@ class Decoder:
             out.append(MountsChanged(call.time_ns, call.pid))
 
     def _decode_other(self, payload: bytes, out: list[Record]) -> None:
-        kind = Kind(payload[16])
+        kind = RecordKind(payload[16])
         self._received[kind.name.lower()] += 1
-        if kind is Kind.TOTAL:
+        if kind is RecordKind.TOTAL:
             *_, key, total, calls = TOTAL.unpack_from(payload)
             out.append(WriteTotal(key, total, calls))
-        elif kind is Kind.URING_DONE:
+        elif kind is RecordKind.URING_DONE:
             known, event = self._requests.join_result(payload)
             if not known:
                 self._add_blind_spot("io_uring", "the result of an io_uring request came without the request")
             if event is not None:
                 out.append(event)
-        elif kind is Kind.MOUNT:
+        elif kind is RecordKind.MOUNT:
             out.append(self._decode_mount(payload))
         else:
             self._decode_task(kind, payload, out)
@@ -188,15 +188,15 @@ class Decoder:
             self._add_blind_spot("io_uring_result", "an io_uring request was still under way at the end")
             out.append(event)
 
-    def _decode_task(self, kind: Kind, payload: bytes, out: list[Record]) -> None:
+    def _decode_task(self, kind: RecordKind, payload: bytes, out: list[Record]) -> None:
         time_ns, pid, _tid, _kind, flags, _op, _n, _row, other, _pad = TASK.unpack_from(payload)
-        if kind is Kind.FORK:
+        if kind is RecordKind.FORK:
             self._pids.add(other)
             self._mappings.fork_process(pid, other, shares=flags & H_SAME_MM != 0)
             out.append(ProcessStart(time_ns, other, pid))
             if flags & H_NEW_MNT_NS:
                 out.append(MountsChanged(time_ns, other))
-        elif kind is Kind.EXEC:
+        elif kind is RecordKind.EXEC:
             self._pids.add(pid)
             self._mappings.drop_process(pid)
             operand, name, _f_mode, _pos = self._operands.read_operand(payload, TASK.size)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from writeaudit.capture.strace.calls.arguments import TracedCall
 from writeaudit.capture.strace.calls.data import data_file
 from writeaudit.capture.strace.context import Handlers, TraceContext, has_name
-from writeaudit.capture.strace.state import Mapping
+from writeaudit.capture.strace.state import SharedMapping
 from writeaudit.events import Op
 
 _PAGE = 4096
@@ -23,9 +23,9 @@ class _Range(NamedTuple):
         return cls(start, start + -(-length // _PAGE) * _PAGE)
 
 
-def _cut_range(mappings: list[Mapping], gone: _Range) -> None:
+def _cut_range(mappings: list[SharedMapping], gone: _Range) -> None:
     """Take a range out of all mappings; what lies before and behind it stays."""
-    left: list[Mapping] = []
+    left: list[SharedMapping] = []
     for mapping in mappings:
         if mapping.end <= gone.start or gone.end <= mapping.start:
             left.append(mapping)
@@ -55,7 +55,7 @@ def _read_mmap(context: TraceContext, call: TracedCall) -> None:
     if b"PROT_WRITE" in call.word_at(2):
         context.emit_event(call, Op.MMAP_WRITE, path)
     elif where is not None:
-        mappings.append(Mapping(*where, path))
+        mappings.append(SharedMapping(*where, path))
 
 
 def _read_munmap(context: TraceContext, call: TracedCall) -> None:  # noqa: ARG001
@@ -87,13 +87,13 @@ def _read_mremap(context: TraceContext, call: TracedCall) -> None:  # noqa: ARG0
     where = _Range.from_length(to, call.number_at(2))
     _cut_range(mappings, where)
     if moved is not None:
-        mappings.append(Mapping(*where, moved.file))
+        mappings.append(SharedMapping(*where, moved.file))
 
 
 _MMAPS = frozenset({b"mmap", b"mmap2"})
 
 
-def is_irrelevant(name: bytes, line: bytes, mappings: list[Mapping]) -> bool:
+def is_irrelevant(name: bytes, line: bytes, mappings: list[SharedMapping]) -> bool:
     """Whether a call concerns plain memory only: told from the line before it is read.
 
     A name that holds the word only has its line read without need.

@@ -10,7 +10,7 @@ from tests.support.wire_records import OWN, Side, decoded, event_of, open_file, 
 from writeaudit.capture.interface import ProcessStart
 from writeaudit.capture.kernel.decode.decoder import Decoder
 from writeaudit.capture.kernel.decode.mappings import FMODE_WRITE
-from writeaudit.capture.kernel.wire import H_SAME_MM, TASK, Kind
+from writeaudit.capture.kernel.wire import H_SAME_MM, TASK, RecordKind
 from writeaudit.capture.syscalls import WireOp
 from writeaudit.events import Op, RawEvent
 
@@ -185,19 +185,21 @@ def test_what_lies_before_a_hole_is_writable_now(decoder: Decoder) -> None:
 @pytest.mark.parametrize("mapper", [10, 50])
 def test_processes_that_share_memory_share_its_mappings(mapper: int) -> None:
     decoder = Decoder(OWN)
-    decoded(TASK.pack(5, 10, 10, Kind.FORK, H_SAME_MM, 0, 0, 0, 50, 0), decoder)
+    decoded(TASK.pack(5, 10, 10, RecordKind.FORK, H_SAME_MM, 0, 0, 0, 50, 0), decoder)
     side = open_file(b"/w/f", f_mode=FMODE_WRITE)
     mapping = bytearray(packed(WireOp.MMAP, "mmap", side, ret=_AT, args=(_PAGE, _READ, _SHARED)))
     mapping[8:12] = mapper.to_bytes(4, "little")
     decoded(bytes(mapping), decoder)
-    decoded(TASK.pack(6, 50, 50, Kind.EXIT, 0, 0, 0, 0, 0, 0), decoder)
+    decoded(TASK.pack(6, 50, 50, RecordKind.EXIT, 0, 0, 0, 0, 0, 0), decoder)
     assert _protect(decoder, _AT) == _NOW_WRITABLE
 
 
 def test_mapping_is_inherited_by_a_fork_and_gone_after_an_exec(decoder: Decoder) -> None:
-    fork = TASK.pack(5, 10, 10, Kind.FORK, 0, 0, 0, 0, 50, 0)
+    fork = TASK.pack(5, 10, 10, RecordKind.FORK, 0, 0, 0, 0, 50, 0)
     assert decoded(fork, decoder) == [ProcessStart(5, 50, 10)]
-    decoded(TASK.pack(6, 10, 10, Kind.EXEC, 0, 0, 1, 0, 10, 0) + Side(b"/bin/x", b"x\0").pack(), decoder)
+    decoded(
+        TASK.pack(6, 10, 10, RecordKind.EXEC, 0, 0, 1, 0, 10, 0) + Side(b"/bin/x", b"x\0").pack(), decoder
+    )
     assert _protect(decoder, _AT) == []
     child = bytearray(packed(WireOp.MPROTECT, "mprotect", args=(_AT, _PAGE, _WRITE)))
     child[8:12] = (50).to_bytes(4, "little")

@@ -10,7 +10,7 @@ from tests.support.doubts import uncertain
 from tests.support.wire_records import NAME, OWN, Side, decoded, open_file, packed
 from writeaudit.capture.interface import Record
 from writeaudit.capture.kernel.decode.decoder import Decoder
-from writeaudit.capture.kernel.wire import H_DOUBTFUL, H_IO_URING, F, Kind
+from writeaudit.capture.kernel.wire import H_DOUBTFUL, H_IO_URING, F, RecordKind
 from writeaudit.capture.syscalls import WireOp
 from writeaudit.events import OK, Op, RawEvent
 
@@ -26,7 +26,9 @@ def submit(decoder: Decoder, op: WireOp, *sides: Side, key: int = 7, args: tuple
 
 def complete(decoder: Decoder, *sides: Side, ret: int = 0, key: int = 7) -> list[Record]:
     """Return what the result of a request gives."""
-    return decoded(packed(WireOp.NONE, "openat", *sides, ret=ret, key=key, kind=Kind.URING_DONE), decoder)
+    return decoded(
+        packed(WireOp.NONE, "openat", *sides, ret=ret, key=key, kind=RecordKind.URING_DONE), decoder
+    )
 
 
 def request(op: WireOp, *sides: Side, done: tuple[Side, ...] = (), ret: int = 0, flags: int = 0) -> RawEvent:
@@ -117,7 +119,7 @@ def test_a_request_that_may_have_begun_elsewhere(ret: int) -> None:
     decoder = Decoder(OWN, sees_uring=True)
     submit(decoder, WireOp.MKDIR, NAME)
     result = packed(
-        WireOp.NONE, "openat", ret=ret, key=7, kind=Kind.URING_DONE, flags=H_IO_URING | H_DOUBTFUL
+        WireOp.NONE, "openat", ret=ret, key=7, kind=RecordKind.URING_DONE, flags=H_IO_URING | H_DOUBTFUL
     )
     [event] = decoded(result, decoder)
     assert isinstance(event, RawEvent)
@@ -127,7 +129,9 @@ def test_a_request_that_may_have_begun_elsewhere(ret: int) -> None:
 def test_an_open_whose_descriptor_may_be_another_file_keeps_its_name() -> None:
     decoder = Decoder(OWN, sees_uring=True)
     submit(decoder, WireOp.OPEN, NAME, args=(os.O_CREAT | os.O_WRONLY, 0o600))
-    result = packed(WireOp.NONE, "openat", ret=5, key=7, kind=Kind.URING_DONE, flags=H_IO_URING | H_DOUBTFUL)
+    result = packed(
+        WireOp.NONE, "openat", ret=5, key=7, kind=RecordKind.URING_DONE, flags=H_IO_URING | H_DOUBTFUL
+    )
     [event] = decoded(result, decoder)
     assert isinstance(event, RawEvent)
     assert (event.path.name, uncertain(event.path), event.created) == (b"new", True, None)
