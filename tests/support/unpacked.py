@@ -79,7 +79,7 @@ def unpack(tables: str, data: str) -> tuple[list[UnpackedFile], list[UnpackedEve
     ]  # fmt: skip
     op, judged = raw(), raw()
     seq = list(accumulate(number + 1 for number in numbers()))
-    micros, pid = list(accumulate(numbers())), list(accumulate(numbers(signed=True)))
+    micros, life = list(accumulate(numbers())), list(accumulate(numbers(signed=True)))
     file = list(accumulate(numbers(signed=True)))
     result, shape, source, seen = numbers(), numbers(), numbers(signed=True), numbers()
     size, calls = wide(), numbers()
@@ -93,7 +93,7 @@ def unpack(tables: str, data: str) -> tuple[list[UnpackedFile], list[UnpackedEve
 
     events = [
         UnpackedEvent(
-            seq[i], micros[i], pid[i], paths[file[i]], t["ops"][op[i]], t["results"][result[i]],
+            seq[i], micros[i], t["lives"][life[i]], paths[file[i]], t["ops"][op[i]], t["results"][result[i]],
             t["verdicts"][judged[i]], t["shapes"][shape[i]], name_of(source[i]),
             texts[seen[i] - 1] if seen[i] else None, size[i] - 1 if size[i] else None,
             calls[i] - 1 if calls[i] else None,

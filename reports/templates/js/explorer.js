@@ -1,378 +1,359 @@
-// The explorer: searches, filters, sorts and pages the unpacked paths and events. Everything that an
-// audited program could have chosen reaches the page through textContent, never as markup.
+// The explorer: one state of filters for paths, tree, events and pictures, kept in the address.
 
 const explore = (model) => {
-  const PAGE = 100, EVENTS_AT_ONCE = 200;
-  const { zones, mounts, results, shapes, opsets, verdicts, nets, ops, programs } = model.tables;
-  const OUTSIDE = "outside every zone";
-  const HIDDEN_NETS = new Set(["transient", "read"].map((net) => nets.indexOf(net)));
-
-  const $ = (id) => document.getElementById(id);
-  const el = (tag, className, ...children) => {
-    const node = document.createElement(tag);
-    if (className) node.className = className;
-    node.append(...children);
-    return node;
-  };
-  const count = (n) => n.toLocaleString("en-US");
-  const plural = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
-  const bytes = (n) => {
-    if (n < 1024) return `${n} B`;
-    let unit = -1;
-    do { n /= 1024; unit += 1; } while (n >= 1024 && unit < 3);
-    return `${n.toFixed(1)} ${["KiB", "MiB", "GiB", "TiB"][unit]}`;
-  };
-  const millis = (us) => us < 1e6 ? `${(us / 1000).toFixed(us < 1e4 ? 1 : 0)} ms` : `${(us / 1e6).toFixed(2)} s`;
+  const { tables, file, event } = model;
+  const { zones, mounts, results, shapes, opsets, verdicts, nets, ops, programs, groups, lives, ends } = tables;
+  const OUTSIDE = "outside every zone", EVENTS_AT_ONCE = 100;
   const zoneName = (i) => zones[i] === null ? OUTSIDE : zones[i];
   const mountName = (i) => mounts[i][2] ? `${mounts[i][1]} (${mounts[i][2]})` : mounts[i][1];
-  const numbers = (list) => list.map((_, i) => i);
+  const opsText = (set) => Object.entries(set).sort((a, b) => b[1] - a[1]).map(([op, n]) => `${op} ${count(n)}`).join(" · ");
+  const least = tables.complete ? "" : "at least ";
 
-  const ESCAPE = /(\\\\|(?:\\x[0-9a-f]{2})+)/;
-  const escapes = (text) => text.split(ESCAPE).filter(Boolean).map(
-    (part) => ESCAPE.test(part) ? el("span", "esc", part) : part);
-  const ascii = (text) => !/[^\x00-\x7f]/.test(text);
-  const ltr = (node) => { node.dir = "ltr"; return node; };
-  const isolated = (text) => text.split("/").flatMap((part, i) => {
-    const piece = part ? [ltr(el("bdi", "", ...escapes(part)))] : [];
-    return i ? ["/", ...piece] : piece;
-  });
-  const pathNode = (shown) => {
-    const cut = shown.lastIndexOf("/") + 1;
-    const show = ascii(shown) ? escapes : isolated;
-    return ltr(el("bdi", "path", el("span", "dir", ...show(shown.slice(0, cut))), ...show(shown.slice(cut))));
-  };
-  const copyButton = (text, label) => {
-    const button = el("button", "copy", label);
-    button.type = "button";
-    button.addEventListener("click", () => navigator.clipboard?.writeText(text).then(() => { button.textContent = "copied"; }));
-    return button;
-  };
+  const state = { ...readState("#?") };
+  let target = 0, filters = null, passed = null, rows = [], sums = null, current = -1, opened = -1, eventsOf = null, turn = 0;
+  const orders = makeOrders(model);
+  const expanded = new Set();
 
-  const state = { ...readState("#?"), open: new Set(), target: 0 };
-  let shown = [], hiddenByDefault = 0, eventsOf = null;
+  const remember = () => { const hash = writeState(state); if (hash !== (location.hash || "#?")) history.replaceState(null, "", hash); };
+  const mark = (tag, name) => el(tag, `v ${name}`, name);
 
-  const tally = (column, size) => { const counts = new Uint32Array(size); for (let i = 0; i < column.length; i++) counts[column[i]]++; return counts; };
-  const opFiles = new Map();
-  tally(model.file.ops, opsets.length).forEach((files, i) => { for (const op of Object.keys(opsets[i])) opFiles.set(op, (opFiles.get(op) || 0) + files); });
-  const errnos = tally(model.event.result, results.length);
-  const select = (key, title, values, label, counts) => {
-    const node = $(`f-${key}`);
-    node.append(new Option(title, ""));
-    for (const value of values) node.append(new Option(`${label(value)} (${count(counts(value))})`, String(value)));
-    node.addEventListener("change", () => { state[key] = node.value; refresh(); });
-  };
-  const facet = (key, title, list, column, label) => {
-    const counts = tally(column, list.length);
-    select(key, title, numbers(list).filter((i) => counts[i]), label, (i) => counts[i]);
-  };
-  facet("zone", "All zones", zones, model.file.zone, zoneName);
-  facet("verdict", "All verdicts", verdicts, model.file.verdict, (i) => verdicts[i]);
-  facet("net", "Any outcome", nets, model.file.net, (i) => nets[i]);
-  select("op", "Any operation", ops.filter((op) => opFiles.has(op)), (op) => op, (op) => opFiles.get(op));
-  facet("mount", "All mounts", mounts, model.file.mount, mountName);
-  select("errno", "Any result", numbers(results).filter((i) => errnos[i]), (i) => results[i], (i) => errnos[i]);
-
-  const matchesName = (value, name) => name.toLowerCase() === value.toLowerCase();
-  // Returns a test for a row of files, from the filters that concern files.
-  const fileTest = (query) => {
-    const marks = query.words.map(model.holding), unwanted = query.without.map(model.holding);
-    const wanted = (key) => state[key] === "" ? -1 : Number(state[key]);
-    const zone = wanted("zone"), verdict = wanted("verdict"), net = wanted("net"), mount = wanted("mount");
-    const opNames = [...(state.op ? [state.op] : []), ...(query.keys.op || [])];
-    const withOps = opNames.map((op) => opsets.map((set) => Object.hasOwn(set, op)));
-    const under = (query.keys.under || []).map((path) => [path.replace(/\/$/, ""), `${path.replace(/\/$/, "")}/`]);
-    const named = (key, list, label) => (query.keys[key] || []).map((value) => list.findIndex((_, i) => matchesName(value, label(i))));
-    const zonesNamed = named("zone", zones, zoneName), netsNamed = named("net", nets, (i) => nets[i]);
-    const verdictsNamed = named("verdict", verdicts, (i) => verdicts[i]), mountsNamed = named("mount", mounts, (i) => mounts[i][1]);
-    const { file } = model;
-    return (i) => (zone < 0 || file.zone[i] === zone) && (verdict < 0 || file.verdict[i] === verdict)
-      && (net < 0 || file.net[i] === net) && (mount < 0 || file.mount[i] === mount)
-      && withOps.every((set) => set[file.ops[i]]) && marks.every((mark) => mark[i]) && unwanted.every((mark) => !mark[i])
-      && zonesNamed.every((n) => file.zone[i] === n) && netsNamed.every((n) => file.net[i] === n)
-      && verdictsNamed.every((n) => file.verdict[i] === n) && mountsNamed.every((n) => file.mount[i] === n)
-      && (!under.length || under.every(([self, below]) => { const path = model.path(i); return path === self || path.startsWith(below); }));
-  };
-
-  const compare = {
-    path: (a, b) => a - b, // the rows are in order of path
-    verdict: (a, b) => model.file.verdict[a] - model.file.verdict[b],
-    net: (a, b) => model.file.net[a] - model.file.net[b],
-    zone: (a, b) => zoneName(model.file.zone[a]).localeCompare(zoneName(model.file.zone[b])),
-    bytes: (a, b) => model.file.bytes[a] - model.file.bytes[b],
-  };
-
-  const findPaths = (query) => {
-    const test = fileTest(query);
-    const byEvent = eventFilter(query);
-    const rows = [];
-    hiddenByDefault = 0;
-    const quiet = !state.all && state.net === "" && state.verdict === "" && !query.keys.net && !query.keys.verdict && !byEvent;
-    const marked = byEvent && markFiles(byEvent);
-    for (let i = 0; i < model.files; i++) {
-      if (!test(i) || (marked && !marked[i])) continue;
-      if (quiet && HIDDEN_NETS.has(model.file.net[i]) && model.file.verdict[i] > 1) { hiddenByDefault++; continue; }
-      rows.push(i);
-    }
-    const order = compare[state.sort || "verdict"], sign = state.down ? -1 : 1;
-    rows.sort((a, b) => sign * order(a, b) || a - b);
-    return rows;
-  };
-
-  // A test for events, from the filters that concern events alone; null if there are none.
-  const eventFilter = (query) => {
-    const errnosWanted = [...(state.errno === "" ? [] : [Number(state.errno)]),
-      ...(query.keys.errno || []).map((name) => results.findIndex((result) => matchesName(name, result)))];
-    const pids = (query.keys.pid || []).map(Number);
-    if (!errnosWanted.length && !pids.length) return null;
-    const { event } = model;
-    return (i) => errnosWanted.every((n) => event.result[i] === n) && pids.every((n) => event.pid[i] === n);
-  };
-  const markFiles = (test) => {
-    const marks = new Uint8Array(model.files), { file } = model.event;
-    for (let i = 0; i < model.events; i++) if (file[i] >= 0 && test(i)) marks[file[i]] = 1;
-    return marks;
-  };
-  const findEvents = (query) => {
-    const test = fileTest(query), own = eventFilter(query) || (() => true);
-    const known = new Int8Array(model.files).fill(-1);
-    const op = [...(state.op ? [state.op] : []), ...(query.keys.op || [])].map((name) => ops.indexOf(name));
-    const verdict = state.verdict === "" ? -1 : Number(state.verdict);
-    const rows = [], { event } = model;
-    for (let i = 0; i < model.events; i++) {
-      const row = event.file[i];
-      if (row < 0 || !own(i) || !op.every((n) => event.op[i] === n) || (verdict >= 0 && event.verdict[i] !== verdict)) continue;
-      if (known[row] < 0) known[row] = test(row) ? 1 : 0;
-      if (known[row]) rows.push(i);
-    }
-    return rows;
-  };
-
-  const refresh = (page = 0) => {
-    const query = parseQuery(state.q);
-    shown = state.tab === "events" ? findEvents(query) : findPaths(query);
-    state.page = page;
-    draw();
-    remember();
-  };
-  // A link to an event stays as it is, so that it can be copied out of the address.
-  const remember = () => { if (location.hash === `#event-${state.target}`) return; const hash = writeState(state); if (hash !== (location.hash || "#?")) history.replaceState(null, "", hash); };
-
-  const sourceNode = (i) => {
-    const source = model.event.source[i];
-    if (!source) return null;
-    const path = source > 0 ? model.path(source - 1) : model.text(-source - 1);
-    return el("div", "from", ops[model.event.op[i]] === "symlink" ? "holds " : "from ", pathNode(path));
-  };
+  // -- rows of the tabs -----------------------------------------------------------------------------
+  const openButton = (content, open) => { const button = el("button", "open", content); button.type = "button"; button.addEventListener("click", open); return button; };
+  const cell = (className, ...children) => el("td", className, ...children);
+  const sourceText = (i) => { const source = event.source[i]; return source ? (source > 0 ? model.path(source - 1) : model.words(-source - 1)) : ""; };
+  const programOf = (i) => { const group = groups[event.life[i]]; return group < 0 ? "?" : programs[group]; };
+  const processNode = (i) => [el("bdi", "", ...escapes(programOf(i))), " ", el("span", "dim", String(lives[event.life[i]]))];
   const eventCells = (i) => {
-    const { event } = model;
-    const name = results[event.result[i]], judged = verdicts[event.verdict[i]];
+    const name = results[event.result[i]], verdict = verdicts[event.verdict[i]];
     const calls = event.calls[i] > 2 ? ` in ${count(event.calls[i] - 1)} calls` : "";
-    return [el("td", "num", String(event.seq[i])), el("td", "num dim", millis(event.time[i])),
-      el("td", "", el("bdi", "", programs[event.pid[i]] || "?"), " ", el("span", "dim", String(event.pid[i]))),
-      el("td", "", `${ops[event.op[i]]} `, el("span", "dim", shapes[event.shape[i]])),
-      el("td", name === "ok" ? "code" : "code fail", name), el("td", "", el("span", `v ${judged}`, judged)),
-      el("td", "num", event.size[i] ? bytes(event.size[i] - 1) + calls : "")];
-  };
-  const eventHead = (last) => {
-    const head = el("tr", "");
-    for (const [name, cls] of [["Event", "num"], ["At", "num"], ["Process", ""], ["Operation", ""], ["Result", ""], ["Verdict", ""], ["Size", "num"], [last, ""]]) {
-      const th = el("th", cls, name);
-      th.scope = "col";
-      head.append(th);
-    }
-    return el("thead", "", head);
+    return [cell("c-time num dim", millis(event.time[i])), cell("c-process", ...processNode(i)),
+      cell("c-op", `${ops[event.op[i]]} `, el("span", "dim", shapes[event.shape[i]])),
+      cell(name === "ok" ? "c-result code" : "c-result code fail", name), cell("c-verdict", mark("span", verdict)),
+      cell("c-bytes num", event.size[i] ? bytes(event.size[i] - 1) + calls : "")];
   };
 
+  const tree = () => {
+    const shown = [];
+    const walk = (node, depth) => {
+      for (const each of listNode(model, sums, node)) {
+        const path = nodeName(model, each, 0), isOpen = !each.leaf && expanded.has(path);
+        shown.push({ ...each, path, depth, isOpen });
+        if (isOpen) walk(each, depth + 1);
+      }
+    };
+    walk(wholeTree(model), 0);
+    return shown;
+  };
+  const toggle = (row) => { if (expanded.has(row.path)) expanded.delete(row.path); else expanded.add(row.path); rows = tree(); tell(); list.draw(rows.length); };
+
+  const TAB = {
+    paths: {
+      head: [["Path", "c-path", "path"], ["Verdict", "c-verdict", "verdict"], ["Net", "c-net", "net"], ["Zone", "c-zone", "zone"], ["Operations", "c-ops"], ["Written", "c-bytes num", "bytes"]],
+      row: (at) => {
+        const i = rows[at];
+        return [cell("c-path", openButton(pathNode(model.path(i)), () => { current = at; open(i); })), cell("c-verdict", mark("span", verdicts[file.verdict[i]])), cell("c-net", nets[file.net[i]]),
+          cell("c-zone", el("bdi", "", zones[file.zone[i]] === null ? "–" : zones[file.zone[i]])), cell("c-ops ops", opsText(opsets[file.ops[i]])), cell("c-bytes num", file.bytes[i] ? bytes(file.bytes[i]) : "")];
+      },
+      pathOf: (at) => rows[at], noun: "path", total: () => model.files,
+    },
+    tree: {
+      head: [["Directory or file", "c-path"], ["Paths", "c-net num"], ["Violations", "c-verdict num"], ["Refused", "c-zone num"], ["Left", "c-ops num"], ["Written", "c-bytes num"]],
+      row: (at) => {
+        const row = rows[at], bad = sums.bad(row), refused = sums.refused(row);
+        const name = ltr(el("bdi", "path", el("span", row.leaf ? "last" : "last folder", ...(ascii(row.name) ? escapes(row.name || "/") : isolated(row.name)))));
+        const button = openButton(name, () => { current = at; if (row.leaf) open(row.from); else toggle(row); });
+        if (!row.leaf) { button.setAttribute("aria-expanded", String(row.isOpen)); button.classList.add("twig"); }
+        const first = cell("c-path", button);
+        first.style.paddingLeft = `${0.4 + Math.min(row.depth, 24) * 1.1 + (row.leaf ? 1.1 : 0)}rem`;
+        return [first, cell("c-net num", count(sums.paths(row))), cell(bad ? "c-verdict num bad" : "c-verdict num dim", count(bad)), cell(refused ? "c-zone num warn" : "c-zone num dim", count(refused)),
+          cell("c-ops num", bytes(sums.left(row))), cell("c-bytes num", bytes(sums.written(row)))];
+      },
+      pathOf: (at) => rows[at].leaf ? rows[at].from : -1, noun: "path", total: () => model.files,
+    },
+    events: {
+      head: [["Event", "c-seq num"], ["Path, and where it comes from", "c-path"], ["At", "c-time num"], ["Process", "c-process"], ["Operation", "c-op"], ["Result", "c-result"], ["Verdict", "c-verdict"], ["Size", "c-bytes num"]],
+      row: (at) => {
+        const i = rows[at], source = sourceText(i), link = el("a", "", String(event.seq[i]));
+        link.href = `#event-${event.seq[i]}`;
+        link.dataset.event = event.seq[i];
+        const path = cell("c-path", openButton(pathNode(model.path(event.file[i])), () => { current = at; open(event.file[i]); }));
+        if (source) path.append(el("div", "from", ops[event.op[i]] === "symlink" ? "holds " : "from ", pathNode(source)));
+        const [time, process, op, result, verdict, size] = eventCells(i);
+        return [cell("c-seq num", link), path, time, process, op, result, verdict, size];
+      },
+      pathOf: (at) => event.file[rows[at]], noun: "event", total: () => model.events,
+    },
+    binaries: {
+      head: [["Program or library", "c-path"], ["Kind", "c-net"], ["Machine", "c-zone"], ["Protection", "c-ops"], ["Needs", "c-op"]],
+      row: (at) => { const [path, kind, machine, facts, needs] = rows[at]; return [cell("c-path", openButton(pathNode(path), () => openPath(path, at))), cell("c-net", kind), cell("c-zone", machine), cell("c-ops", el("bdi", "", ...escapes(facts))), cell("c-op", el("bdi", "", ...escapes(needs)))]; },
+      pathOf: (at) => model.findPath(rows[at][0]), noun: "binary", many: "binaries", all: tables.binaries,
+    },
+    packages: {
+      head: [["Package", "c-path"], ["Version", "c-net"], ["Files", "c-verdict num"], ["Violations", "c-zone num"], ["Left", "c-bytes num"]],
+      row: (at) => {
+        const [path, name, version, files, bad, size] = rows[at];
+        return [cell("c-path", openButton(ltr(el("bdi", "path", el("span", "last", ...escapes(name)), " ", el("span", "dir", ...escapes(path)))), () => narrow("under", path))), cell("c-net", el("bdi", "", version)),
+          cell("c-verdict num", count(files)), cell(bad ? "c-zone num bad" : "c-zone num dim", count(bad)), cell("c-bytes num", bytes(size))];
+      },
+      pathOf: () => -1, noun: "package", all: tables.packages,
+    },
+    links: {
+      head: [["From mount", "c-path"], ["To mount", "c-path"], ["How the files came", "c-how"]],
+      row: (at) => rows[at].map((text, place) => cell(place < 2 ? "c-path" : "c-how", el("bdi", "path", el("span", "last", ...escapes(text))))),
+      pathOf: () => -1, noun: "pair of mounts", many: "pairs of mounts", all: tables.links,
+    },
+  };
+
+  const box = $("list"), table = $("files"), body = table.querySelector("tbody"), head = table.querySelector("thead tr");
+  const list = makeList(box, body, (at) => {
+    const row = el("tr", "", ...TAB[state.tab].row(at));
+    row.classList.toggle("current", at === current);
+    return row;
+  });
+  const drawHead = () => {
+    table.className = `files of-${state.tab}`;
+    head.replaceChildren(...TAB[state.tab].head.map(([title, className, key]) => {
+      const th = el("th", className, title);
+      th.scope = "col";
+      if (key) {
+        const button = el("button", "sort", title);
+        button.type = "button";
+        th.dataset.sort = key;
+        th.replaceChildren(button);
+        if (state.sort === key) th.setAttribute("aria-sort", state.down ? "descending" : "ascending");
+        button.addEventListener("click", () => {
+          const first = key === "bytes" ? "1" : "";
+          if (state.sort !== key) { state.sort = key; state.down = first; }
+          else if (state.down === first) state.down = first ? "" : "1";
+          else { state.sort = ""; state.down = ""; }
+          refresh();
+          head.querySelector(`th[data-sort="${key}"] button`)?.focus();
+        });
+      }
+      return th;
+    }));
+  };
+
+  // -- what is opened below the list -----------------------------------------------------------------
+  const pane = $("pane");
   const eventTable = (row) => {
     eventsOf ||= indexEvents(model);
-    const list = eventsOf(row);
-    const box = el("div", "scroll");
-    box.tabIndex = 0;
-    box.setAttribute("role", "region");
-    box.setAttribute("aria-label", "Events of this path");
-    const body = el("tbody", "");
+    const all = eventsOf(row), lines = el("tbody", ""), wrap = el("div", "scroll");
+    const titles = ["Event", "At", "Process", "Operation", "Result", "Verdict", "Size", "Other name"];
+    wrap.append(el("table", "events", el("thead", "", el("tr", "", ...titles.map((title) => { const th = el("th", "", title); th.scope = "col"; return th; }))), lines));
     const line = (i) => {
-      const other = el("td", "");
-      if (model.event.file[i] !== row && model.event.file[i] >= 0) other.append(el("div", "from", "to ", pathNode(model.path(model.event.file[i]))));
-      else other.append(sourceNode(i) || "");
-      if (model.event.seen[i]) other.append(el("div", "from", "seen as ", pathNode(model.text(model.event.seen[i] - 1))));
-      return el("tr", model.event.seq[i] === state.target ? "target" : "", ...eventCells(i), other);
+      const other = cell("");
+      if (event.file[i] !== row && event.file[i] >= 0) other.append(el("div", "from", "to ", pathNode(model.path(event.file[i]))));
+      else if (sourceText(i)) other.append(el("div", "from", ops[event.op[i]] === "symlink" ? "holds " : "from ", pathNode(sourceText(i))));
+      if (event.seen[i]) other.append(el("div", "from", "seen as ", pathNode(model.words(event.seen[i] - 1))));
+      const link = el("a", "", String(event.seq[i]));
+      link.href = `#event-${event.seq[i]}`;
+      link.dataset.event = event.seq[i];
+      return el("tr", event.seq[i] === target ? "target" : "", cell("num", link), ...eventCells(i), other);
     };
     let done = 0;
     const more = el("button", "");
     more.type = "button";
     const extend = (upTo) => {
-      for (; done < Math.min(upTo, list.length); done++) body.append(line(list[done]));
-      more.textContent = `Show more (${count(list.length - done)} of ${count(list.length)} not shown)`;
-      more.hidden = done >= list.length;
+      for (; done < Math.min(upTo, all.length); done++) lines.append(line(all[done]));
+      more.textContent = `Show more (${count(all.length - done)} of ${count(all.length)} not shown)`;
+      more.hidden = done >= all.length;
     };
-    extend(Math.max(EVENTS_AT_ONCE, list.findIndex((i) => model.event.seq[i] === state.target) + 1));
+    extend(Math.max(EVENTS_AT_ONCE, all.findIndex((i) => event.seq[i] === target) + 1));
     more.addEventListener("click", () => extend(done + EVENTS_AT_ONCE));
-    box.append(el("table", "events", eventHead("Other name"), body), more);
-    return box;
+    wrap.append(more);
+    return wrap;
+  };
+  const open = (row) => {
+    opened = row;
+    state.path = row < 0 ? "" : model.path(row);
+    pane.hidden = row < 0;
+    if (row >= 0) {
+      const path = model.path(row), facts = [nets[file.net[row]], verdicts[file.verdict[row]], zoneName(file.zone[row]), `on ${mountName(file.mount[row])}`, opsText(opsets[file.ops[row]])];
+      if (file.bytes[row]) facts.push(`${bytes(file.bytes[row])} written`);
+      const close = el("button", "close", "Close");
+      close.type = "button";
+      close.addEventListener("click", () => open(-1));
+      const link = () => `${location.href.split("#")[0]}${writeState({ ...readState("#?"), all: "1", path })}`;
+      pane.replaceChildren(el("div", "bar-of-pane", copyButton("copy path", () => quoteForShell(path)), copyButton("copy row", () => [path, ...facts].join("\t")), copyButton("copy link", link), close),
+        el("p", "full", pathNode(path)), el("p", "meta", el("bdi", "", facts.join(" · "))), eventTable(row));
+      pane.scrollTop = 0;
+    }
+    list.draw();
+    remember();
+  };
+  const openPath = (path, at) => { current = at; open(model.findPath(path)); };
+
+  // -- filters ---------------------------------------------------------------------------------------
+  const SELECTS = {
+    zone: { title: "All zones", values: zones.map((_, i) => [String(i), zoneName(i)]) },
+    verdict: { title: "All verdicts", values: verdicts.map((name, i) => [String(i), name]) },
+    net: { title: "Any outcome", values: nets.map((name, i) => [String(i), name]) },
+    mount: { title: "All mounts", values: mounts.map((_, i) => [String(i), mountName(i)]) },
+    op: { title: "Any operation", values: ops.map((name) => [name, name]), of: "event" },
+    errno: { title: "Any result", values: results.map((name, i) => [String(i), name]), of: "event" },
+    process: { title: "Any program", values: [], of: "event" },
+  };
+  const drawSelect = (key, counts) => {
+    const { title, values, of } = SELECTS[key], node = $(`f-${key}`);
+    const options = values.flatMap(([value, label], i) => counts[i] || value === state[key] ? [[value, `${label} (${of ? plural(counts[i], of) : count(counts[i])})`, counts[i]]] : []);
+    if (key === "process") options.sort((a, b) => b[2] - a[2]).splice(200);
+    node.replaceChildren(new Option(title, ""), ...options.map(([value, label]) => new Option(label, value)));
+    node.value = state[key];
+    node.classList.toggle("set", state[key] !== "");
+  };
+  for (const key of Object.keys(SELECTS)) $(`f-${key}`).addEventListener("change", () => { state[key] = $(`f-${key}`).value; refresh(); });
+
+  const chips = () => {
+    const shown = [];
+    const chip = (label, undo) => { const button = el("button", "chip", label, el("span", "", " ×")); button.type = "button"; button.setAttribute("aria-label", `Remove the filter ${button.textContent}`); button.addEventListener("click", () => { undo(); refresh(); }); shown.push(button); };
+    if (state.under) chip(ltr(el("bdi", "", "under ", ...escapes(state.under))), () => { state.under = ""; });
+    if (state.time) { const span = parseSpan(state.time); chip(span ? `${millis(span[0])} to ${millis(span[1])}` : state.time, () => { state.time = ""; }); }
+    if (state.branch !== "") chip(el("bdi", "", `${programs[state.branch] || "?"} and all below`), () => { state.branch = ""; });
+    $("chips").replaceChildren(...shown);
+    $("chips").hidden = !shown.length;
   };
 
-  const opsText = (set) => Object.entries(set).sort((a, b) => b[1] - a[1]).map(([op, n]) => `${op} ${count(n)}`).join(" · ");
-  const detail = (row) => {
-    const { file } = model, path = model.path(row);
-    const full = el("p", "full", pathNode(path));
-    const meta = el("p", "meta", `${nets[file.net[row]]}, ${verdicts[file.verdict[row]]}, `, el("bdi", "", zoneName(file.zone[row])),
-      " · on ", el("bdi", "", mountName(file.mount[row])), ` · ${opsText(opsets[file.ops[row]])}`, file.bytes[row] ? ` · ${bytes(file.bytes[row])} written` : "",
-      " ", copyButton(quoteForShell(path), "copy path"));
-    const cell = el("td", "", full, meta, eventTable(row));
-    cell.colSpan = visibleColumns();
-    const node = el("tr", "detail", cell);
-    node.id = `detail-${row}`;
-    return node;
-  };
-  // A cell that spans hidden columns would add them again.
-  const visibleColumns = () => [...document.querySelectorAll("#files thead th")].filter((th) => getComputedStyle(th).display !== "none").length || 1;
-
-  const pathRow = (row) => {
-    const { file } = model, isOpen = state.open.has(row);
-    const button = el("button", "open", pathNode(model.path(row)));
-    button.type = "button";
-    button.setAttribute("aria-expanded", String(isOpen));
-    const verdict = verdicts[file.verdict[row]];
-    const node = el("tr", isOpen ? "row is-open" : "row", el("td", "", button),
-      el("td", "c-verdict", el("span", `v ${verdict}`, verdict)), el("td", "c-net", nets[file.net[row]]),
-      el("td", "c-zone", el("bdi", "", zones[file.zone[row]] === null ? "–" : zones[file.zone[row]])),
-      el("td", "ops c-ops", opsText(opsets[file.ops[row]])), el("td", "num c-bytes", file.bytes[row] ? bytes(file.bytes[row]) : ""));
-    button.addEventListener("click", () => {
-      const now = !state.open.has(row);
-      button.setAttribute("aria-expanded", String(now));
-      node.classList.toggle("is-open", now);
-      if (now) { state.open.add(row); node.after(detail(row)); }
-      else { state.open.delete(row); $(`detail-${row}`).remove(); }
-    });
-    return isOpen ? [node, detail(row)] : [node];
-  };
-  const eventRow = (i) => {
-    const path = el("td", "", pathNode(model.path(model.event.file[i])), sourceNode(i) || "");
-    const node = el("tr", "", ...eventCells(i), path);
-    const number = node.firstChild, link = el("a", "", number.textContent);
-    link.href = `#event-${number.textContent}`;
-    link.dataset.event = number.textContent;
-    number.replaceChildren(link);
-    return node;
+  const tell = () => {
+    const { noun, many, total, all } = TAB[state.tab];
+    const whole = all ? all.length : total(), n = state.tab === "tree" ? passed.shown : rows.length;
+    const nouns = (number) => number === 1 ? noun : many || `${noun}s`;
+    $("found").textContent = !n ? `No ${noun} matches.` : n === whole ? `${least}${count(n)} ${nouns(n)}` : `${count(n)} of ${least}${count(whole)} ${nouns(whole)}`;
+    const more = $("more-hidden"), hidden = passed.hidden;
+    more.hidden = !hidden || Boolean(all);
+    more.textContent = `Show ${plural(hidden, "more path")} that ${hidden === 1 ? "was" : "were"} temporary or only read`;
   };
 
-  const body = document.querySelector("#files tbody"), eventBody = document.querySelector("#events-list tbody"), pager = $("pager");
-  const draw = () => {
-    const isEvents = state.tab === "events";
-    $("files").hidden = isEvents;
-    $("events-box").hidden = !isEvents;
-    for (const tab of ["paths", "events"]) $(`tab-${tab}`).setAttribute("aria-selected", String(state.tab === tab));
-    const pages = Math.max(1, Math.ceil(shown.length / PAGE));
-    state.page = Math.min(Math.max(0, Number(state.page) || 0), pages - 1);
-    const from = state.page * PAGE, slice = shown.slice(from, from + PAGE);
-    if (isEvents) eventBody.replaceChildren(...slice.map(eventRow));
-    else { body.classList.add("live"); body.replaceChildren(...slice.flatMap(pathRow)); }
-    const [total, noun] = isEvents ? [model.events, "event"] : [model.files, "path"];
-    const all = shown.length === total ? plural(total, noun) : `${count(shown.length)} of ${plural(total, noun)}`;
-    $("found").textContent = shown.length ? `${all}${pages > 1 ? `, ${count(from + 1)} to ${count(from + slice.length)} shown` : ""}` : `No ${noun} matches.`;
-    const more = $("more-hidden");
-    more.hidden = !hiddenByDefault || isEvents;
-    more.textContent = `Show ${plural(hiddenByDefault, "more path")} that ${hiddenByDefault === 1 ? "was" : "were"} temporary or only read`;
+  const refresh = (keepRow = false) => {
+    const begun = performance.now(), mine = ++turn, { tab } = state;
+    filters = compileFilters(model, state);
+    passed = filterFiles(model, filters);
+    const found = tab === "events" ? filterEvents(model, filters, passed.pass, true) : null;
+    sums = null;
+    if (TAB[tab].all) {
+      const words = parseQuery(state.q).words.map((word) => word.toLowerCase());
+      rows = TAB[tab].all.filter((row) => { const text = JSON.stringify(row).toLowerCase(); return words.every((word) => text.includes(word)); });
+    } else if (tab === "events") rows = found.rows;
+    else if (tab === "paths") rows = sortRows(orders(state.sort || "verdict"), passed.pass, passed.shown, Boolean(state.down));
+    else { sums = sumRows(model, passed.pass); if (!expanded.size) expandStart(); rows = tree(); }
+    if (!keepRow) current = -1;
+    for (const name of TABS) $(`tab-${name}`)?.setAttribute("aria-selected", String(tab === name));
+    table.setAttribute("aria-rowcount", rows.length + 1);
+    drawHead();
+    list.show(rows.length);
+    tell();
+    chips();
+    for (const key of ["zone", "verdict", "net", "mount"]) drawSelect(key, passed.counts[key]);
     $("all").checked = Boolean(state.all);
-    pager.hidden = pages < 2;
-    const step = (label, target, disabled) => {
-      const button = el("button", "", label);
-      button.type = "button";
-      button.disabled = disabled;
-      button.addEventListener("click", () => { state.page = target; draw(); remember(); $("paths").scrollIntoView(); const again = [...pager.querySelectorAll("button")].find((b) => b.textContent === label && !b.disabled); if (again) again.focus({ preventScroll: true }); });
-      return button;
-    };
-    pager.replaceChildren(step("First", 0, !state.page), step("Previous", state.page - 1, !state.page),
-      el("span", "", `Page ${count(state.page + 1)} of ${count(pages)}`),
-      step("Next", state.page + 1, state.page + 1 >= pages), step("Last", pages - 1, state.page + 1 >= pages));
+    $("q").value = state.q;
+    remember();
+    box.dataset.took = (performance.now() - begun).toFixed(1);
+    // The counts of events can wait until the rows are there.
+    setTimeout(() => {
+      if (mine !== turn) return;
+      const { counts } = found || filterEvents(model, filters, passed.pass, false);
+      SELECTS.process.values = filters.programNames.map((name) => [name, name]);
+      for (const key of ["op", "errno", "process"]) drawSelect(key, counts[key]);
+      pictures.follow(state, filters);
+    });
   };
-
-  const heads = [...document.querySelectorAll("#files th[data-sort]")];
-  const markSort = () => {
-    for (const head of heads) {
-      if (head.dataset.sort === state.sort) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
-      else head.removeAttribute("aria-sort");
+  // The tree begins open down to the smallest directory that holds 95 percent.
+  const expandStart = () => {
+    const start = findStart(model, sums.paths);
+    let node = wholeTree(model);
+    for (let hops = 0; hops < 60 && node; hops++) {
+      node = listNode(model, sums, node).find((each) => !each.leaf && each.from <= start.from && each.to >= start.to);
+      if (node) expanded.add(nodeName(model, node, 0));
     }
   };
-  for (const head of heads) {
-    const button = el("button", "sort", head.textContent);
-    button.type = "button";
-    head.replaceChildren(button);
-    button.addEventListener("click", () => {
-      const key = head.dataset.sort, firstDown = key === "bytes" ? "1" : "";
-      if (state.sort !== key) { state.sort = key; state.down = firstDown; }
-      else if (state.down === firstDown) state.down = state.down ? "" : "1";
-      else { state.sort = ""; state.down = ""; }
-      markSort();
-      refresh();
-    });
-  }
 
-  const FILTERS = ["zone", "verdict", "net", "op", "mount", "errno"];
-  const showFilters = () => { $("q").value = state.q; for (const key of FILTERS) $(`f-${key}`).value = state[key]; markSort(); };
-  const clear = () => { state.q = ""; state.all = ""; for (const key of FILTERS) state[key] = ""; showFilters(); };
-  const narrow = (key, value) => { clear(); state.tab = "paths"; state.all = "1"; state[key] = String(value); showFilters(); refresh(); };
+  const clear = () => { for (const key of ["q", "all", "under", "time", "branch", ...Object.keys(SELECTS)]) state[key] = ""; };
+  const narrow = (key, value, tab = "paths") => { clear(); state.tab = tab; state.all = "1"; state[key] = String(value); open(-1); refresh(); $("explorer").scrollIntoView({ behavior: "instant" }); };
+  const set = (key, value) => { state[key] = value; refresh(); };
+
   let waiting = 0;
-  $("q").addEventListener("input", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => { state.q = $("q").value; refresh(); }, model.files > 20000 ? 120 : 30);
+  $("q").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(() => { state.q = $("q").value; refresh(); }, 60); });
+  $("all").addEventListener("change", () => set("all", $("all").checked ? "1" : ""));
+  $("more-hidden").addEventListener("click", () => set("all", "1"));
+  const tabs = TABS.map((name) => $(`tab-${name}`)).filter(Boolean);
+  for (const tab of tabs) tab.addEventListener("click", () => { state.sort = ""; state.down = ""; set("tab", tab.id.slice(4)); });
+  $("tabs").addEventListener("keydown", (pressed) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[pressed.key];
+    if (!step) return;
+    const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
+    next.focus();
+    next.click();
   });
-  $("all").addEventListener("change", () => { state.all = $("all").checked ? "1" : ""; refresh(); });
-  $("more-hidden").addEventListener("click", () => { state.all = "1"; refresh(); });
-  for (const tab of ["paths", "events"]) $(`tab-${tab}`).addEventListener("click", () => { state.tab = tab; refresh(); });
   const form = $("filters");
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", (event) => { event.preventDefault(); clear(); refresh(); });
-  form.hidden = false;
-  $("tabs").hidden = false;
+  form.addEventListener("submit", (submitted) => submitted.preventDefault());
+  form.addEventListener("reset", (pressed) => { pressed.preventDefault(); clear(); open(-1); refresh(); });
+  for (const node of [form, $("tabs"), $("keys-hint")]) node.hidden = false;
+  document.documentElement.classList.add("live");
 
+  const pictures = drawPictures(model, {
+    under: (path) => { state.under = path; state.tab = state.tab === "tree" || state.tab === "events" ? state.tab : "paths"; state.all = "1"; refresh(); },
+    time: (from, to) => { state.time = from === null ? "" : `${(from / 1e6).toFixed(6)}-${(to / 1e6).toFixed(6)}`; refresh(); },
+  });
+
+  const reveal = (row) => {
+    const at = rows.indexOf(row);
+    current = at;
+    if (at >= 0) list.reveal(at);
+    open(row);
+  };
   const goTo = (seq) => {
-    const at = model.findEvent(seq), row = at < 0 ? -1 : model.event.file[at];
-    if (row < 0) { $("found").textContent = `There is no event ${seq} with a path.`; $("paths").scrollIntoView(); return; }
-    state.target = seq;
+    const at = model.findEvent(seq), row = at < 0 ? -1 : event.file[at];
+    if (row < 0) { $("found").textContent = `There is no event ${seq} with a path.`; $("explorer").scrollIntoView({ behavior: "instant" }); return; }
+    target = seq;
     clear();
-    state.tab = "paths";
-    state.all = "1";
-    state.open.add(row);
+    Object.assign(state, { tab: "paths", all: "1" });
     refresh();
-    state.page = Math.floor(shown.indexOf(row) / PAGE);
-    draw();
-    const target = body.querySelector("tr.target") || $(`detail-${row}`);
-    target.scrollIntoView({ block: "center" });
-    $(`detail-${row}`).previousElementSibling.querySelector("button.open").focus({ preventScroll: true });
+    reveal(row);
+    history.replaceState(null, "", `#event-${seq}`);
+    $("explorer").scrollIntoView({ behavior: "instant" });
+    pane.querySelector("tr.target")?.scrollIntoView({ block: "nearest" });
   };
   const followHash = () => {
     const wanted = readState(location.hash);
     if (!wanted) return false;
     if (wanted.event) { goTo(wanted.event); return true; }
-    state.target = 0;
+    target = 0;
     Object.assign(state, wanted);
-    showFilters();
-    refresh(Number(wanted.page) || 0);
+    const { path } = wanted;
+    refresh();
+    const row = path ? model.findPath(path) : -1;
+    if (row >= 0) { state.path = path; reveal(row); } else if (opened >= 0) open(-1);
     return true;
   };
   addEventListener("hashchange", followHash);
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest("a, [data-under]");
+  document.addEventListener("click", (clicked) => {
+    const link = clicked.target.closest("a[href]");
     if (!link) return;
-    if (link.dataset.event && link.hash === location.hash) followHash();
-    else if (link.dataset.zone !== undefined) narrow("zone", zones.indexOf(link.dataset.zone || null));
-    else if (link.dataset.mount !== undefined) narrow("mount", mounts.findIndex((mount) => mount[0] === Number(link.dataset.mount)));
-    else if (link.dataset.verdict !== undefined) narrow("verdict", verdicts.indexOf(link.dataset.verdict));
-    else if (link.dataset.under !== undefined) { clear(); state.tab = "paths"; state.q = `under:"${link.dataset.under}"`; showFilters(); refresh(); $("paths").scrollIntoView(); }
+    const { dataset } = link;
+    if (dataset.event && link.hash === location.hash) followHash();
+    else if (dataset.zone !== undefined) narrow("zone", zones.indexOf(dataset.zone || null));
+    else if (dataset.mount !== undefined) narrow("mount", mounts.findIndex((mount) => mount[0] === Number(dataset.mount)));
+    else if (dataset.group !== undefined) narrow("branch", dataset.group, "events");
+    else return;
+    clicked.preventDefault();
   });
-  const move = (by) => {
-    const buttons = [...body.querySelectorAll("button.open")], at = buttons.indexOf(document.activeElement);
-    const next = buttons[Math.min(Math.max(0, at + by), buttons.length - 1)];
-    if (next) next.focus();
+  const step = (by) => {
+    if (!rows.length) return;
+    current = Math.min(Math.max(0, current + by), rows.length - 1);
+    list.reveal(current);
+    body.querySelector(`tr[data-at="${current}"] button`)?.focus({ preventScroll: true });
+    if (opened >= 0 && TAB[state.tab].pathOf(current) >= 0) open(TAB[state.tab].pathOf(current));
   };
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-    if (event.key === "/") { event.preventDefault(); $("q").focus(); }
-    else if (event.key === "j" || event.key === "k") move(event.key === "j" ? 1 : -1);
-    else if (event.key === "?") { $("keys").hidden = !$("keys").hidden; }
+  document.addEventListener("keydown", (pressed) => {
+    if (pressed.ctrlKey || pressed.metaKey || pressed.altKey) return;
+    if (pressed.key === "Escape" && opened >= 0) { open(-1); return; }
+    if (/^(INPUT|SELECT|TEXTAREA)$/.test(pressed.target.tagName)) return;
+    if (pressed.key === "/") { pressed.preventDefault(); $("q").focus(); }
+    else if (pressed.key === "j" || pressed.key === "k") step(pressed.key === "j" ? 1 : -1);
+    else if (pressed.key === "?") { $("keys").hidden = !$("keys").hidden; }
+    else if (pressed.key === "Enter" && current >= 0 && !/^(BUTTON|A|SUMMARY)$/.test(pressed.target.tagName) && TAB[state.tab].pathOf(current) >= 0) open(TAB[state.tab].pathOf(current));
   });
 
   if (!followHash()) refresh();
+  document.documentElement.dataset.ready = performance.now().toFixed(0);
 };

@@ -12,22 +12,25 @@ On the way the events are also added up for the pictures (`Flows`, `Timeline`), 
 from __future__ import annotations
 
 import base64
+import enum
 import json
 import sys
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from writeaudit.audit import Binary, Mount
 from writeaudit.events import Access, Certainty, FsEvent, Op
-from writeaudit.judgement import FileSummary, Judged, NetEffect, Verdict
-from writeaudit.paths import last_component
-from writeaudit.report.view import Numbers, Report
-from writeaudit.text import escape_path, escape_text
+from writeaudit.judgement import FileSummary, Judged, NetEffect, Reason, Verdict
+from writeaudit.report.html.packages import find_packages
+from writeaudit.report.html.process_tree import ProcessTree
+from writeaudit.report.view import Arrivals, Numbers, Report
+from writeaudit.text import escape_path, escape_text, plural, size
 
-VERSION = 1
+VERSION = 2
 ORDER = (Verdict.VIOLATION, Verdict.ATTEMPT, Verdict.ALLOWED, Verdict.FAILED, Verdict.READ)
 """Verdicts, the worst first."""
 
@@ -88,6 +91,18 @@ class Flows:
     """Bytes that copy calls moved."""
 
 
+class Mark(enum.IntEnum):
+    """What a bar of the timeline stands for."""
+
+    CHANGED = 0
+    REFUSED = 1
+    FORBIDDEN = 2
+
+
+Bin = tuple[str | None, Mark, int]
+"""Zone, kind of change, number of the bin."""
+
+
 class Timeline:
     """Changes over time, by zone, in at most `MOST_BINS` bins whose width grows with the run."""
 
@@ -95,22 +110,21 @@ class Timeline:
 
     def __init__(self) -> None:
         self._shift = 17  # bins of 0.13 ms
-        self.bins: Counter[tuple[str | None, bool, int]] = Counter()
-        """How many changes, by zone, whether they are violations or refused, and bin."""
+        self.bins: Counter[Bin] = Counter()
 
-    def add(self, zone: str | None, bad: bool, time_ns: int) -> None:
+    def add(self, zone: str | None, mark: Mark, time_ns: int) -> None:
         """Count one change."""
         bin_ = time_ns >> self._shift
         while bin_ >= self.MOST_BINS:
             self._widen()
             bin_ = time_ns >> self._shift
-        self.bins[zone, bad, bin_] += 1
+        self.bins[zone, mark, bin_] += 1
 
     def _widen(self) -> None:
         self._shift += 1
-        wider: Counter[tuple[str | None, bool, int]] = Counter()
-        for (zone, bad, bin_), count in self.bins.items():
-            wider[zone, bad, bin_ >> 1] += count
+        wider: Counter[Bin] = Counter()
+        for (zone, mark, bin_), count in self.bins.items():
+            wider[zone, mark, bin_ >> 1] += count
         self.bins = wider
 
     @property
@@ -128,6 +142,10 @@ class Packed(NamedTuple):
     """Pieces of base64."""
     flows: Flows
     timeline: Timeline
+    tree: ProcessTree
+    """With what each program did."""
+    lists: Mapping[str, int]
+    """How much there is in the lists that not every report has."""
 
 
 def pack_report(report: Report) -> Packed:
@@ -189,6 +207,7 @@ class _Packer:
         self._texts: Numbers[bytes] = Numbers()
         self._files: dict[tuple[bytes, int | None], int] = {}
         self._flows, self._timeline = Flows(), Timeline()
+        self._tree = ProcessTree(report.audit.processes)
         self._events = 0
 
     def pack(self) -> Packed:
@@ -196,8 +215,11 @@ class _Packer:
         self._pack_events()
         self._pack_texts()
         self._stream.finish()
-        tables = json.dumps(self._tables(), separators=(",", ":")).translate(_SAFE)
-        return Packed(tables, self._stream.pieces, self._flows, self._timeline)
+        self._tree.finish()
+        tables = self._tables()
+        lists = {name: len(tables[name]) for name in ("binaries", "packages", "links")}
+        text = json.dumps(tables, separators=(",", ":")).translate(_SAFE)
+        return Packed(text, self._stream.pieces, self._flows, self._timeline, self._tree, lists)
 
     def _pack_files(self, files: Iterable[FileSummary]) -> None:
         names, shared, lengths = bytearray(), array("I"), array("I")
@@ -218,32 +240,33 @@ class _Packer:
             opsets.append(self._opsets[tuple(file.ops.items())])
             verdicts.append(_RANK[file.verdict])
             nets.append(_NETS[file.net])
-            size = min(file.bytes_written, _MOST)
-            sizes.append(size & 0xFFFFFFFF)
-            high_sizes.append(size >> 32)
+            written = min(file.bytes_written, _MOST)
+            sizes.append(written & 0xFFFFFFFF)
+            high_sizes.append(written >> 32)
         for data in (names, verdicts, nets):
             self._stream.add_bytes(data)
         for column in (shared, lengths, zones, mounts, opsets, sizes, high_sizes):
             self._stream.add_numbers(column)
 
     def _pack_events(self) -> None:
-        seqs, times, pids, files = array("I"), array("I"), array("i"), array("i")
+        seqs, times, lives, files = array("I"), array("I"), array("i"), array("i")
         ops, verdicts = bytearray(), bytearray()
         results, shapes, sources, seen = array("I"), array("I"), array("i"), array("I")
         sizes, high_sizes, calls = array("I"), array("I"), array("I")
-        last_seq = last_us = last_pid = last_file = 0
+        last_seq = last_us = last_life = last_file = 0
         kinds: dict[tuple[object, ...], tuple[int, int, int, int]] = {}
         find = self._files.get
         for event, judged in self._report.judged_events():
-            self._add_up(event, judged)
+            life = self._tree.find_life(event.pid, event.time_ns)
             seqs.append(event.seq - last_seq - 1)
             last_seq = event.seq
             micros = event.time_ns // 1000
             times.append(min(max(micros - last_us, 0), 0xFFFFFFFF))
             last_us = max(micros, last_us)
-            pids.append(event.pid - last_pid)
-            last_pid = event.pid
+            lives.append(life - last_life)
+            last_life = life
             file = find((event.path, event.mount), -1)
+            self._add_up(event, judged, life, file)
             files.append(file - last_file)
             last_file = file
             key = (event.op, event.result, judged.verdict, *Shape.of(event))
@@ -263,14 +286,14 @@ class _Packer:
             shapes.append(kind[3])
             sources.append(self._source(event))
             seen.append(0 if event.seen_as is None else self._texts[event.seen_as] + 1)
-            size = 0 if event.bytes is None else min(event.bytes, _MOST - 1) + 1
-            sizes.append(size & 0xFFFFFFFF)
-            high_sizes.append(size >> 32)
+            moved = 0 if event.bytes is None else min(event.bytes, _MOST - 1) + 1
+            sizes.append(moved & 0xFFFFFFFF)
+            high_sizes.append(moved >> 32)
             calls.append(0 if event.calls is None else min(event.calls, 0xFFFFFFFE) + 1)
         self._events = len(ops)
         for data in (ops, verdicts):
             self._stream.add_bytes(data)
-        for column in (seqs, times, pids, files, results, shapes, sources, seen, sizes, high_sizes, calls):
+        for column in (seqs, times, lives, files, results, shapes, sources, seen, sizes, high_sizes, calls):
             self._stream.add_numbers(column)
 
     def _source(self, event: FsEvent) -> int:
@@ -284,11 +307,16 @@ class _Packer:
                 return number + 1
         return -self._texts[source] - 1
 
-    def _add_up(self, event: FsEvent, judged: Judged) -> None:
+    def _add_up(self, event: FsEvent, judged: Judged, life: int, file: int) -> None:
         verdict = judged.verdict
-        if verdict is not Verdict.READ and verdict is not Verdict.FAILED:
-            bad = verdict is Verdict.VIOLATION or verdict is Verdict.ATTEMPT
-            self._timeline.add(judged.zone, bad, event.time_ns)
+        if verdict is Verdict.ALLOWED:
+            self._timeline.add(judged.zone, Mark.CHANGED, event.time_ns)
+            self._tree.add_change(life, file, event.bytes or 0, is_violation=False)
+        elif verdict is Verdict.VIOLATION:
+            self._timeline.add(judged.zone, Mark.FORBIDDEN, event.time_ns)
+            self._tree.add_change(life, file, event.bytes or 0, is_violation=True)
+        elif verdict is Verdict.ATTEMPT or (judged.reason is Reason.REFUSED and event.op is not Op.ACCESS):
+            self._timeline.add(judged.zone, Mark.REFUSED, event.time_ns)
         op = event.op
         if op is Op.LINK or op is Op.CLONE or op is Op.RENAME:
             if op is not Op.RENAME or event.result == "EXDEV":
@@ -305,16 +333,14 @@ class _Packer:
         self._stream.add_bytes(data)
         self._stream.add_numbers(lengths)
 
-    def _tables(self) -> dict[str, object]:
+    def _tables(self) -> dict[str, Any]:
         known = {mount.id: mount for mount in self._report.audit.mounts}
         mounts = [
-            [number, escape_path(known[number].mountpoint), known[number].fstype]
+            [number, escape_path(known[number].mountpoint), escape_text(known[number].fstype)]
             if number in known
             else [number, "unknown", ""]
             for number in self._mounts
         ]
-        processes = self._report.audit.processes
-        names = {process.pid: escape_path(last_component(process.exe)) for process in processes}
         return {
             "version": VERSION,
             "files": len(self._files),
@@ -329,8 +355,62 @@ class _Packer:
             "verdicts": list(ORDER),
             "nets": list(NetEffect),
             "ops": list(Op),
-            "programs": names,
+            "complete": self._report.audit.completeness.complete,
+            "binaries": [_binary(binary) for binary in self._report.audit.binaries],
+            "packages": [
+                [
+                    *map(escape_path, (package.directory, package.name, package.version)),
+                    package.files,
+                    package.violations,
+                    package.bytes,
+                ]
+                for package in find_packages(self._report.files)
+            ],
+            "links": [_arrivals(arrivals, known) for arrivals in self._report.overview.arrivals],
+            "lives": self._tree.pids,
+            "groups": self._tree.group_numbers,
+            "programs": [group.name for group in self._tree.groups],
+            "ends": [group.end for group in self._tree.groups],
         }
+
+
+def _binary(binary: Binary) -> list[str]:
+    """Return path, kind, machine, what protects it, and what it needs; all shown text."""
+    facts: list[str] = []
+    if binary.existed:
+        facts.append("was there before")
+    if binary.damaged:
+        facts.append(binary.damaged)
+    elif binary.kind == "elf":
+        facts += ["pie"] if binary.pie else ["no pie"] if binary.type == "exec" else []
+        facts += [f"relro {binary.relro}"] if binary.relro else []
+        facts += ["executable stack"] if binary.executable_stack else []
+        facts += ["text relocations"] if binary.text_relocations else []
+        facts += [f"rpath {binary.rpath}"] if binary.rpath else []
+        facts += [f"runpath {binary.runpath}"] if binary.runpath else []
+        facts += [f"writable by all: {path}" for path in binary.writable_paths]
+    kind = " ".join(filter(None, (binary.kind, binary.type)))
+    needs = ", ".join(binary.needed) or binary.interpreter or ""
+    shown = (escape_text(text) for text in (kind, binary.machine, "; ".join(facts), needs))
+    return [escape_path(binary.path), *shown]
+
+
+def _arrivals(arrivals: Arrivals, known: Mapping[int, Mount]) -> list[str]:
+    """Return two mounts, and how files came from the one to the other."""
+
+    def name(number: int | None) -> str:
+        mount = known.get(number) if number is not None else None
+        return (
+            "unknown" if mount is None else f"{escape_path(mount.mountpoint)} ({escape_text(mount.fstype)})"
+        )
+
+    how = [
+        f"{plural(count, 'file')} {came.replace('_', ' ')}"
+        + (f" ({size(arrivals.bytes[came])})" if arrivals.bytes.get(came) else "")
+        for came, count in arrivals.files.items()
+        if count
+    ]
+    return [name(arrivals.source_mount), name(arrivals.mount), ", ".join(how)]
 
 
 def _common(one: bytes, other: bytes) -> int:

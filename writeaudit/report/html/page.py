@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
+from typing import NamedTuple
 
 from writeaudit.audit import Process
 from writeaudit.events import FsEvent
@@ -13,12 +14,16 @@ from writeaudit.judgement import Actor, Came, FileSummary, Finding, Verdict
 from writeaudit.report.html.pack import Packed
 from writeaudit.report.html.pictures import (
     Cell,
+    Moment,
     MountMap,
     TimePicture,
     draw_mount_map,
     draw_timeline,
     draw_treemap,
+    list_moments,
 )
+from writeaudit.report.html.process_tree import Group, ProcessTree
+from writeaudit.report.html.rule_pages import RulePage, read_rules
 from writeaudit.report.view import (
     OUTSIDE,
     MountRow,
@@ -29,12 +34,13 @@ from writeaudit.report.view import (
     zone_rows,
 )
 from writeaudit.report.wording import command_line, duration, ending, list_gaps, verdict
-from writeaudit.text import plural, size
+from writeaudit.text import escape_text, plural, size
 
 STATIC_FILES = 100
 """Paths that are there without the script; it replaces them by the whole list."""
 
-PROCESS_LIMIT = 1000
+PROCESS_LIMIT = 120
+MEMBERS_SHOWN = 5
 EVIDENCE_SHOWN = 20
 """Events of a finding that are listed below it; the others are linked by number."""
 
@@ -85,6 +91,8 @@ class FindingView:
     """A finding with its details sorted by how they are shown."""
 
     finding: Finding
+    anchor: str
+    """The rule, and which of its findings it is: the same as long as the same is found."""
     mounts: tuple[MountCard, ...]
     facts: tuple[Fact, ...]
     examples: tuple[Example, ...]
@@ -92,16 +100,34 @@ class FindingView:
     further: tuple[int, ...]
     """seq numbers of evidence that is not listed."""
 
+    @property
+    def remedy(self) -> str:
+        """The first piece of advice, or nothing."""
+        return self.finding.advice[0] if self.finding.advice else ""
+
+
+class Member(NamedTuple):
+    """One process between two execs, all of it shown text but the pid."""
+
+    pid: int
+    command: str
+    took: str
+    exit: str
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
     """One line of the process tree."""
 
-    process: Process
+    group: Group
     depth: int
     """0 for the command itself; more than 8 shows as 8."""
     command: str
-    took: str
+    """Of the first."""
+    failed: int
+    """How many ended with another status than 0."""
+    members: Sequence[Member]
+    """The first of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +156,8 @@ class Page:
     duration: str
     findings: Sequence[FindingView]
     zones: Sequence[ZoneRow]
+    most: int
+    """The bytes of the fullest zone, 1 at least."""
     mounts: Sequence[MountRow]
     files: Sequence[FileSummary]
     files_total: int
@@ -138,7 +166,15 @@ class Page:
     tiles: Sequence[Tile]
     mount_map: MountMap | None
     treemap: Sequence[Cell]
-    timeline: TimePicture | None
+    timeline: Sequence[TimePicture]
+    """The same picture for wide and for narrow windows."""
+    moments: Sequence[Moment]
+    least: str
+    """Stands before every figure of an incomplete audit."""
+    rules: Sequence[RulePage]
+    """Of the findings."""
+    tabs: Mapping[str, int]
+    """Further lists of the explorer that have anything in them, and how much."""
     kinds: Sequence[str]
     """Kinds of records that the kernel side counted."""
 
@@ -147,7 +183,7 @@ def build_page(report: Report, packed: Packed, ranked: Iterable[FileSummary]) ->
     """Put the page together. ``ranked`` are the files in the order of the list."""
     completeness = report.audit.completeness
     zones, mounts = zone_rows(report), mount_rows(report)
-    processes = process_tree(report.audit.processes)
+    least = "" if completeness.complete else "at least "
     return Page(
         report=report,
         outcome=report.outcome,
@@ -158,21 +194,25 @@ def build_page(report: Report, packed: Packed, ranked: Iterable[FileSummary]) ->
         duration=duration(report.audit.run.duration_s),
         findings=_findings(report),
         zones=zones,
+        most=max([1, *(row.extent.bytes for row in zones)]),
         mounts=mounts,
         files=list(islice(ranked, STATIC_FILES)),
         files_total=len(report.files),
-        processes=processes[:PROCESS_LIMIT],
-        processes_total=len(processes),
-        tiles=_tiles(report, zones),
+        processes=process_rows(packed.tree),
+        processes_total=len(packed.tree.groups),
+        tiles=_tiles(report, zones, least),
         mount_map=draw_mount_map(report, packed.flows),
         treemap=draw_treemap(report.files),
-        timeline=draw_timeline(report, packed.timeline),
+        timeline=draw_timeline(report, packed.timeline, packed.tree),
+        moments=list_moments(report, packed.timeline),
+        least=least,
+        rules=read_rules(sorted({finding.rule for finding in report.findings})),
+        tabs={name: many for name, many in packed.lists.items() if many},
         kinds=sorted({*completeness.emitted, *completeness.received, *completeness.lost}),
     )
 
 
-def _tiles(report: Report, zones: Sequence[ZoneRow]) -> list[Tile]:
-    least = "" if report.audit.completeness.complete else "at least "
+def _tiles(report: Report, zones: Sequence[ZoneRow], least: str) -> list[Tile]:
     return [_where(zones, least), _allowed(report, least), _linked(report, least), _believed(report)]
 
 
@@ -182,21 +222,25 @@ def _where(zones: Sequence[ZoneRow], least: str) -> Tile:
     written = sum(row.extent.bytes for row in zones)
     places = [row.name for row in sorted(zones, key=lambda row: -row.extent.bytes) if row.extent.files]
     where = f", most in {places[0]}" if places else ""
-    more = f"{plural(files, 'file')} changed; {plural(temporary, 'temporary file')} came and went"
+    more = (
+        f"{least}{plural(files, 'file')} changed; {least}{plural(temporary, 'temporary file')} came and went"
+    )
     return Tile("Where did it write?", f"{least}{size(written)}{where}", more, "plain", "zones")
 
 
 def _allowed(report: Report, least: str) -> Tile:
     bad = len(report.overview.by_verdict[Verdict.VIOLATION])
     refused = report.totals.verdicts[Verdict.ATTEMPT]
-    tail = f"{plural(refused, 'attempt')} refused by the system" if refused else "nothing was refused"
+    none = "no refusal was seen" if least else "nothing was refused"
+    tail = f"{least}{plural(refused, 'attempt')} refused by the system" if refused else none
     if not bad:
         answer = "No violation seen" if least else "Yes"
         tone = "warn" if least else "good"
         return Tile("Was it allowed to?", answer, tail, tone, "findings")
     counts = Counter(report.files[number].zone for number in report.overview.by_verdict[Verdict.VIOLATION])
     places = ", ".join(
-        f"{OUTSIDE if zone is None else zone} {count:,}" for zone, count in counts.most_common(3)
+        f"{OUTSIDE if zone is None else escape_text(zone)} {least}{count:,}"
+        for zone, count in counts.most_common(3)
     )
     return Tile(
         "Was it allowed to?", f"{least}{plural(bad, 'path')} not", f"{places}; {tail}", "bad", "findings"
@@ -218,16 +262,22 @@ def _linked(report: Report, least: str) -> Tile:
     for arrivals in report.overview.arrivals:
         files.update(arrivals.files)
         copied += arrivals.bytes.get(Came.COPIED, 0)
-    told = [f"{files[came]:,} {word}" for came, word in _CAME.items() if files[came]]
+    told = [f"{least}{files[came]:,} {word}" for came, word in _CAME.items() if files[came]]
     refused = [finding for finding in report.findings if finding.rule.startswith("WA10") and finding.files]
     if refused:
         errors = ", ".join(sorted({str(finding.details.get("errno", "")) for finding in refused} - {""}))
-        more = f"{size(copied)} copied; links were refused ({errors}); {', '.join(told)}"
+        more = f"{least}{size(copied)} copied; links were refused ({errors}); {', '.join(told)}"
         return Tile("Linked or copied?", f"{least}{files[Came.COPIED]:,} copied", more, "warn", "mount-map")
     if not told:
-        return Tile("Linked or copied?", "Neither", "no file came from another one", "plain", "mounts")
+        return Tile(
+            "Linked or copied?",
+            "Neither was seen" if least else "Neither",
+            "no file came from another one",
+            "plain",
+            "mounts",
+        )
     more = f"{'; '.join(told[1:]) + '; ' if told[1:] else ''}no link fell back to a copy"
-    return Tile("Linked or copied?", f"{least}{told[0]}", more, "good", "mounts")
+    return Tile("Linked or copied?", told[0], more, "good", "mounts")
 
 
 def _believed(report: Report) -> Tile:
@@ -248,25 +298,34 @@ def _findings(report: Report) -> list[FindingView]:
         seq: Evidence(seq, event, duration(event.time_ns / 1e9), judged.verdict)
         for seq, (event, judged) in report.find(wanted).items()
     }
-    return [_finding(finding, rows) for finding in report.findings]
+    least = "" if report.audit.completeness.complete else "at least "
+    met: Counter[str] = Counter()
+    views = []
+    for finding in report.findings:
+        met[finding.rule] += 1
+        anchor = finding.rule if met[finding.rule] == 1 else f"{finding.rule}-{met[finding.rule]}"
+        views.append(_finding(finding, rows, anchor, least))
+    return views
 
 
-def _finding(finding: Finding, known: Mapping[int, Evidence]) -> FindingView:
+def _finding(finding: Finding, known: Mapping[int, Evidence], anchor: str, least: str) -> FindingView:
     details = _details(finding.details)
     rows = [
         replace(known[seq], process=_process(known[seq].event, whose))
         for seq, whose in zip_longest(finding.evidence[:EVIDENCE_SHOWN], _actors(finding))
         if seq in known
     ]
-    counted = [Fact("events", f"{finding.count:,}")]
+    rows.sort(key=lambda row: row.seq)
+    counted = [Fact("events", f"{least}{finding.count:,}")]
     if finding.files:
-        counted.append(Fact("files", f"{finding.files:,}"))
+        counted.append(Fact("files", f"{least}{finding.files:,}"))
     if finding.bytes:
-        counted.append(Fact("bytes", size(finding.bytes)))
+        counted.append(Fact("bytes", f"{least}{size(finding.bytes)}"))
     listed = {row.seq for row in rows}
-    further = tuple(seq for seq in finding.evidence if seq not in listed)
+    further = tuple(sorted(seq for seq in finding.evidence if seq not in listed))
     return FindingView(
         finding,
+        anchor,
         tuple(details.cards),
         (*counted, *details.facts),
         tuple(details.examples),
@@ -348,36 +407,30 @@ def _scalar(value: object) -> str:
             return str(value)
 
 
-def process_tree(processes: Sequence[Process]) -> list[ProcessRow]:
-    """Return processes as a tree in depth-first order, siblings by start.
-
-    A process that ran several programs has a line for each, one below the other.
-    """
-    by_pid: dict[int, list[Process]] = defaultdict(list)
-    for process in processes:
-        by_pid[process.pid].append(process)
-    children: dict[int, list[int]] = defaultdict(list)
-    roots: list[int] = []
-    for pid, lives in by_pid.items():
-        lives.sort(key=lambda process: process.started_ns)
-        parent = lives[0].ppid
-        (children[parent] if parent in by_pid and parent != pid else roots).append(pid)
+def process_rows(tree: ProcessTree) -> list[ProcessRow]:
+    """Return a line for each group of processes, in the order of the tree."""
     rows: list[ProcessRow] = []
-    seen: set[int] = set()
-    # Reused pids can make a ring; whatever the walk from the roots misses starts anew.
-    for start in (*roots, *by_pid):
-        stack = [(start, 0)]
-        while stack:
-            pid, depth = stack.pop()
-            if pid in seen:
-                continue
-            seen.add(pid)
-            rows += [_process_row(process, min(depth, 8)) for process in by_pid[pid]]
-            below = sorted(children[pid], key=lambda child: by_pid[child][0].started_ns, reverse=True)
-            stack += [(child, depth + 1) for child in below]
+    for group in tree.groups[:PROCESS_LIMIT]:
+        first = group.lives[0]
+        failed = sum(life.exit_status not in (0, None) for life in group.lives)
+        members = [
+            Member(life.pid, _command(life), _took(life), _exit(life.exit_status))
+            for life in group.lives[:MEMBERS_SHOWN]
+        ]
+        rows.append(ProcessRow(group, min(group.depth, 8), _command(first), failed, members))
     return rows
 
 
-def _process_row(process: Process, depth: int) -> ProcessRow:
-    took = "" if process.ended_ns is None else duration((process.ended_ns - process.started_ns) / 1e9)
-    return ProcessRow(process, depth, command_line(process.argv or (process.exe,)), took)
+def _command(life: Process) -> str:
+    line = command_line(life.argv or (life.exe,))
+    return line if len(line) <= 600 else f"{line[:600]}…"
+
+
+def _took(life: Process) -> str:
+    if life.ended_ns is not None:
+        return duration((life.ended_ns - life.started_ns) / 1e9)
+    return "outlived the audit" if life.exit_status is None else "end not timed"
+
+
+def _exit(status: int | None) -> str:
+    return "unknown" if status is None else str(status)

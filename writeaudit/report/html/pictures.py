@@ -1,4 +1,4 @@
-"""What the pictures of the page escape_path, laid out: the template draws it as SVG, without any script.
+"""What the pictures of the page show, laid out: the template draws it as SVG, without any script.
 
 Coordinates are those of a view box `WIDTH` wide; each picture has a table of the same figures behind it.
 """
@@ -6,7 +6,7 @@ Coordinates are those of a view box `WIDTH` wide; each picture has a table of th
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,10 +14,11 @@ from typing import NamedTuple
 from writeaudit.audit import Mount
 from writeaudit.events import OK, Op
 from writeaudit.judgement import Came, FileSummary, NetEffect, Verdict
-from writeaudit.report.html.pack import Flows, Timeline
+from writeaudit.report.html.pack import Bin, Flows, Mark, Timeline
+from writeaudit.report.html.process_tree import Group, ProcessTree
 from writeaudit.report.view import CHANGED, OUTSIDE, Report
 from writeaudit.report.wording import duration
-from writeaudit.text import escape_path, format_device, plural, size
+from writeaudit.text import escape_path, escape_text, format_device, plural, size
 
 WIDTH = 1040
 _ROW = 26
@@ -57,6 +58,8 @@ class MountMap(NamedTuple):
 
     height: float
     pairs: Sequence[MountPair]
+    least: str
+    """Stands before each figure of an incomplete audit."""
 
 
 def draw_mount_map(report: Report, flows: Flows) -> MountMap | None:
@@ -89,7 +92,7 @@ def draw_mount_map(report: Report, flows: Flows) -> MountMap | None:
         ]
         laid_out.append(MountPair(_box(known, source, middle), _box(known, target, middle), strands))
         top += height + 16
-    return MountMap(top, laid_out)
+    return MountMap(top, laid_out, "" if report.audit.completeness.complete else "at least ")
 
 
 def _flow_order(item: tuple[tuple[tuple[int | None, int | None], Op, str], int]) -> tuple[bool, int, str]:
@@ -114,7 +117,7 @@ def _box(known: Mapping[int, Mount], number: int | None, y: float) -> MountBox:
     if mount is None:
         return MountBox(y, "unknown mount", "")
     options = ",".join(option for option in mount.options if option in ("ro", "rw"))
-    kind = f"{mount.fstype} {format_device(mount.dev)} {options}"
+    kind = f"{escape_text(mount.fstype)} {format_device(mount.dev)} {options}"
     return MountBox(y, _short(escape_path(mount.mountpoint), 30), kind)
 
 
@@ -132,7 +135,10 @@ class Cell(NamedTuple):
     """What fits into it, perhaps nothing."""
     title: str
     path: str
-    """Shown; what a click filters by."""
+    """Shown."""
+    bytes: int
+    files: int
+    bad: int
 
 
 @dataclass(slots=True)
@@ -150,7 +156,7 @@ class _Directory:
 TREEMAP_HEIGHT = 320
 _DEEPEST = 5
 _SMALLEST = 5.0
-_MOST_CELLS = 700
+_MOST_CELLS = 160
 _MOST_DIRECTORIES = 200_000
 
 
@@ -210,7 +216,9 @@ def _lay_out(
     label = "" if width < 46 or height < 16 else name if len(name) <= room else f"…{name[1 - room :]}"
     bad = f", {plural(node.bad, 'violation')}" if node.bad else ""
     title = f"{path}: {size(node.weight)}, {plural(node.files, 'path')}{bad}"
-    cells.append(Cell(x, y, width, height, min(depth, 3), worst, label, title, path))
+    cells.append(
+        Cell(x, y, width, height, min(depth, 3), worst, label, title, path, node.weight, node.files, node.bad)
+    )
     if depth >= _DEEPEST or width < 14 or height < 24:
         return
     inside = (x + 2, y + 16, width - 4, height - 18)
@@ -256,82 +264,174 @@ def _squarify(
             y, height = y + thick, height - thick
 
 
-class Bar(NamedTuple):
-    """Changes of one moment in one lane."""
-
-    x: float
-    y: float
-    height: float
-    bad: bool
-
-
 class Lane(NamedTuple):
-    """One zone of the timeline."""
+    """One zone, or one program, of the timeline."""
 
     y: float
     name: str
-    bars: Sequence[Bar]
+    paths: Sequence[tuple[str, str]]
+    """Class and outline of its bars."""
 
 
 class TimePicture(NamedTuple):
-    """Changes over time."""
+    """Changes over time, and what ran meanwhile."""
 
+    width: float
+    left: float
+    """Where time begins."""
     height: float
     lanes: Sequence[Lane]
-    bar_width: float
+    programs: Sequence[Lane]
+    microseconds: float
+    """From the left end to the right one."""
     marks: Sequence[tuple[float, str]]
     """Where on the axis, and what time."""
+    is_narrow: bool
 
 
+class Moment(NamedTuple):
+    """A line of the table behind the timeline."""
+
+    begins: str
+    ends: str
+    cells: Sequence[tuple[str, int, int, int]]
+    """Zone, changes, refusals, violations."""
+
+
+NARROW = 360
 _LANE = 36
-_AXIS = 110.0
+_THIN = 16
+_PROGRAMS = 10
+_KINDS = {Mark.CHANGED: "bar", Mark.REFUSED: "bar refused", Mark.FORBIDDEN: "bar bad"}
 
 
-def draw_timeline(report: Report, timeline: Timeline) -> TimePicture | None:
-    """Lay out when what was changed: a lane for each zone."""
+def draw_timeline(report: Report, timeline: Timeline, tree: ProcessTree) -> Sequence[TimePicture]:
+    """Lay out when what was changed: a lane for each zone, then the programs. Once wide, once for phones."""
     if not timeline.bins:
-        return None
-    last = max(max(bin_ for _zone, _bad, bin_ in timeline.bins) + 1, 1)
-    total = max(report.audit.run.duration_s, last * timeline.bin_ns / 1e9 * 0.5, 1e-9)
-    bins = max(last, math.ceil(total * 1e9 / timeline.bin_ns))
-    step = (WIDTH - _AXIS) / bins
-    zones: list[str | None] = [zone.name for zone in report.policy.zones]
-    used = {zone for zone, _bad, _bin in timeline.bins}
-    lanes: list[Lane] = []
-    highest = max(_sums(timeline).values())
-    for zone in [*(zone for zone in zones if zone in used), *([None] if None in used else [])]:
-        top = 4 + len(lanes) * _LANE
-        lanes.append(Lane(top, OUTSIDE if zone is None else zone, _bars(timeline, zone, top, step, highest)))
-    seconds = bins * timeline.bin_ns / 1e9
-    marks = [
-        (_AXIS + (WIDTH - _AXIS) * part / 4, duration(seconds * part / 4) if part else "0")
-        for part in range(5)
-    ]
-    return TimePicture(4 + len(lanes) * _LANE + 22, lanes, max(step - 0.3, 1.0), marks)
+        return ()
+    return [_timeline(report, timeline, tree, width) for width in (WIDTH, NARROW)]
 
 
-def _sums(timeline: Timeline) -> Mapping[tuple[str | None, int], int]:
-    sums: dict[tuple[str | None, int], int] = defaultdict(int)
-    for (zone, _bad, bin_), count in timeline.bins.items():
+def _extent(report: Report, timeline: Timeline) -> float:
+    """Return how many nanoseconds the picture covers."""
+    last = max(bin_ for _zone, _mark, bin_ in timeline.bins) + 1
+    return max(report.audit.run.duration_s * 1e9, (last - 0.5) * timeline.bin_ns, 1.0)
+
+
+def _zones(report: Report, timeline: Timeline) -> list[str | None]:
+    used = {zone for zone, _mark, _bin in timeline.bins}
+    named: list[str | None] = [zone.name for zone in report.policy.zones if zone.name in used]
+    return [*dict.fromkeys(named), *([None] if None in used else [])]
+
+
+def _timeline(report: Report, timeline: Timeline, tree: ProcessTree, width: int) -> TimePicture:
+    is_narrow = width == NARROW
+    left = 4.0 if is_narrow else 130.0
+    above = 16 if is_narrow else 0
+    total = _extent(report, timeline)
+    merge = 4 if is_narrow else 1
+    step = (width - left) * timeline.bin_ns * merge / total
+    bins: Counter[Bin] = Counter()
+    for (zone, mark, bin_), count in timeline.bins.items():
+        bins[zone, mark, bin_ // merge] += count
+    sums: Counter[tuple[str | None, int]] = Counter()
+    for (zone, _mark, bin_), count in bins.items():
         sums[zone, bin_] += count
-    return sums
+    highest = max(sums.values())
+    lanes: list[Lane] = []
+    top = 4.0
+    for zone in _zones(report, timeline):
+        base = top + above + _LANE - 6
+        lanes.append(Lane(top, _lane_name(zone, is_narrow), _bars(bins, zone, (left, base, step), highest)))
+        top += _LANE + above
+    programs: list[Lane] = []
+    for group in _busiest(tree):
+        name = group.name if len(group.lives) == 1 else f"{group.name} x{len(group.lives):,}"
+        path = _spans(group, (left, top + above, (width - left) / total), total)
+        programs.append(Lane(top, _short(name, 40 if is_narrow else 18), [("life", path)]))
+        top += _THIN + above
+    parts = 2 if is_narrow else 4
+    marks = [
+        (left + (width - left) * part / parts, duration(total / 1e9 * part / parts) if part else "0")
+        for part in range(parts + 1)
+    ]
+    return TimePicture(width, left, top + 22, lanes, programs, total / 1000, marks, is_narrow)
 
 
-def _bars(timeline: Timeline, zone: str | None, top: float, step: float, highest: int) -> list[Bar]:
-    good = {bin_: n for (named, bad, bin_), n in timeline.bins.items() if named == zone and not bad}
-    ill = {bin_: n for (named, bad, bin_), n in timeline.bins.items() if named == zone and bad}
-    bars = []
-    base = top + _LANE - 6
-    for bin_ in sorted({*good, *ill}):
-        count = good.get(bin_, 0) + ill.get(bin_, 0)
-        height = max(2.0, math.sqrt(count / highest) * (_LANE - 10))
-        red = height * ill.get(bin_, 0) / count
-        x = _AXIS + bin_ * step
-        if height > red:
-            bars.append(Bar(x, base - height, height - red, False))
-        if red:
-            bars.append(Bar(x, base - red, red, True))
-    return bars
+def _lane_name(zone: str | None, is_narrow: bool) -> str:
+    return OUTSIDE if zone is None else _short(escape_text(zone), 40 if is_narrow else 18)
+
+
+def _bars(
+    bins: Mapping[Bin, int], zone: str | None, place: tuple[float, float, float], highest: int
+) -> list[tuple[str, str]]:
+    left, base, step = place
+    outlines: dict[Mark, list[str]] = {mark: [] for mark in Mark}
+    width = max(step - 0.3, 0.8)
+    for bin_ in sorted({bin_ for named, _mark, bin_ in bins if named == zone}):
+        counts = {mark: bins.get((zone, mark, bin_), 0) for mark in Mark}
+        total = sum(counts.values())
+        height = max(2.0, math.sqrt(total / highest) * (_LANE - 10))
+        y = base
+        for mark in reversed(Mark):
+            if counts[mark]:
+                part = max(1.5, height * counts[mark] / total)
+                outlines[mark].append(
+                    f"M{left + bin_ * step:.1f} {y - part:.1f}h{width:.1f}v{part:.1f}h{-width:.1f}z"
+                )
+                y -= part
+    return [(_KINDS[mark], "".join(parts)) for mark, parts in outlines.items() if parts]
+
+
+def _busiest(tree: ProcessTree) -> list[Group]:
+    """Return the programs that changed most or ran longest, in the order of the tree."""
+
+    def weight(group: Group) -> tuple[int, int]:
+        ran = sum((life.ended_ns or life.started_ns) - life.started_ns for life in group.lives)
+        return group.own.violations * 1_000_000 + group.own.files, ran
+
+    return sorted(sorted(tree.groups, key=weight)[-_PROGRAMS:], key=lambda group: group.number)
+
+
+def _spans(group: Group, place: tuple[float, float, float], total: float) -> str:
+    """Return when lives of a group ran, as one outline; what touches is joined."""
+    left, y, scale = place
+    spans: list[list[float]] = []
+    for life in sorted(group.lives, key=lambda life: life.started_ns):
+        ended = total if life.ended_ns is None else life.ended_ns
+        begin, end = left + life.started_ns * scale, left + min(ended, total) * scale
+        if spans and begin <= spans[-1][1] + 0.5:
+            spans[-1][1] = max(spans[-1][1], end)
+        else:
+            spans.append([begin, max(end, begin + 1)])
+    return "".join(f"M{begin:.1f} {y + 4:.1f}h{end - begin:.1f}v8h{begin - end:.1f}z" for begin, end in spans)
+
+
+def list_moments(report: Report, timeline: Timeline, parts: int = 10) -> list[Moment]:
+    """Return the figures of the timeline as a table: ten spans of equal length."""
+    if not timeline.bins:
+        return []
+    total = _extent(report, timeline)
+    sums: Counter[tuple[int, str | None, Mark]] = Counter()
+    for (zone, mark, bin_), count in timeline.bins.items():
+        part = min(int(bin_ * timeline.bin_ns / total * parts), parts - 1)
+        sums[part, zone, mark] += count
+    return [
+        Moment(
+            duration(total / 1e9 * part / parts),
+            duration(total / 1e9 * (part + 1) / parts),
+            [
+                (
+                    OUTSIDE if zone is None else escape_text(zone),
+                    sums[part, zone, Mark.CHANGED],
+                    sums[part, zone, Mark.REFUSED],
+                    sums[part, zone, Mark.FORBIDDEN],
+                )
+                for zone in _zones(report, timeline)
+            ],
+        )
+        for part in range(parts)
+    ]
 
 
 def _short(text: str, most: int) -> str:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 from writeaudit import resources
 from writeaudit.report.html.pack import describe_shape, pack_report, ranked_files
 from writeaudit.report.html.page import build_page
+from writeaudit.report.html.rule_pages import read_sources
 from writeaudit.report.json.writer import timestamp
 from writeaudit.report.view import Report
 from writeaudit.report.wording import code_spans
-from writeaudit.text import escape_path, format_device, size
+from writeaudit.text import escape_path, escape_text, format_device, size
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 _ESCAPE = re.compile(r"(\\\\|(?:\\x[0-9a-f]{2})+)")
 
 
-SCRIPTS = ("decode.js", "query.js", "explorer.js", "main.js")
+SCRIPTS = (
+    "decode.js", "query.js", "filter.js", "tree.js", "nodes.js", "pictures.js", "explorer.js", "main.js"
+)  # fmt: skip
 """Below reports/templates/js, in the order in which they become one script."""
 
 
@@ -40,7 +43,7 @@ def render(report: Report) -> Iterator[str]:
     from markupsafe import Markup  # noqa: PLC0415
 
     sources = template_sources()
-    css, script = sources["report.css"], read_script()
+    css, script = shorten(sources["report.css"]), read_script()
     template = environment().get_template("report.html.j2")
     packed = pack_report(report)
     yield from template.generate(
@@ -56,8 +59,14 @@ def render(report: Report) -> Iterator[str]:
 def read_script() -> str:
     """Return the page's script, out of its modules."""
     sources = template_sources()
-    modules = (sources[f"js/{name}"] for name in SCRIPTS)
+    modules = (shorten(sources[f"js/{name}"]) for name in SCRIPTS)
     return '"use strict";\n(() => {\n' + "\n".join(modules) + "})();\n"
+
+
+def shorten(source: str) -> str:
+    """Return a script or style sheet without what only its writers need: lines of comment, indentation."""
+    lines = (line.strip() for line in source.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("// ")) + "\n"
 
 
 def content_security_policy(css: str, script: str) -> str:
@@ -76,6 +85,7 @@ def _hash(text: str) -> str:
 @functools.cache
 def template_sources() -> Mapping[str, str]:
     """Return the files of the templates, by their names. Read once: see `commands.users.become`."""
+    read_sources()  # the rules' pages, for the same reason
     directory = resources.templates()
     files = (path for path in directory.rglob("*") if path.is_file())
     return {path.relative_to(directory).as_posix(): path.read_text(encoding="utf-8") for path in files}
@@ -95,6 +105,7 @@ def environment() -> Environment:
     env.filters.update(
         path=path,
         text=escapes,
+        safe_text=escape_text,
         prose=_prose,
         codes=_codes,
         size=size,
