@@ -6,7 +6,17 @@ import click
 
 from writeaudit.commands.base import Command
 from writeaudit.commands.complete import complete_recording
-from writeaudit.commands.options import audit_status, judged_again, policy_options, show_summary
+from writeaudit.commands.options import (
+    FORMATS,
+    TERMINAL,
+    audit_status,
+    format_option,
+    judged_again,
+    policy_options,
+    show_summary,
+    verbose_option,
+    write_form,
+)
 
 
 @click.command(
@@ -27,6 +37,8 @@ Examples:
     metavar="PATH",
     help="Say which zone and pattern decide on PATH, and why; may be given more than once.",
 )
+@format_option(*FORMATS)
+@verbose_option
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit status is the answer.")
 @click.argument("recording", shell_complete=complete_recording)
 def command(
@@ -35,6 +47,8 @@ def command(
     zones: tuple[str, ...],
     fail_on: tuple[str, ...],
     explained: tuple[str, ...],
+    form: str | None,
+    verbose: bool,
     quiet: bool,
     recording: str,
 ) -> int:
@@ -50,6 +64,8 @@ def command(
 
             for path in explained:
                 click.echo(explain_path(examined.report, path))
+        elif form not in (None, TERMINAL):
+            write_form(examined, str(form))
         elif not quiet:
-            show_summary(examined, {"recording": opened.path})
+            show_summary(examined, {"recording": opened.path}, verbose=verbose)
         return audit_status(examined)

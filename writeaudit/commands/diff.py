@@ -10,7 +10,16 @@ import click
 
 from writeaudit.commands.base import Command
 from writeaudit.commands.complete import complete_recording
-from writeaudit.commands.options import FINDINGS, INCOMPLETE, judged_again, policy_options, recording_path
+from writeaudit.commands.options import (
+    FINDINGS,
+    INCOMPLETE,
+    TERMINAL,
+    format_option,
+    judged_again,
+    policy_options,
+    recording_path,
+    verbose_option,
+)
 from writeaudit.commands.outputs import check_outputs
 
 
@@ -28,6 +37,8 @@ Examples:
 @click.option("--html", metavar="FILE", help="Write the comparison as an HTML page there.")
 @click.option("--json", metavar="FILE", help="Write the comparison as JSON there.")
 @click.option("--markdown", metavar="FILE", help="Write the comparison as Markdown there.")
+@format_option("json", "markdown", "html")
+@verbose_option
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit status is the answer.")
 @click.argument("old", shell_complete=complete_recording)
 @click.argument("new", shell_complete=complete_recording)
@@ -39,6 +50,8 @@ def command(
     html: str | None,
     json: str | None,
     markdown: str | None,
+    form: str | None,
+    verbose: bool,
     quiet: bool,
     old: str,
     new: str,
@@ -63,13 +76,16 @@ def command(
 
         comparison = compare(judged[0].report, judged[1].report)
         forms = ((html, render.as_html), (json, render.as_json), (markdown, render.as_markdown))
-        for target, form in forms:
+        for target, rendering in forms:
             if target is not None:
-                write_whole(target, form(comparison))
+                write_whole(target, rendering(comparison))
                 if target != "-" and not quiet:
                     click.echo(f"writeaudit: wrote {os.path.abspath(target)}", err=True)
-        if not quiet and all(target is None for target, _form in forms):
-            render.write_terminal(comparison, sys.stderr)
+        if form not in (None, TERMINAL):
+            chosen = {"json": render.as_json, "markdown": render.as_markdown, "html": render.as_html}
+            write_whole("-", chosen[str(form)](comparison))
+        elif not quiet and all(target is None for target, _form in forms):
+            render.write_terminal(comparison, sys.stderr, verbose=verbose)
     if comparison.regressions:
         return FINDINGS
     return INCOMPLETE if comparison.incomparable else 0

@@ -13,7 +13,7 @@ import click
 
 from writeaudit.commands.complete import complete_fail_on, complete_file, complete_profile
 from writeaudit.errors import UsageError
-from writeaudit.report.forms import FORMS
+from writeaudit.report.forms import FORMS, GITHUB
 from writeaudit.rules import group_aliases
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from writeaudit.recording import Recording
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+TERMINAL = "terminal"
+"""What --format calls the summary."""
+FORMATS = tuple(form.name for form in (*FORMS, GITHUB) if not form.binary)
+"""What --format of `report` and `check` can write."""
 
 FINDINGS, INCOMPLETE = 100, 101
 """Exit statuses of an audit that is not clean (docs/cli.md)."""
@@ -72,9 +77,9 @@ def output_options(function: _F) -> _F:
     """Add an option for each form of the report, and --redact; the function is given ``outputs``."""
 
     @functools.wraps(function)
-    def gather(*args: Any, redact: bool | None, readable: bool, **kwargs: Any) -> Any:
+    def gather(*args: Any, redact: bool | None, readable: bool, events: str, **kwargs: Any) -> Any:
         files = {form.name: kwargs.pop(form.name) for form in FORMS}
-        return function(*args, outputs=Outputs(files, redact, readable), **kwargs)
+        return function(*args, outputs=Outputs(files, redact, readable, events == "all"), **kwargs)
 
     wrapped: Any = click.option(
         "--redact/--no-redact",
@@ -84,6 +89,13 @@ def output_options(function: _F) -> _F:
     )(gather)
     wrapped = click.option(
         "--readable", is_flag=True, help="Let the umask say who may read the reports (usual: you alone)."
+    )(wrapped)
+    wrapped = click.option(
+        "--events",
+        type=click.Choice(("all", "none")),
+        default="all",
+        show_default=True,
+        help="none: leave the list of events out of the JSON report.",
     )(wrapped)
     for form in reversed(FORMS):
         wrapped = click.option(
@@ -103,6 +115,8 @@ class Outputs(NamedTuple):
     redact: bool | None = None
     readable: bool = False
     """Whether the umask says who may read them; their owner alone if not."""
+    with_events: bool = True
+    """Whether JSON has the list of events."""
 
     @property
     def by_option(self) -> dict[str, str | None]:
@@ -134,21 +148,50 @@ def write_reports(examined: Examined, outputs: Outputs) -> dict[str, str]:
         from writeaudit.report.atomic_write import write_whole
         from writeaudit.report.forms import render_form
 
-        pieces = render_form(name, examined.report, path, redact=outputs.redact)
+        pieces = render_form(
+            name, examined.report, path, redact=outputs.redact, with_events=outputs.with_events
+        )
         write_whole(path, pieces, mode=0o666 if outputs.readable else 0o600)
         if path != "-":
             written[name] = os.path.abspath(path)
     return written
 
 
-def show_summary(examined: Examined, outputs: Mapping[str, str]) -> None:
+def format_option(*names: str) -> Callable[[_F], _F]:
+    """Return a decorator that adds --format, for standard output, by the names that other tools use."""
+    return click.option(
+        "-f",
+        "--format",
+        "form",
+        type=click.Choice((TERMINAL, *names)),
+        help=f"Write this form to standard output ({TERMINAL}: the summary, as without it).",
+    )
+
+
+def verbose_option(function: _F) -> _F:
+    """Add --verbose."""
+    option = click.option("-v", "--verbose", is_flag=True, help="Show every finding, with cause and proof.")
+    return option(function)
+
+
+def write_form(examined: Examined, form: str, outputs: Outputs | None = None) -> None:
+    """Write one form of the report to standard output. Raises `OutputError`."""
+    from writeaudit.report.atomic_write import write_whole
+    from writeaudit.report.forms import render_form
+
+    given = outputs or Outputs({})
+    pieces = render_form(form, examined.report, "-", redact=given.redact, with_events=given.with_events)
+    write_whole("-", pieces)
+
+
+def show_summary(examined: Examined, outputs: Mapping[str, str], *, verbose: bool = False) -> None:
     """Write the summary to standard error. That nobody reads it to the end changes no exit status."""
     from writeaudit.commands.ci import announce_to_github
     from writeaudit.report.terminal import write_summary
 
     announce_to_github(examined.report, os.environ)
     try:
-        write_summary(examined.report, sys.stderr, outputs)
+        write_summary(examined.report, sys.stderr, outputs, verbose=verbose)
         sys.stderr.flush()
     except (OSError, SystemExit):  # rich turns a broken pipe into SystemExit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -26,6 +26,7 @@ from writeaudit.commands.options import (
     output_options,
     policy_options,
     show_summary,
+    verbose_option,
     write_reports,
 )
 from writeaudit.commands.outputs import check_outputs
@@ -118,6 +119,7 @@ Examples:
     metavar="DIR",
     help="Run the BPF programs from this copy of their sources (ebpf: needs clang; bcc).",
 )
+@verbose_option
 @click.option("-q", "--quiet", is_flag=True, help="No summary and no progress, only errors.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, shell_complete=complete_command)
 def command(
@@ -132,6 +134,7 @@ def command(
     linger: float,
     buffer: str,
     probes: str | None,
+    verbose: bool,
     quiet: bool,
     command: tuple[str, ...],
     outputs: Outputs,
@@ -206,7 +209,7 @@ def command(
             )
             written = write_reports(examined, outputs)
             if not quiet:
-                show_summary(examined, {"recording": os.path.abspath(path), **written})
+                show_summary(examined, {"recording": os.path.abspath(path), **written}, verbose=verbose)
     outcome = recorded.outcome
     if outcome.signal is not None:
         return 128 + outcome.signal

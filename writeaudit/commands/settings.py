@@ -30,6 +30,7 @@ SETTINGS = (
     "sqlite",
     "sudo",
     "user",
+    "verbose",
 )
 """Options, by the names of their parameters, that a variable can give."""
 

@@ -24,6 +24,8 @@ class Form(NamedTuple):
     """What the option's help says it writes."""
     redacted: bool = False
     """Whether what identifies people and machines is left out unless --no-redact says otherwise."""
+    binary: bool = False
+    """Whether it is no text."""
 
 
 FORMS = (
@@ -32,27 +34,31 @@ FORMS = (
     Form("markdown", "writeaudit.report.markdown", "Markdown for an issue or a pull request", redacted=True),
     Form("sarif", "writeaudit.report.sarif", "SARIF 2.1.0 for code scanning"),
     Form("junit", "writeaudit.report.junit", "JUnit XML for CI services"),
-    Form("sqlite", "writeaudit.report.sqlite", "a SQLite database, to be asked in SQL"),
+    Form("sqlite", "writeaudit.report.sqlite", "a SQLite database, to be asked in SQL", binary=True),
 )
 """In the order of the help."""
 
-_BY_NAME = {form.name: form for form in FORMS}
+GITHUB = Form("github", "writeaudit.report.github", "annotations of GitHub Actions", redacted=True)
+"""Written in a job of its own accord, and by --format alone."""
+_BY_NAME = {form.name: form for form in (*FORMS, GITHUB)}
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def render_form(
-    name: str, report: Report, path: str, *, redact: bool | None = None
+    name: str, report: Report, path: str, *, redact: bool | None = None, with_events: bool = True
 ) -> Iterable[str] | Iterable[bytes]:
     """Return the pieces of one form, compressed if the name of the file asks for it.
 
-    ``redact``: None for what is usual of the form. Raises `OutputError` where a compressor is missing.
+    ``redact``: None for what is usual of the form. ``with_events``: whether JSON lists them.
+    Raises `OutputError` where a compressor is missing.
     """
     form = _BY_NAME[name]
     if form.redacted if redact is None else redact:
         from writeaudit.report.redact import redact_report  # noqa: PLC0415 - start-up
 
         report = redact_report(report)
-    chunks: Iterable[str] | Iterable[bytes] = importlib.import_module(form.module).render(report)
+    options = {} if with_events or name != "json" else {"with_events": False}
+    chunks: Iterable[str] | Iterable[bytes] = importlib.import_module(form.module).render(report, **options)
     if path.endswith(".gz"):
         return _gzip(chunks)
     if path.endswith(".zst"):

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from writeaudit.judgement import Finding, Severity, Verdict
 from writeaudit.report.view import MountRow, Report, ReportOutcome, Status, ZoneRow, mount_rows, zone_rows
 from writeaudit.report.wording import arrivals, code_spans, duration, ending, verdict
-from writeaudit.text import escape_path, escape_text, plural, size
+from writeaudit.text import escape_path, escape_text, plural, quote_name, show_zone, size
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
 _COLOURS = {
     ReportOutcome.CLEAN: "green",
@@ -29,27 +28,38 @@ _COLOURS = {
     ReportOutcome.VIOLATIONS: "red",
     ReportOutcome.INCOMPLETE: "yellow",
 }
-_MARKS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "blue"}
+_MARKS = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold"}
 _INDENT = 4
 _FINDINGS = 12
-"""Findings shown in full; the others are counted. The reports have them all."""
+"""Findings shown in full; the others are counted. The reports, and --verbose, have them all."""
+_PROOF = 5
+"""Events that --verbose shows for a finding."""
+_SCREEN = 24
+"""Lines of a terminal, where nobody says how many it has."""
+_RUNNER = re.compile(r"##(?=\[|vso\[|teamcity\[)")
+"""What log readers of CI services take for a command wherever it stands in a line."""
+_COMMAND = ("::", "##", "---", "+++", "~~~", "section_")
+"""What they take for one at the start of a line."""
 
 
 def prepare() -> None:
     """Import what `write_summary` will need, ahead of time. May run in a thread."""
-    for module in ("rich.console", "rich.table", "rich.text"):
+    for module in ("rich.console", "rich.cells", "rich.text"):
         importlib.import_module(module)
 
 
-def write_summary(report: Report, stream: TextIO, outputs: Mapping[str, str] | None = None) -> None:
+def write_summary(
+    report: Report, stream: TextIO, outputs: Mapping[str, str] | None = None, *, verbose: bool = False
+) -> None:
     """Write the summary to ``stream``.
 
     ``outputs`` names what was written and where, in order: ``{"recording": "/…/run.db"}``.
     Colour only on a terminal, and not if NO_COLOR is set. Paths are never broken by a line
-    end of ours: they run on, so that they can be copied.
+    end of ours: they run on, so that they can be copied. No line begins with what a program chose.
+    ``verbose``: all findings, with their causes and the first events that prove them.
     """
     nothing = not report.findings and not report.changes and report.status is Status.CLEAN
-    if nothing and not outputs:
+    if nothing and not outputs and not verbose:
         _write_plain(report, stream)
         return
     from rich.console import Console  # noqa: PLC0415
@@ -57,7 +67,7 @@ def write_summary(report: Report, stream: TextIO, outputs: Mapping[str, str] | N
     # A pipe has no width: 80 columns are what a log viewer shows.
     width = None if stream.isatty() else 80
     console = Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
-    _Summary(report, console).write(outputs or {})
+    _Summary(report, console, verbose=verbose).write(outputs or {})
 
 
 def _write_plain(report: Report, stream: TextIO) -> None:
@@ -74,41 +84,32 @@ def _run_line(report: Report) -> str:
 
 
 class _Summary:
-    def __init__(self, report: Report, console: Console) -> None:
+    def __init__(self, report: Report, console: Console, *, verbose: bool = False) -> None:
         self._report = report
+        self._verbose = verbose
+        self._lines = 0
         self._console = console
         self._arrow = "→ " if console.encoding.startswith("utf") else "-> "
 
     def write(self, outputs: Mapping[str, str]) -> None:
         report = self._report
         self._blank()
-        self._wrapped(verdict(report), style=f"bold {_COLOURS[report.outcome]}", first="writeaudit: ", rest=0)
+        self._verdict()
         self._wrapped(_run_line(report), style="dim")
         why = report.audit.run.backend.why
-        if why and (report.status is Status.INCOMPLETE or not report.audit.run.backend.preferred):
+        if why and (self._verbose or not report.audit.run.backend.preferred):
             self._wrapped(
                 f"Backend {report.audit.run.backend.name}: {escape_path(why.encode())}", style="dim"
             )
         for note in report.audit.run.notes:
             self._wrapped(escape_path(note.encode()), style="dim")
-        for finding in report.findings[:_FINDINGS]:
-            self._finding(finding)
-        if len(report.findings) > _FINDINGS:
-            self._blank()
-            self._wrapped(f"and {plural(len(report.findings) - _FINDINGS, 'more finding')}; see the reports")
+        self._findings()
         for remark in report.policy.remarks:
             self._blank()
             self._wrapped(
                 f"{escape_path(remark.encode('utf-8', 'surrogateescape'))}.", first="policy: ", indent=0
             )
-        zones = [row for row in zone_rows(report) if row.refused or any(row.verdicts[v] for v in _SHOWN)]
-        if zones:
-            self._blank()
-            self._console.print(self._zones(zones))
-        mounts = [row for row in mount_rows(report) if row.changes or row.refused]
-        if len(mounts) > 1 or any(row.refused for row in mounts):
-            self._blank()
-            self._console.print(self._mounts(mounts))
+        self._places()
         came = arrivals(report)
         if came:
             self._blank()
@@ -118,69 +119,131 @@ class _Summary:
             longest = max(map(len, outputs))
             for name, place in outputs.items():
                 self._line([(f"  {name:<{longest}}  ", "dim"), (escape_text(place), "")])
+        if self._lines >= (self._console.height if self._console.is_terminal else _SCREEN):
+            self._blank()
+            self._verdict()
+
+    def _findings(self) -> None:
+        report = self._report
+        shown = report.findings if self._verbose else report.findings[:_FINDINGS]
+        for finding in shown:
+            self._finding(finding)
+        if len(report.findings) > len(shown):
+            self._blank()
+            more = plural(len(report.findings) - len(shown), "more finding")
+            self._wrapped(f"and {more}; `--verbose` and the reports have them all")
+        if shown:
+            self._blank()
+            self._wrapped(f"Cause, example and remedy: `writeaudit explain {shown[0].rule}`.", style="dim")
+
+    def _places(self) -> None:
+        """Say what was written where: by zone, and by mount."""
+        report = self._report
+        least = report.status is Status.INCOMPLETE
+        zones = [row for row in zone_rows(report) if row.refused or any(row.verdicts[v] for v in _SHOWN)]
+        if zones:
+            self._blank()
+            if least:
+                self._wrapped("At least, as far as was recorded:", style="dim")
+            self._table(
+                ("zone", "access"),
+                [
+                    (
+                        (show_zone(row.name) if row.zone else row.name, row.zone.access if row.zone else ""),
+                        row,
+                    )
+                    for row in zones
+                ],
+            )
+        mounts = [row for row in mount_rows(report) if row.changes or row.refused]
+        if len(mounts) > 1 or any(row.refused for row in mounts):
+            self._blank()
+            self._table(
+                ("mount", "type"),
+                [
+                    (
+                        ("unknown", "")
+                        if row.mount is None
+                        else (escape_path(row.mount.mountpoint), escape_text(row.mount.fstype)),
+                        row,
+                    )
+                    for row in mounts
+                ],
+            )
+
+    def _verdict(self) -> None:
+        style = f"bold {_COLOURS[self._report.outcome]}"
+        self._wrapped(verdict(self._report), style=style, first="writeaudit: ", rest=0)
 
     def _finding(self, finding: Finding) -> None:
         self._blank()
         mark = _MARKS[finding.severity]
         self._line(
-            [(f"{finding.severity} ", f"bold {mark}"), (f"{finding.rule} ", "bold"), (finding.title, "bold")]
+            [
+                (f"{finding.severity} ", mark),
+                (f"{finding.rule} ", "bold"),
+                (escape_text(finding.title), "bold"),
+            ]
         )
         self._wrapped(finding.message, indent=_INDENT)
         if len(finding.actors) == 1 and finding.severity is not Severity.NOTE:
             self._wrapped(f"By {finding.actors[0].named()}.", indent=_INDENT)
-        if finding.severity is Severity.NOTE and not finding.details.get("unjudged"):
+        if self._verbose:
+            self._reasons(finding)
+        elif finding.severity is Severity.NOTE and not finding.details.get("unjudged"):
             return
         for line in finding.advice:
             self._wrapped(line, indent=_INDENT, first=self._arrow)
 
-    def _zones(self, rows: Sequence[ZoneRow]) -> Table:
-        table = self._table("zone", "access")
-        for row in rows:
-            table.add_row(
-                self._text(row.name),
-                self._text("" if row.zone is None else row.zone.access),
+    def _reasons(self, finding: Finding) -> None:
+        """Show why it is so, and the first events that prove it."""
+        if finding.cause:
+            self._wrapped(finding.cause, indent=_INDENT, style="dim")
+        for event, _judged in self._report.find(finding.evidence[:_PROOF]).values():
+            source = "" if event.source is None else f" from {quote_name(event.source)}"
+            self._wrapped(
+                f"event {event.seq}, pid {event.pid}: {event.op} {quote_name(event.path)}{source}: "
+                f"{event.result}",
+                indent=_INDENT,
+                style="dim",
+            )
+
+    def _table(
+        self, names: tuple[str, str], rows: Sequence[tuple[tuple[str, str], ZoneRow | MountRow]]
+    ) -> None:
+        """Print rows as a table if it is as wide as the terminal at most, as a sentence each if not.
+
+        So no name is broken, and no line begins in the middle of one.
+        """
+        head = (*names, *_FIGURES)
+        cells = [
+            (
+                *words,
                 f"{row.extent.files:,}",
                 size(row.extent.bytes),
-                self._bad(row.verdicts[Verdict.VIOLATION], "bold red"),
-                self._bad(row.refused, "yellow"),
+                f"{row.verdicts[Verdict.VIOLATION]:,}",
+                f"{row.refused:,}",
             )
-        return table
-
-    def _mounts(self, rows: Sequence[MountRow]) -> Table:
-        table = self._table("mount", "type")
-        for row in rows:
-            table.add_row(
-                self._text("unknown" if row.mount is None else escape_path(row.mount.mountpoint)),
-                self._text("" if row.mount is None else row.mount.fstype),
-                f"{row.extent.files:,}",
-                size(row.extent.bytes),
-                self._bad(row.verdicts[Verdict.VIOLATION], "bold red"),
-                self._bad(row.refused, "yellow"),
-            )
-        return table
-
-    def _table(self, first: str, second: str) -> Table:
-        from rich.table import Table  # noqa: PLC0415
-
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        table.add_column(first, overflow="fold", max_width=34)
-        table.add_column(second)
-        for name in ("files changed", "written", "violations", "refused"):
-            table.add_column(name, justify="right")
-        return table
-
-    def _text(self, text: str) -> Text:
-        from rich.text import Text  # noqa: PLC0415
-
-        return Text(text)
-
-    def _bad(self, count: int, style: str) -> Text:
-        from rich.text import Text  # noqa: PLC0415
-
-        return Text(f"{count:,}", style=style if count else "dim")
+            for words, row in rows
+        ]
+        widths = [max(cell_len(line[number]) for line in (head, *cells)) for number in range(len(head))]
+        if sum(widths) + 2 * (len(widths) - 1) > self._console.width:
+            for (name, kind), row in rows:
+                self._wrapped(
+                    f"{names[0]} {name}{f' ({kind})' if kind else ''}: "
+                    f"{plural(row.extent.files, 'file')} changed, {size(row.extent.bytes)} written, "
+                    f"{plural(row.verdicts[Verdict.VIOLATION], 'violation')}, {row.refused:,} refused",
+                    indent=0,
+                )
+            return
+        self._line(_align(head, widths, ("dim",) * len(head)))
+        for line, (_words, row) in zip(cells, rows, strict=True):
+            bad = "bold red" if row.verdicts[Verdict.VIOLATION] else "dim"
+            self._line(_align(line, widths, ("", "", "", "", bad, "yellow" if row.refused else "dim")))
 
     def _blank(self) -> None:
         self._console.print()
+        self._lines += 1
 
     def _wrapped(
         self, prose: str, *, indent: int = 0, first: str = "", rest: int | None = None, style: str = ""
@@ -197,7 +260,31 @@ class _Summary:
     def _line(self, pieces: Sequence[tuple[str, str]]) -> None:
         from rich.text import Text  # noqa: PLC0415
 
-        self._console.print(Text.assemble(*pieces), soft_wrap=True)
+        whole = Text.assemble(*((_RUNNER.sub(r"\\x23#", text), style) for text, style in pieces))
+        if whole.plain.lstrip().startswith(_COMMAND):
+            whole = Text("> ").append_text(whole)
+        self._console.print(whole, soft_wrap=True)
+        self._lines += 1 + max(whole.cell_len - 1, 0) // max(self._console.width, 1)
+
+
+_FIGURES = ("files changed", "written", "violations", "refused")
+
+
+def _align(line: Sequence[str], widths: Sequence[int], styles: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the cells of a line as pieces: two columns of words, then figures to the right."""
+    pieces = []
+    for number, (text, width, style) in enumerate(zip(line, widths, styles, strict=True)):
+        room = " " * (width - cell_len(text))
+        gap = "  " if number else ""
+        pieces.append((f"{gap}{text}{room}" if number < 2 else f"{gap}{room}{text}", style))
+    return pieces
+
+
+def cell_len(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    from rich.cells import cell_len as measure  # noqa: PLC0415
+
+    return measure(text)
 
 
 _SHOWN = (Verdict.ALLOWED, Verdict.VIOLATION, Verdict.ATTEMPT)
@@ -213,7 +300,7 @@ def fill(prose: str, width: int) -> Iterator[list[tuple[bool, str]]]:
     used = 0
     for word in _words(prose):
         length = sum(len(text) for _code, text in word)
-        if line and used + 1 + length > width:
+        if line and used + 1 + length > width and not _begins_command(word):
             yield line
             line, used = [], 0
         if line:
@@ -224,6 +311,12 @@ def fill(prose: str, width: int) -> Iterator[list[tuple[bool, str]]]:
         used += length
     if line:
         yield line
+
+
+def _begins_command(word: Sequence[tuple[bool, str]]) -> bool:
+    """Whether a CI service could take a line that begins with a word for a command to itself."""
+    is_code, text = word[0]
+    return not is_code and text.startswith(_COMMAND)
 
 
 def _append(line: list[tuple[bool, str]], is_code: bool, text: str) -> None:

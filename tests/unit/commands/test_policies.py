@@ -72,7 +72,7 @@ def test_an_unknown_command_is_not_accused(cli: Cli, backend: Backend, tmp_path:
             place.rmdir()
     assert done.returncode == 0
     told = " ".join(done.stderr.split())
-    assert "No profile knows mkdir, so nothing says where it may write: 1 path changed" in told
+    assert "No profile knows `mkdir`, so nothing says where it may write: 1 path changed" in told
     found = json.loads(report.read_bytes())
     assert found["policy"]["open"] is True
     (finding,) = found["findings"]

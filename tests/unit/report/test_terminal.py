@@ -4,6 +4,7 @@ import dataclasses
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from writeaudit.report import terminal
 from writeaudit.report.progress import Progress
 from writeaudit.report.terminal import fill, write_summary
 from writeaudit.report.view import Report
-from writeaudit.text import escape_path
+from writeaudit.text import escape_path, quote_name
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "summary.txt"
 
@@ -99,7 +100,7 @@ def test_fill_keeps_code_whole() -> None:
 
 def test_prepare_imports_rich() -> None:
     terminal.prepare()
-    assert "rich.table" in sys.modules
+    assert "rich.console" in sys.modules
 
 
 def read_all(fd: int) -> bytes:
@@ -180,3 +181,71 @@ def test_errors_make_no_clean_sentence() -> None:
     text = summary(samples.report(findings=[finding]))
     assert "Clean" not in text
     assert "but there is 1 error" in text
+
+
+LONG = [
+    Finding("WA202", f"t{n}", Severity.ERROR, f"wrote `/x/{n}`", 1, cause=f"why {n}", evidence=(1,))
+    for n in range(15)
+]
+
+
+def test_verdict_is_the_last_line_of_what_scrolls_away_and_said_once_in_what_does_not() -> None:
+    text = summary(samples.report(findings=LONG), {"recording": "/r.wa"})
+    first, last = text.strip().splitlines()[0], text.strip().splitlines()[-1]
+    assert first == last
+    assert first.startswith("writeaudit: ")
+    short = summary(samples.report(findings=LONG[:1]), {"recording": "/r.wa"})
+    assert short.count("writeaudit: ") == 1
+
+
+def test_verbose_shows_every_finding_with_cause_and_proof() -> None:
+    stream = io.StringIO()
+    write_summary(samples.report(findings=LONG), stream, verbose=True)
+    text = stream.getvalue()
+    assert all(f"`/x/{n}`" in text and f"why {n}" in text for n in range(15))
+    assert "event 1, pid 100: link `/home/ada/src/.venv/p0/f0.py` from" in text
+    assert "more finding" not in text
+    assert "`--verbose` and the reports have them all" in summary(samples.report(findings=LONG))
+
+
+def test_rule_page_is_mentioned() -> None:
+    assert "`writeaudit explain WA101`" in summary(samples.report(findings=[samples.link_finding()]))
+
+
+def test_40_columns_break_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    monkeypatch.setattr(Console, "width", property(lambda _self: 40))
+    text = summary(samples.report([*samples.install_events(), samples.event(50, Op.UNLINK, b"/etc/x")]))
+    assert "zone venv (rw): 6 files changed" in text
+    words = {word for line in text.splitlines() for word in line.split()}
+    assert {"changed,", "written,", "violations,"} <= words
+    assert all(len(line) <= 40 for line in text.splitlines())
+
+
+def test_colours_are_readable_on_dark_and_on_light(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    note = Finding("WA401", "left", Severity.NOTE, "m", 1)
+    text = summary(samples.report(findings=[note, samples.link_finding()]))
+    assert "\x1b[" in text
+    assert not {"34", "94", "37", "97", "30", "90"} & set(re.findall(r"(?<=[\[;])\d+(?=[;m])", text))
+
+
+@pytest.mark.parametrize(
+    "start", ["::error title=x::", "##[group]", "##vso[task.complete]", "--- x", "+++ x"]
+)
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_no_line_begins_with_a_command_to_a_runner(
+    start: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    monkeypatch.setattr(Console, "width", property(lambda _self: width))
+    for fill_in in range(0, 60, 7):
+        message = f"{'x' * fill_in} {start} y {quote_name(start.encode())} and {start}"
+        finding = Finding("WA202", start, Severity.ERROR, message, 1, advice=(message,))
+        text = summary(samples.report(findings=[finding]), {"recording": start})
+        for line in text.splitlines():
+            assert not line.strip().startswith(start), line
+            assert "##[" not in line
+            assert "##vso[" not in line

@@ -171,8 +171,9 @@ def as_html(comparison: Comparison) -> Iterator[str]:
     )
 
 
-def write_terminal(comparison: Comparison, stream: TextIO) -> None:
-    """Write the comparison for people to a stream."""
+def write_terminal(comparison: Comparison, stream: TextIO, *, verbose: bool = False) -> None:
+    """Write the comparison for people to a stream. ``verbose``: all of it."""
+    most = None if verbose else MOST_SHOWN
     from rich.console import Console  # noqa: PLC0415
 
     width = None if stream.isatty() else 80
@@ -180,17 +181,21 @@ def write_terminal(comparison: Comparison, stream: TextIO) -> None:
     colour = "yellow" if comparison.incomparable else "red" if comparison.regressions else "green"
     _print(console, f"writeaudit: {comparison.sentence}", f"bold {colour}")
     for heading, findings in (("new", comparison.new_findings), ("gone", comparison.gone_findings)):
-        for finding in findings[:MOST_SHOWN]:
+        for finding in findings[:most]:
             _print(console, f"{heading} {finding.severity} {finding.rule} {finding.title}", "bold")
             _print(console, f"    {finding.message}", "")
     for section in sections(comparison):
         total = sum(change.paths for change in section.changes)
         _print(console, f"{section.title}: {plural(total, 'path')}", "bold red" if section.worse else "bold")
-        for change in section.changes[:MOST_SHOWN]:
+        for change in section.changes[:most]:
             many = f" ({change.paths:,} paths)" if change.paths > 1 else ""
             _print(console, f"  {change.zone}  {change.path}{many}", "")
-        if len(section.changes) > MOST_SHOWN:
-            _print(console, f"  and {len(section.changes) - MOST_SHOWN:,} more (--json has them all)", "dim")
+        if most is not None and len(section.changes) > most:
+            _print(
+                console,
+                f"  and {len(section.changes) - most:,} more (--verbose and --json have them all)",
+                "dim",
+            )
     for amount in (*comparison.links, *comparison.zones):
         old, new = amount.text
         _print(console, f"{amount.name}: {old} before, {new} now", "")
@@ -199,7 +204,7 @@ def write_terminal(comparison: Comparison, stream: TextIO) -> None:
         ("No longer run", comparison.gone_programs),
     ):
         if programs:
-            _print(console, f"{name}: {', '.join(programs[:MOST_SHOWN])}", "")
+            _print(console, f"{name}: {', '.join(programs[:most])}", "")
     for difference in comparison.settings:
         _print(console, f"{difference.name}: {difference.old} before, {difference.new} now", "dim")
 

@@ -52,10 +52,11 @@ def _dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
 
 
-def render(report: Report) -> Iterator[str]:
+def render(report: Report, *, with_events: bool = True) -> Iterator[str]:
     """Yield the report as pieces of one JSON document.
 
-    The summary stands near the top, where a reader of the raw file meets it.
+    The summary stands near the top, where a reader of the raw file meets it. ``with_events``: False leaves
+    out the list of events, and says so.
     """
     audit = report.audit
     yield "{\n"
@@ -79,7 +80,9 @@ def render(report: Report) -> Iterator[str]:
     yield ",\n"
     yield from _array("files", _files(report))
     yield ",\n"
-    yield from _array("events", _events(report))
+    yield from _array("events", _events(report) if with_events else ())
+    if not with_events:
+        yield ',\n"left_out": ["events"]'
     yield "\n}\n"
 
 
