@@ -25,7 +25,7 @@ class BoundedCache(dict[_K, _V]):
         self._limit = limit
         self._held = 0
 
-    def keep(self, key: _K, value: _V, size: int) -> None:
+    def keep_entry(self, key: _K, value: _V, size: int) -> None:
         """Add an entry that holds on to so many bytes."""
         self._held += size + _EACH
         if self._held > self._limit:

@@ -136,15 +136,15 @@ def parse_strace_version(text: str) -> str | None:
     return match[1] if match else None
 
 
-def _read(path: Path) -> str | None:
+def _read_text(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
 
 
-def _number(path: Path) -> int | None:
-    text = _read(path)
+def _read_number(path: Path) -> int | None:
+    text = _read_text(path)
     try:
         return int(text) if text is not None else None
     except ValueError:
@@ -189,10 +189,10 @@ def strace_version() -> str | None:
     return parse_strace_version(done.stdout) or "?"
 
 
-def gather(root: Path = Path("/")) -> Facts:
+def gather_facts(root: Path = Path("/")) -> Facts:
     """Look at this machine; files are read below ``root``."""
     proc, sys = root / "proc", root / "sys"
-    release = _read(root / "etc/os-release") or _read(root / "usr/lib/os-release") or ""
+    release = _read_text(root / "etc/os-release") or _read_text(root / "usr/lib/os-release") or ""
     # Debian's place for Python modules of the system; Fedora's has the version in it.
     bcc_homes = [
         root / "usr/lib/python3/dist-packages/bcc",
@@ -205,10 +205,10 @@ def gather(root: Path = Path("/")) -> Facts:
         btf=(sys / "kernel/btf/vmlinux").exists(),
         root=os.geteuid() == 0,
         capabilities={name: requirements.holds_capabilities(number) for name, number in CAPABILITIES.items()},
-        lockdown=requirements.parse_lockdown(_read(sys / "kernel/security/lockdown") or ""),
-        unprivileged_bpf_disabled=_number(proc / "sys/kernel/unprivileged_bpf_disabled"),
-        ptrace_scope=_number(proc / "sys/kernel/yama/ptrace_scope"),
-        protected_hardlinks=_number(proc / "sys/fs/protected_hardlinks"),
+        lockdown=requirements.parse_lockdown(_read_text(sys / "kernel/security/lockdown") or ""),
+        unprivileged_bpf_disabled=_read_number(proc / "sys/kernel/unprivileged_bpf_disabled"),
+        ptrace_scope=_read_number(proc / "sys/kernel/yama/ptrace_scope"),
+        protected_hardlinks=_read_number(proc / "sys/fs/protected_hardlinks"),
         libbpf=libbpf_version(),
         strace=strace_version(),
         bcc=any(home.is_dir() for home in bcc_homes),
@@ -221,7 +221,7 @@ _LIBBPF0 = {"debian": ("11",), "ubuntu": ("20.04", "20.10", "21.04", "21.10", "2
 """Releases that have no libbpf1 yet."""
 
 
-def packages(program: str, distribution: Distribution) -> str | None:
+def find_package(program: str, distribution: Distribution) -> str | None:
     """Return the package that holds libbpf, strace or bcc, None where its name is not known."""
     match distribution.family:
         case PackageFamily.DEBIAN:
@@ -236,9 +236,9 @@ def packages(program: str, distribution: Distribution) -> str | None:
             assert_never(distribution.family)
 
 
-def install(program: str, distribution: Distribution, *, root: bool) -> Remedy:
+def suggest_install(program: str, distribution: Distribution, *, root: bool) -> Remedy:
     """Return how to install libbpf, strace or bcc on that distribution."""
-    package = packages(program, distribution)
+    package = find_package(program, distribution)
     if package is None:
         return Remedy(f"{program} is missing: install your distribution's package of it")
     tool = "apt-get" if distribution.family is PackageFamily.DEBIAN else "dnf"
@@ -246,20 +246,20 @@ def install(program: str, distribution: Distribution, *, root: bool) -> Remedy:
     return Remedy(f"{program} is missing", f"{prefix}{tool} install -y {package}")
 
 
-def examine(backend: Backend, facts: Facts) -> BackendState:
+def examine_backend(backend: Backend, facts: Facts) -> BackendState:
     """Try a backend; if it does not work here, say why and what helps."""
     try:
         try_backend(backend)
     except BackendUnavailable as error:
         return BackendState(
-            backend.name, backend.tier, False, error.reason, error.detail, _remedies(error, facts)
+            backend.name, backend.tier, False, error.reason, error.detail, _list_remedies(error, facts)
         )
     return BackendState(backend.name, backend.tier, True, None)
 
 
-def _remedies(error: BackendUnavailable, facts: Facts) -> tuple[Remedy, ...]:
+def _list_remedies(error: BackendUnavailable, facts: Facts) -> tuple[Remedy, ...]:
     if error.missing is not None:
-        return (install(error.missing, facts.distribution, root=facts.root),)
+        return (suggest_install(error.missing, facts.distribution, root=facts.root),)
     if error.hint is None:
         return ()
     return (Remedy(error.hint, error.command),)

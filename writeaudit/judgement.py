@@ -212,7 +212,7 @@ class Actor(NamedTuple):
     package: str = ""
     """The npm or Python package that its script belongs to, where its path tells."""
 
-    def named(self) -> str:
+    def describe_actor(self) -> str:
         """Return ``node post.js (pid 12), started by sh -c …, of package left-padder``, quoted."""
         name = f"`{self.command}` (pid {self.pid})" if self.command else f"pid {self.pid}"
         if self.parent:

@@ -62,7 +62,7 @@ class NewFile:
     def give_name(self, path: str) -> None:
         """Let it appear under a name that is not taken yet."""
         if self._temporary is None:
-            self._link(path)
+            self._link_file(path)
             return
         try:
             os.link(self._temporary, path, follow_symlinks=False)
@@ -78,11 +78,11 @@ class NewFile:
         """Let it appear under a name, in place of what had it; of a symlink, not of what that leads to."""
         if self._temporary is None:
             spare = self._spare_name()
-            self._link(spare)
+            self._link_file(spare)
             self._temporary = spare
         os.replace(self._temporary, path)
         self._temporary = None
 
-    def _link(self, path: str) -> None:
+    def _link_file(self, path: str) -> None:
         # With a descriptor (of no use otherwise, the path is absolute) Python calls linkat(2), which follows.
         os.link(f"/proc/self/fd/{self.fd}", path, src_dir_fd=self.fd, follow_symlinks=True)

@@ -24,35 +24,35 @@ class ResourceMissing(WriteauditError):
     """A file that belongs to writeaudit is not where it should be."""
 
 
-def templates() -> Path:
+def templates_directory() -> Path:
     """Return the directory of the report templates. Raises `ResourceMissing`."""
-    return _directory("report templates", "templates", "reports/templates")
+    return _find_directory("report templates", "templates", "reports/templates")
 
 
 def probe_sources() -> Path:
     """Return the directory of the probes' C sources. Raises `ResourceMissing`."""
-    return _directory("probe sources", "probes", "probes")
+    return _find_directory("probe sources", "probes", "probes")
 
 
 def probe_objects(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the paths of compiled CO-RE objects, in the same order. Raises `ResourceMissing`."""
     return tuple(
-        _find("compiled probes", name, f"build/{name}", "in a checkout: make probes") for name in names
+        _find_path("compiled probes", name, f"build/{name}", "in a checkout: make probes") for name in names
     )
 
 
 def rule_pages() -> Path:
     """Return the directory that holds one Markdown page per rule. Raises `ResourceMissing`."""
-    return _directory("rule pages", "rules", "docs/rules")
+    return _find_directory("rule pages", "rules", "docs/rules")
 
 
-def _directory(what: str, installed: str, checkout: str) -> Path:
+def _find_directory(what: str, installed: str, checkout: str) -> Path:
     from pathlib import Path  # noqa: PLC0415 - start-up
 
-    return Path(_find(what, installed, checkout))
+    return Path(_find_path(what, installed, checkout))
 
 
-def _find(what: str, installed: str, checkout: str, hint: str = "install writeaudit again") -> str:
+def _find_path(what: str, installed: str, checkout: str, hint: str = "install writeaudit again") -> str:
     candidates = (os.path.join(_INSTALLED, installed), os.path.join(_CHECKOUT, checkout))
     for candidate in candidates:
         if os.path.exists(candidate):

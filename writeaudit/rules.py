@@ -290,7 +290,7 @@ def group_aliases() -> dict[str, tuple[str, ...]]:
     return {alias: tuple(ids) for alias, ids in aliases.items()}
 
 
-def page(rule_id: str) -> str:
+def read_page(rule_id: str) -> str:
     """Return the rule's page (Markdown). Raises `UsageError` for an unknown id, `ResourceMissing`."""
     return (rule_pages() / f"{rule(rule_id).id}.md").read_text(encoding="utf-8")
 

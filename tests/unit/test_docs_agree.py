@@ -125,7 +125,7 @@ def test_readme_names_the_packages_that_doctor_names() -> None:
     for system in ("ID=debian\nVERSION_ID=12", "ID=ubuntu\nVERSION_ID=22.04", "ID=fedora\nVERSION_ID=42"):
         distribution = doctor.parse_os_release(system)
         for program in ("libbpf", "strace", "bcc"):
-            package = doctor.packages(program, distribution)
+            package = doctor.find_package(program, distribution)
             assert package is not None
             assert re.search(rf"\b{re.escape(package)}\b", README), f"{package} is not in the README"
 

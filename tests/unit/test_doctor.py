@@ -73,7 +73,7 @@ def test_gather_reads_below_the_root_it_is_given(tmp_path: Path) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    facts = doctor.gather(tmp_path)
+    facts = doctor.gather_facts(tmp_path)
     assert facts.distribution == FEDORA
     assert facts.ptrace_scope == 2
     assert facts.unprivileged_bpf_disabled is None
@@ -119,7 +119,7 @@ def test_gather_reads_below_the_root_it_is_given(tmp_path: Path) -> None:
 def test_package_to_install(distribution: Distribution, root: bool, commands: list[str | None]) -> None:
     facts = dataclasses.replace(GOOD, distribution=distribution, root=root)
     states = [
-        doctor.examine(_Fake(name, BackendUnavailable(f"no {name}", missing=program)), facts)
+        doctor.examine_backend(_Fake(name, BackendUnavailable(f"no {name}", missing=program)), facts)
         for name, program in (("ebpf", "libbpf"), ("bcc", "bcc"), ("strace", "strace"))
     ]
     assert [state.remedies[0].command for state in states] == commands
@@ -147,7 +147,7 @@ def _doctor(
     monkeypatch: pytest.MonkeyPatch, backends: Sequence[Backend], facts: Facts, *args: str
 ) -> tuple[int, str]:
     monkeypatch.setattr(command_module, "list_backends", lambda: backends)
-    monkeypatch.setattr(command_module, "gather", lambda: facts)
+    monkeypatch.setattr(command_module, "gather_facts", lambda: facts)
     result = CliRunner().invoke(command_module.command, args)
     return result.exit_code, result.output
 

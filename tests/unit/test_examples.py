@@ -17,7 +17,7 @@ import pytest
 import writeaudit
 from tests.support.analysis_streams import Stream, analyzed
 from writeaudit.audit import BlindSpot, Completeness
-from writeaudit.rules import RULES, page, rule
+from writeaudit.rules import RULES, read_page, rule
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -105,7 +105,7 @@ def test_examples_are_made_of_what_the_program_prints(path: Path) -> None:
 
 def test_every_rule_page_has_an_example_that_is_looked_at() -> None:
     for each in RULES:
-        found = [example for example in _examples(page(each.id)) if f" {each.id} " in example]
+        found = [example for example in _examples(read_page(each.id)) if f" {each.id} " in example]
         assert found, each.id
 
 
@@ -145,4 +145,4 @@ def _finding(completeness: Completeness) -> str:
     ],
 )
 def test_examples_on_completeness_are_exact(rule_id: str, completeness: Completeness) -> None:
-    assert _finding(completeness) in list(_examples(page(rule_id)))
+    assert _finding(completeness) in list(_examples(read_page(rule_id)))

@@ -12,7 +12,7 @@ from rich.markup import escape
 from writeaudit import __version__
 from writeaudit.capture.select import list_backends
 from writeaudit.commands.base import Command
-from writeaudit.doctor import BackendState, Facts, examine, gather
+from writeaudit.doctor import BackendState, Facts, examine_backend, gather_facts
 from writeaudit.errors import WriteauditError
 
 _SCHEMA_VERSION = "1.0"
@@ -143,8 +143,8 @@ def command(json_wanted: bool) -> None:
     says why, in the kernel's own words where it has any, and what helps. Ends with status 0 if
     at least one works, else with 125.
     """
-    facts = gather()
-    states = [examine(backend, facts) for backend in list_backends()]
+    facts = gather_facts()
+    states = [examine_backend(backend, facts) for backend in list_backends()]
     if json_wanted:
         click.echo(as_json(facts, states))
     else:

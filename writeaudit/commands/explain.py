@@ -10,7 +10,7 @@ from rich.table import Table
 from writeaudit.commands.base import Command
 from writeaudit.commands.complete import complete_rule
 from writeaudit.judgement import Severity
-from writeaudit.rules import RULES, page
+from writeaudit.rules import RULES, read_page
 
 _STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
@@ -32,9 +32,9 @@ def command(rule: str | None) -> None:
         _list_rules(console)
     elif console.is_terminal:
         # Wider than this, prose is hard to read.
-        console.print(Markdown(page(rule)), width=min(console.width, 100))
+        console.print(Markdown(read_page(rule)), width=min(console.width, 100))
     else:
-        click.echo(page(rule), nl=False)
+        click.echo(read_page(rule), nl=False)
 
 
 def _list_rules(console: Console) -> None:

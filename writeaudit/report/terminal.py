@@ -187,7 +187,7 @@ class _Summary:
         )
         self._wrapped(finding.message, indent=_INDENT)
         if len(finding.actors) == 1 and finding.severity is not Severity.NOTE:
-            self._wrapped(f"By {finding.actors[0].named()}.", indent=_INDENT)
+            self._wrapped(f"By {finding.actors[0].describe_actor()}.", indent=_INDENT)
         if self._verbose:
             self._reasons(finding)
         elif finding.severity is Severity.NOTE and not finding.details.get("unjudged"):

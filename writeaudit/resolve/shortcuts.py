@@ -171,7 +171,7 @@ class Shortcuts:
     def _remember_directory(self, prefix: bytes, key: bytes, mount: Mount) -> _Directory:
         found = _Directory(prefix, key, self._cache.get_directory(key[:-1]), mount, 0)
         if self._version == self._cache.version:
-            self._shown.keep(prefix[:-1], found, 2 * len(key))
+            self._shown.keep_entry(prefix[:-1], found, 2 * len(key))
         return found
 
     def _by_descriptor(self, raw: RawEvent, seq: int) -> FsEvent | None:
@@ -309,7 +309,7 @@ class Shortcuts:
         found = _Directory(
             prefix, key, self._cache.get_directory(key[:-1]), self._table.mount_of(path), looked_ns
         )
-        self._named.keep((base, head), found, len(base) + len(head) + 2 * len(key))
+        self._named.keep_entry((base, head), found, len(base) + len(head) + 2 * len(key))
         return found
 
     def _by_name(

@@ -14,7 +14,7 @@ from writeaudit.commands.explain import command as explain
 from writeaudit.errors import UsageError
 from writeaudit.judgement import Severity
 from writeaudit.resources import rule_pages
-from writeaudit.rules import RULES, RuleGroup, group_aliases, page, rule, rules_of
+from writeaudit.rules import RULES, RuleGroup, group_aliases, read_page, rule, rules_of
 
 IDS = [each.id for each in RULES]
 
@@ -25,7 +25,7 @@ def test_ids_are_unique_and_in_order() -> None:
 
 @pytest.mark.parametrize("rule_id", IDS)
 def test_each_rule_has_a_page_that_agrees_with_it(rule_id: str) -> None:
-    text, registered = page(rule_id), rule(rule_id)
+    text, registered = read_page(rule_id), rule(rule_id)
     assert text.startswith(f"# {rule_id}: {registered.title}\n\nSeverity: {registered.severity.value}")
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert headings == ["What it means", "Cause", "Example", "Remedy"]
@@ -68,7 +68,7 @@ def test_an_unknown_rule_is_told_the_nearest_one() -> None:
 def test_explain_prints_the_page_plainly_on_a_pipe() -> None:
     result = CliRunner().invoke(explain, ["wa102"])
     assert result.exit_code == 0
-    assert result.output == page("WA102")
+    assert result.output == read_page("WA102")
 
 
 def test_explain_without_a_rule_lists_all() -> None:

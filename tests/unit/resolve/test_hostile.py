@@ -60,10 +60,10 @@ def test_keys_of_directories_are_forgotten_when_they_are_too_many(monkeypatch: p
 def test_bounded_counts_bytes() -> None:
     cache: BoundedCache[int, bytes] = BoundedCache(10_000)
     for number in range(100):
-        cache.keep(number, b"x" * 3000, 3000)
+        cache.keep_entry(number, b"x" * 3000, 3000)
         assert cache[number]
         assert len(cache) <= 3
-    cache.keep(0, b"longer than all", 1 << 20)
+    cache.keep_entry(0, b"longer than all", 1 << 20)
     assert list(cache) == [0]
 
 

@@ -158,7 +158,7 @@ def as_html(comparison: Comparison) -> Iterator[str]:
     from writeaudit import resources  # noqa: PLC0415
     from writeaudit.report.html.writer import content_security_policy, environment  # noqa: PLC0415
 
-    css = (resources.templates() / "report.css").read_text(encoding="utf-8")
+    css = (resources.templates_directory() / "report.css").read_text(encoding="utf-8")
     template = environment().get_template("diff.html.j2")
     yield from template.generate(
         comparison=comparison,

@@ -86,7 +86,7 @@ def _hash(text: str) -> str:
 def template_sources() -> Mapping[str, str]:
     """Return the files of the templates, by their names. Read once: see `commands.users.become`."""
     read_sources()  # the rules' pages, for the same reason
-    directory = resources.templates()
+    directory = resources.templates_directory()
     files = (path for path in directory.rglob("*") if path.is_file())
     return {path.relative_to(directory).as_posix(): path.read_text(encoding="utf-8") for path in files}
 

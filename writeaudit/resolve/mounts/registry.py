@@ -134,7 +134,7 @@ class MountTable:
         known = self._keys.get(directory)
         if known is None:
             known = self._directory_key(directory or b"/")
-            self._keys.keep(directory, known, len(directory) + len(known))
+            self._keys.keep_entry(directory, known, len(directory) + len(known))
         return known + path[cut:]
 
     def _directory_key(self, directory: bytes) -> bytes:

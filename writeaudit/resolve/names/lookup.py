@@ -215,7 +215,7 @@ class NameResolver:
             found = self._walk_names(above.path, last, b"/", group, latest=above.looked_ns, links=above.links)
             way = _Way(*found, group)
         if way.looked_ns is not None and way.certainty is Certainty.RESOLVED:
-            self._cache.keep((start, head), way, len(start) + len(head) + len(way.path))
+            self._cache.keep_entry((start, head), way, len(start) + len(head) + len(way.path))
         return way
 
     def _walk_names(

@@ -123,7 +123,7 @@ class NodeTree:
     def _find_directory(self, key: bytes) -> Node:
         """Return the node of a directory, to be found at once the next time: most names share theirs."""
         node = self._grow_path(self._root, key)
-        self._directories.keep(key, node, len(key))
+        self._directories.keep_entry(key, node, len(key))
         return node
 
     def _grow_path(self, node: Node, key: bytes) -> Node:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 def _node(code: str, *modules: str) -> Any:
     """Run some modules of the script with code after them; return what that prints as JSON."""
-    source = "".join((resources.templates() / "js" / name).read_text() for name in modules)
+    source = "".join((resources.templates_directory() / "js" / name).read_text() for name in modules)
     assert NODE is not None
     words = [NODE, "-e", f'"use strict"; {source}\n(async () => {{ {code} }})();']
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
