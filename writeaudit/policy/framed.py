@@ -64,19 +64,23 @@ class FramedClassifier(Classifier):
         """See `Classifier.judge_sides`."""
         place, source_place = self._where.locate_path(event), self._where.locate_source(event)
         if place is Place.UNPLACED and event.op not in NAMESPACE_OPS:
-            return _unplaced(event)
+            return _judge_unplaced(event)
         host, inside = self._host.judge_sides(event), self._inside.judge_sides(event)
-        on_path = self._side(event, place, host.path, inside.path, event.mount)
+        on_path = self._judge_side(event, place, host.path, inside.path, event.mount)
         if host.source is None or inside.source is None:
             return Sides(on_path, None)
-        return Sides(on_path, self._side(event, source_place, host.source, inside.source, event.source_mount))
+        return Sides(
+            on_path, self._judge_side(event, source_place, host.source, inside.source, event.source_mount)
+        )
 
-    def _side(self, event: FsEvent, place: Place, host: Judged, inside: Judged, mount: int | None) -> Judged:
+    def _judge_side(
+        self, event: FsEvent, place: Place, host: Judged, inside: Judged, mount: int | None
+    ) -> Judged:
         if place is Place.HOST or place is Place.UNPLACED:
             return host
         if place is Place.HIDDEN:
             # Its name is the container's, and no zone of the host can be meant by it.
-            return self._outside(event, on_source=host.on_source)
+            return self._judge_outside(event, on_source=host.on_source)
         if inside.zone is not None:
             return inside
         zone = self._where.name_zone(mount, event.frame)
@@ -84,7 +88,7 @@ class FramedClassifier(Classifier):
         reason = Reason.INSIDE if inside.reason is Reason.OUTSIDE else Reason.NONE
         return Judged(zone, verdict, reason, inside.on_source)
 
-    def _outside(self, event: FsEvent, *, on_source: bool) -> Judged:
+    def _judge_outside(self, event: FsEvent, *, on_source: bool) -> Judged:
         """Return the verdict on a side that lies outside every zone of the host."""
         nowhere = event._replace(path=b"", source=None if event.source is None else b"")
         sides = self._host.judge_sides(nowhere)
@@ -97,7 +101,7 @@ def container_policy(policy: Policy) -> Policy:
     return Policy(policy.name, policy.source, zones, is_open=True)
 
 
-def _unplaced(event: FsEvent) -> Sides:
+def _judge_unplaced(event: FsEvent) -> Sides:
     effect = effect_of(event)
     if effect is Effect.NONE:
         verdict = Verdict.READ

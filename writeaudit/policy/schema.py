@@ -50,7 +50,7 @@ def _suggest_word(word: str, allowed: Iterable[str]) -> str:
 class _File:
     """One policy while it is read; knows how to complain."""
 
-    def table(self, name: str) -> _File:
+    def at_table(self, name: str) -> _File:
         """Return the same file, for one of its tables: where things stand is counted from there."""
         inner = copy.copy(self)
         inner._prefix = (*self._prefix, name)
@@ -631,7 +631,7 @@ def _read_container(file: _File, table: object) -> list[Zone]:
     for word in table:
         if word != "zones":
             file.fail(f"unknown key {word!r} in container", "container", word, hint=hint)
-    return _read_zones(file.table("container"), table.get("zones", []), None)
+    return _read_zones(file.at_table("container"), table.get("zones", []), None)
 
 
 def _read_zones(file: _File, zones: object, where: Surroundings | None) -> list[Zone]:
