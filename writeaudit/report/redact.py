@@ -12,12 +12,17 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+<<<<<<< HEAD
 from writeaudit.audit import Audit, Process, RunInfo, pick_events
+=======
+from writeaudit.audit import Audit, Process, RunInfo, pick
+from writeaudit.credentials import SECRET, SECRET_NAME, redact_text
+>>>>>>> 83372bd (image: layers as streams, the history of each path, what a reviewer should know of it)
 from writeaudit.events import FsEvent
 from writeaudit.judgement import FileSummary, Finding, Policy
 from writeaudit.report.view import Report
 
-USER, HOST, SECRET = "USER", "HOST", "***"
+USER, HOST = "USER", "HOST"
 
 _IMPERSONAL = frozenset(
     [
@@ -44,40 +49,12 @@ _IMPERSONAL = frozenset(
 _HOMES = ("/home/", "/Users/", "/var/home/", "/export/home/")
 _SHORTEST_NAME = 3
 
-_SENSITIVE = (
-    r"(?:token|secret|passw(?:or)?d|passwd|passphrase|api[-_]?key|access[-_]?key|private[-_]?key"
-    r"|credentials?|auth(?:orization)?|pat|session|cookie|signature|sig)"
-)
-_SECRET_NAME = re.compile(rf"(?i)(?:^|[-_.:/]|[a-z0-9]_){_SENSITIVE}(?:$|[-_.])|{_SENSITIVE}$")
-"""A name whose value is a secret: ``UV_INDEX_PASSWORD``, ``--auth-token``, ``_authToken``."""
-_ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)([^/\s@'\"`]+)@")
-_QUERY = re.compile(rf"(?i)([?&;](?:[\w.-]*[-_.])?{_SENSITIVE}=)[^&;\s'\"`]+")
-_ASSIGNED = re.compile(
-    rf"(?i)(\b(?:[\w.-]*[-_.])?{_SENSITIVE}\s*[=:]\s*|--?(?:[\w.-]*[-_.])?{_SENSITIVE}\s+)"
-    r"(\"[^\"]*\"|'[^']*'|[^\s'\"`,;&]+)"
-)
-_SCHEME = re.compile(r"(?i)\b(bearer|basic|token)\s+[A-Za-z0-9+/=._~-]{6,}")
-_KNOWN_FORMS = re.compile(
-    r"\b(?:gh[opsur]_[A-Za-z0-9]{16,}|github_pat_\w{20,}|glpat-[\w-]{16,}|pypi-[\w-]{16,}|npm_[A-Za-z0-9]{20,}"
-    r"|AKIA[A-Z0-9]{12,}|ASIA[A-Z0-9]{12,}|xox[abeoprs]-[\w-]{10,}|sk-[\w-]{16,}|dckr_pat_[\w-]{16,}|hf_[A-Za-z0-9]{16,}"
-    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
-)
-"""Tokens that say by their form what they are."""
 _SHORT_OPTIONS = frozenset({"-p", "-u"})
 
 
 def redact_report(report: Report) -> Report:
     """Return the report without what identifies a person, a machine or an account."""
     return _Redaction(report).report()
-
-
-def redact_text(text: str) -> str:
-    """Return a text without credentials: in addresses, in assignments, and of forms that are known."""
-    text = _ADDRESS.sub(rf"\1{SECRET}@", text)
-    text = _QUERY.sub(rf"\1{SECRET}", text)
-    text = _ASSIGNED.sub(rf"\1{SECRET}", text)
-    text = _SCHEME.sub(rf"\1 {SECRET}", text)
-    return _KNOWN_FORMS.sub(SECRET, text)
 
 
 def redact_words(argv: Sequence[bytes]) -> tuple[bytes, ...]:
@@ -91,8 +68,8 @@ def redact_words(argv: Sequence[bytes]) -> tuple[bytes, ...]:
             hide_next = False
             continue
         name, equals, value = text.partition("=")
-        hide_next = text.startswith("-") and not equals and bool(_SECRET_NAME.search(name))
-        secret = equals and value and _SECRET_NAME.search(name)
+        hide_next = text.startswith("-") and not equals and bool(SECRET_NAME.search(name))
+        secret = equals and value and SECRET_NAME.search(name)
         text = f"{name}={SECRET}" if secret else redact_text(text)
         words.append(os.fsencode(text))
     return tuple(words)
@@ -226,7 +203,7 @@ class _Redaction:
         return value
 
     def _value(self, name: str, value: str) -> str:
-        return SECRET if _SECRET_NAME.search(name) else self._text(value)
+        return SECRET if SECRET_NAME.search(name) else self._text(value)
 
     def _argument(self, word: bytes) -> bytes:
         return os.fsencode(self._text(os.fsdecode(word)))

@@ -6,54 +6,20 @@ and no longer, and what cannot be parsed is said to be damaged. Nothing is run, 
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import stat
 import time
-from collections.abc import Iterator
-from itertools import islice
-from typing import IO, Any, cast
 
 from writeaudit.audit import Binary
+from writeaudit.elf import MAGIC, find_writable_paths, read_elf
 from writeaudit.events import FsEvent, Op
 
 WATCHED = frozenset({Op.OPEN, Op.CHMOD, Op.RENAME})
 """Operations that `Binaries.note_event` wants to know of."""
 _LIKELY = re.compile(rb"\.so(?:\.[0-9.]+)?\Z|\.node\Z|/s?bin/[^/]+\Z|/libexec/.+\Z")
 _MOST = 4096
-_MOST_BYTES = 4 << 20
-"""How much of one file is read."""
 _SECONDS = 3.0
-_MOST_HEADERS, _MOST_TAGS = 256, 4096
-_MOST_TEXT = 4096
-
-
-class _TooMuch(Exception):
-    pass
-
-
-class _Bounded(io.RawIOBase):
-    """A file of which only so much is read."""
-
-    def __init__(self, file: io.BufferedReader) -> None:
-        self._file = file
-        self._left = _MOST_BYTES
-
-    def read(self, size: int = -1) -> bytes:
-        """Read, as long as there is something left of the allowance."""
-        if size < 0 or size > self._left:
-            raise _TooMuch
-        self._left -= size
-        return self._file.read(size)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """As of any file."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """As of any file."""
-        return self._file.tell()
 
 
 class Binaries:
@@ -121,89 +87,17 @@ def _inspect_file(path: bytes, before: bool) -> Binary | None:
         magic = file.read(4)
         if magic[:2] == b"#!":
             return Binary(path, "script", existed=before)
-        if magic != b"\x7fELF":
+        if magic != MAGIC:
             return Binary(path, "other", existed=before) if before and mode & 0o111 else None
         file.seek(0)
-        try:
-            return _parse_elf(path, before, _Bounded(file))
-        except _TooMuch:
-            reason = "its headers point to more than is read"
-        except Exception as error:  # noqa: BLE001 - a hostile file can make the parser raise anything
-            reason = f"{type(error).__name__} while it was parsed"
-        return Binary(path, "elf", existed=before, damaged=reason)
-
-
-def _parse_elf(path: bytes, before: bool, stream: _Bounded) -> Binary:
-    from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - start-up: few runs write such files
-    from elftools.elf.segments import InterpSegment, NoteSegment  # noqa: PLC0415
-
-    elf = ELFFile(cast("IO[bytes]", stream))
-    if elf["e_phnum"] > _MOST_HEADERS:
-        raise _TooMuch
-    facts: dict[str, Any] = {}
-    relro = False
-    tags: list[tuple[str, Any]] = []
-    for segment in elf.iter_segments():
-        what = segment["p_type"]
-        if what == "PT_GNU_STACK":
-            facts["executable_stack"] = bool(segment["p_flags"] & 1)
-        elif what == "PT_GNU_RELRO":
-            relro = True
-        elif what == "PT_DYNAMIC":
-            tags = list(_iterate_tags(segment))
-        elif isinstance(segment, InterpSegment):
-            facts["interpreter"] = _decode_text(segment.get_interp_name())
-        elif isinstance(segment, NoteSegment):
-            for note in islice(segment.iter_notes(), _MOST_HEADERS):
-                if note["n_type"] == "NT_GNU_BUILD_ID":
-                    facts["build_id"] = str(note["n_desc"])[:64]
-    texts = {tag: _decode_text(value) for tag, value in tags if tag in _TEXTS}
-    bits = {tag: value for tag, value in tags if tag in ("DT_FLAGS", "DT_FLAGS_1")}
-    names = {tag for tag, _value in tags}
-    bind_now = "DT_BIND_NOW" in names or bits.get("DT_FLAGS", 0) & 0x8 or bits.get("DT_FLAGS_1", 0) & 0x1
-    facts |= {field: texts[tag] for tag, field in _TEXTS.items() if tag in texts}
-    return Binary(
-        path,
-        "elf",
-        existed=before,
-        type=str(elf["e_type"]).removeprefix("ET_").lower(),
-        machine=str(elf["e_machine"]).removeprefix("EM_").lower(),
-        needed=tuple(_decode_text(value) for tag, value in tags if tag == "DT_NEEDED")[:_MOST_HEADERS],
-        pie=bool(bits.get("DT_FLAGS_1", 0) & 0x08000000),
-        relro="none" if not relro else "full" if bind_now else "partial",
-        text_relocations="DT_TEXTREL" in names or bool(bits.get("DT_FLAGS", 0) & 0x4),
-        writable_paths=tuple(_writable_directories(path, facts.get("rpath"), facts.get("runpath"))),
-        **facts,
-    )
-
-
-_TEXTS = {"DT_SONAME": "soname", "DT_RPATH": "rpath", "DT_RUNPATH": "runpath"}
-
-
-def _iterate_tags(segment: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the entries of a dynamic segment, with what they name where that is a text."""
-    for tag in islice(segment.iter_tags(), _MOST_TAGS):
-        kind = str(tag.entry.d_tag)
-        attribute = "needed" if kind == "DT_NEEDED" else _TEXTS.get(kind)
-        yield kind, tag.entry.d_val if attribute is None else getattr(tag, attribute)
-
-
-def _decode_text(value: object) -> str:
-    return str(value)[:_MOST_TEXT]
-
-
-def _writable_directories(path: bytes, *lists: str | None) -> list[str]:
-    """Return the directories of search paths that every user may write to, or make."""
-    found = []
+        binary = read_elf(path, file, existed=before)
     origin = os.fsdecode(os.path.dirname(path))
-    for entry in [entry for each in lists if each for entry in each.split(":")][:64]:
-        place = entry.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)
-        if not place.startswith("/"):
-            continue
-        try:
-            mode = os.stat(place).st_mode
-        except (OSError, ValueError):
-            continue
-        if mode & stat.S_IWOTH:
-            found.append(entry)
-    return found
+    return binary._replace(writable_paths=find_writable_paths(binary, origin, _may_be_written))
+
+
+def _may_be_written(directory: str) -> bool:
+    """Whether every user may write to a directory."""
+    try:
+        return os.stat(directory).st_mode & stat.S_IWOTH != 0
+    except (OSError, ValueError):
+        return False

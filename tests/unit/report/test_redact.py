@@ -11,10 +11,11 @@ import pytest
 
 from tests.support import report_samples as samples
 from writeaudit.audit import Process
+from writeaudit.credentials import redact_text
 from writeaudit.events import Access, Op
 from writeaudit.judgement import Finding, Severity
 from writeaudit.report.forms import FORMS, render_form
-from writeaudit.report.redact import redact_report, redact_text, redact_words
+from writeaudit.report.redact import redact_report, redact_words
 from writeaudit.report.view import Report
 
 SECRETS = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from writeaudit.analysis.collector import RunContext
 from writeaudit.analysis.files.activity import (
@@ -14,24 +13,15 @@ from writeaudit.analysis.files.activity import (
     pick_evidence,
     pick_examples,
 )
-from writeaudit.audit import Binary
+from writeaudit.elf import ELF_ADVICE, ELF_CAUSE, list_hazards
 from writeaudit.events import DATA_OPS, OK, Effect, FsEvent, Op, effect_of
 from writeaudit.judgement import Finding, Judged, Severity
 from writeaudit.rules import rule
-from writeaudit.text import plural, quote_name
+from writeaudit.text import plural
 
 _BUILD_DIRECTORY = re.compile(
     r"^(?:/tmp|/var/tmp|/build|/builddir|/home/[^/]+|/root)(?:/|$)|/pip-(?:install|build)-"
 )
-_MACHINES = {
-    "x86_64": {"x86_64", "386"},
-    "aarch64": {"aarch64", "arm"},
-    "i686": {"386"},
-    "ppc64le": {"ppc64"},
-    "s390x": {"s390"},
-    "riscv64": {"riscv"},
-}
-"""What runs on a machine, by what uname(2) calls it."""
 
 
 class BinaryCollector:
@@ -82,44 +72,13 @@ class BinaryCollector:
             )
         groups: dict[str, tuple[str, str, list[bytes]]] = {}
         for binary in self._binaries.values():
-            for key, what, detail in self._list_hazards(binary):
+            for key, what, detail in list_hazards(
+                binary, self._context.run.arch, build_directory=_BUILD_DIRECTORY.search
+            ):
                 groups.setdefault(key, (what, detail, []))[2].append(binary.path)
         for key, (what, detail, paths) in groups.items():
             found.append(self._unsafe_finding(key, what, detail, paths))
         return found
-
-    def _list_hazards(self, binary: Binary) -> Iterator[tuple[str, str, str]]:
-        if binary.kind != "elf":
-            return
-        if binary.damaged:
-            yield "damaged", "cannot be parsed", binary.damaged
-            return
-        for name, value in (("RPATH", binary.rpath), ("RUNPATH", binary.runpath)):
-            for entry in [] if value is None else value.split(":"):
-                shown = quote_name(entry.encode("utf-8", "surrogateescape"))
-                if not entry:
-                    yield "empty-path", f"with an empty {name} entry", "the working directory is searched"
-                elif not entry.startswith(("/", "$ORIGIN", "${ORIGIN}", "$LIB", "$PLATFORM")):
-                    yield (
-                        "relative-path",
-                        f"with a relative {name}",
-                        f"{shown}: relative to the working directory",
-                    )
-                elif entry in binary.writable_paths:
-                    yield "writable-path", f"with a {name} that every user may write to", shown
-                elif _BUILD_DIRECTORY.search(entry):
-                    yield "build-path", f"with a {name} into a build or home directory", shown
-        if binary.executable_stack:
-            yield "execstack", "with an executable stack", "PT_GNU_STACK has the flag X"
-        if binary.text_relocations:
-            yield "textrel", "with text relocations", "its code must be writable while it is loaded"
-        runs = _MACHINES.get(self._context.run.arch)
-        if runs is not None and binary.machine and binary.machine not in runs:
-            yield (
-                "machine",
-                "for another machine",
-                f"{binary.machine}, where the machine is {self._context.run.arch}",
-            )
 
     def _unsafe_finding(self, key: str, what: str, detail: str, paths: list[bytes]) -> Finding:
         activities = [self._written.get(path) or PathActivity(path) for path in paths]
@@ -128,11 +87,8 @@ class BinaryCollector:
             f"{rule('WA306').title}: {what}",
             activities,
             f"{plural(len(paths), 'ELF file')} {what}: {name_paths(activities)} ({detail}).",
-            "The dynamic loader looks for libraries where RPATH and RUNPATH say, so who can write there "
-            "runs code "
-            "in every program that uses the file; executable stacks and text relocations make attacks "
-            "easier.",
-            "Build it without, or change it: `patchelf --set-rpath`, `patchelf --clear-execstack`.",
+            ELF_CAUSE,
+            ELF_ADVICE,
             severity=Severity.NOTE if key in {"damaged", "machine"} else None,
             kind=key,
         )

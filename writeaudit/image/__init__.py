@@ -1,0 +1,1 @@
+"""Container images, read as streams: nothing is run, nothing is unpacked."""
