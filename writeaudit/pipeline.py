@@ -38,7 +38,7 @@ from writeaudit.capture.select import capture_with
 from writeaudit.errors import CaptureError, PolicyError, RecordingError, WriteauditError
 from writeaudit.events import NO_DOUBT, OK, Certainty, Doubt, FsEvent, Op, RawEvent, WriteTotal
 from writeaudit.frames import FrameCounter, Places, SetUp
-from writeaudit.judgement import Finding, Policy, Zone, ZoneAccess
+from writeaudit.judgement import Finding, Policy, Zone, ZoneAccess, by_gravity
 from writeaudit.policy import (
     MOVES,
     classifier_for,
@@ -55,6 +55,7 @@ from writeaudit.policy import (
 from writeaudit.recording import MOST, MOST_PATH, Recording, RecordingWriter
 from writeaudit.recording.digest import Digests
 from writeaudit.recording.processes import ProcessBook
+from writeaudit.report.image.view import ImageReport
 from writeaudit.report.view import Report, Tally, build
 from writeaudit.resolve.binaries import WATCHED, Binaries
 from writeaudit.resolve.observer import EXPLAINED, Observer, view_of
@@ -467,6 +468,49 @@ class Examined(NamedTuple):
     def complete(self) -> bool:
         """Whether "clean" may be said at all."""
         return self.report.audit.completeness.complete
+
+
+class ExaminedImage(NamedTuple):
+    """A container image, judged."""
+
+    report: ImageReport
+
+    @property
+    def failing(self) -> Sequence[Finding]:
+        """The findings that make the exit status 100."""
+        return self.report.failing
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it was looked at."""
+        return self.report.completeness.complete
+
+
+def examine_image(
+    source: str,
+    *,
+    platform: str | None = None,
+    fail_on: FailOn,
+    fail_on_words: Sequence[str] = ("error",),
+) -> ExaminedImage:
+    """Read a container image and judge it; nothing of it is run or unpacked. Raises `ImageError`."""
+    # Imported here: an audit of a command need not wait for it.
+    from writeaudit.image.documents import parse_platform  # noqa: PLC0415
+    from writeaudit.image.findings import judge_completeness, list_findings  # noqa: PLC0415
+    from writeaudit.image.reading import read_image  # noqa: PLC0415
+
+    read = read_image(source, None if platform is None else parse_platform(platform))
+    findings = sorted(list_findings(read), key=by_gravity)
+    return ExaminedImage(
+        ImageReport(
+            read.image,
+            findings,
+            judge_completeness(read.problems),
+            read.remarks,
+            tuple(fail_on_words),
+            select_failing(findings, fail_on),
+        )
+    )
 
 
 def choose_policy(

@@ -30,6 +30,8 @@ class RuleGroup(enum.Enum):
     """The policy allows it, and the system refused it."""
     HYGIENE = "hygiene"
     """Allowed by the policy, and yet not what an installer should do."""
+    IMAGE = "image"
+    """What a reviewer of a container image should know. No run has findings of it."""
     COMPLETENESS = "completeness"
     """What the audit did not see. It has an exit status of its own, so no severity counts it."""
 
@@ -48,6 +50,7 @@ _ALIASES = {
     RuleGroup.ATTEMPT: "attempts",
     RuleGroup.REFUSED: "attempts",
     RuleGroup.HYGIENE: "hygiene",
+    RuleGroup.IMAGE: "image",
     RuleGroup.COMPLETENESS: "incomplete",
 }
 
@@ -233,6 +236,57 @@ RULES: tuple[Rule, ...] = (
         "lock file taken inside a read-only zone",
         Severity.NOTE,
         "A lock file of a zone that may not change was opened for writing.",
+    ),
+    Rule(
+        "WA501",
+        RuleGroup.IMAGE,
+        "setuid, setgid or file capability in an image",
+        Severity.WARNING,
+        "Files of the image give whoever runs them rights of their own.",
+    ),
+    Rule(
+        "WA502",
+        RuleGroup.IMAGE,
+        "world-writable path or device node in an image",
+        Severity.WARNING,
+        "Files or directories of the image that every user can write to, or device nodes.",
+    ),
+    Rule(
+        "WA503",
+        RuleGroup.IMAGE,
+        "secret in an image",
+        Severity.ERROR,
+        "A private key or a credential in a file, in the environment or in a build step of the image.",
+    ),
+    Rule(
+        "WA504",
+        RuleGroup.IMAGE,
+        "deleted, but still in a layer",
+        Severity.WARNING,
+        "A file that a later layer deletes or overwrites is in the image all the same; worst if it is a "
+        "secret.",
+    ),
+    Rule(
+        "WA505",
+        RuleGroup.IMAGE,
+        "the same bytes again",
+        Severity.NOTE,
+        "Layers that store bytes which the image holds already: copies, and changes of mode or owner alone.",
+    ),
+    Rule(
+        "WA506",
+        RuleGroup.IMAGE,
+        "image runs as root",
+        Severity.WARNING,
+        "The image names no user, or root, for its process.",
+    ),
+    Rule(
+        "WA507",
+        RuleGroup.IMAGE,
+        "unsafe or damaged image",
+        Severity.ERROR,
+        "Entries that lead out of the image, digests that do not fit, archives that are damaged or "
+        "absurdly large.",
     ),
     Rule(
         "WA901",

@@ -1,4 +1,4 @@
-"""Container images made by hand: layers, OCI layouts and archives, docker archives. Nothing but json and tarfile."""
+"""Container images made by hand: layers, OCI layouts and archives, docker archives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Layer:
 
     def __init__(self) -> None:
         self._buffer = io.BytesIO()
-        self._tar = tarfile.open(fileobj=self._buffer, mode="w", format=tarfile.PAX_FORMAT)
+        self._tar = tarfile.open(fileobj=self._buffer, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
 
     def file(
         self,

@@ -17,6 +17,7 @@ COMMANDS = (
     "check",
     "diff",
     "suggest",
+    "image",
     "profiles",
     "explain",
     "list",

@@ -17,7 +17,7 @@ from writeaudit.report.forms import FORMS, GITHUB
 from writeaudit.rules import group_aliases
 
 if TYPE_CHECKING:
-    from writeaudit.pipeline import Examined
+    from writeaudit.pipeline import Examined, ExaminedImage
     from writeaudit.policy.expand import UnsetVariable
     from writeaudit.recording import Recording
 
@@ -139,7 +139,7 @@ def check_targets(outputs: Outputs) -> None:
                 check_target(path)
 
 
-def write_reports(examined: Examined, outputs: Outputs) -> dict[str, str]:
+def write_reports(examined: Examined | ExaminedImage, outputs: Outputs) -> dict[str, str]:
     """Write the reports that were asked for; return what was written where. Raises `OutputError`."""
     written: dict[str, str] = {}
     for name, path in outputs.files.items():
@@ -197,7 +197,7 @@ def show_summary(examined: Examined, outputs: Mapping[str, str], *, verbose: boo
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def audit_status(examined: Examined) -> int:
+def audit_status(examined: Examined | ExaminedImage) -> int:
     """Return 0, 100 or 101: what an audit of a command that succeeded comes to."""
     if examined.failing:
         return FINDINGS

@@ -46,7 +46,7 @@ class Tree:
         self.content = 0
         """Of the last layer."""
         self._names: dict[bytes, set[bytes]] = {}
-        """The names in each directory."""
+        """The names in each directory, also of those that no layer has an entry for."""
 
     def add_layer(self, number: int, entries: Iterable[Entry], *, whiteouts: bool = True) -> None:
         """Take the next layer. Raises `errors.Damage`; what was read until then is taken all the same.
@@ -63,6 +63,10 @@ class Tree:
         finally:
             layer.link_late()
             self._merge(layer)
+
+    def implies(self, path: bytes) -> bool:
+        """Whether there is something below a path, with or without an entry for the directory."""
+        return bool(self._names.get(path))
 
     def _merge(self, layer: _LayerReader) -> None:
         facts = layer.facts

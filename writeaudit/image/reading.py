@@ -93,7 +93,7 @@ def _assemble(
     config = opened.config
     passwd = tree.live.get(_PASSWD)
     kept = b"" if passwd is None else examiner.kept.get((passwd.layer, passwd.path), b"")
-    review = review_tree(tree.live, tree.stored, config)
+    review = review_tree(tree, config)
     if examiner.unread:
         reasons = ", ".join(sorted({reason for _path, reason in examiner.unread}))
         message = f"{plural(len(examiner.unread), 'file')} could not be read ({reasons})"
@@ -138,8 +138,15 @@ def _read_layer(
     """Lay one layer upon the others; return what is wrong with it. Raises `ImageError`."""
     assert opened.store is not None
     problems = [Problem("digest", stored.problem, number)] if stored.problem else []
-    algorithm = stored.digest.partition(":")[0] or None
-    source = Verified(opened.store.open(stored.name), algorithm)
+    with opened.store.open(stored.name) as file:
+        source = Verified(file, stored.digest.partition(":")[0] or None)
+        return [*problems, *_read_archive(source, number, stored, tree, limits)]
+
+
+def _read_archive(
+    source: Verified, number: int, stored: StoredLayer, tree: Tree, limits: Limits
+) -> list[Problem]:
+    problems: list[Problem] = []
     # An archive that is stored as it is has one digest for both: it is worked out once.
     content = Bounded(decompress(source), source, limits, digest=stored.diff_id not in ("", stored.digest))
     whole = False

@@ -14,6 +14,7 @@ from writeaudit.elf import find_writable_paths, list_hazards
 from writeaudit.image.capabilities import parse_capability
 from writeaudit.image.documents import Config, machine_of
 from writeaudit.image.entries import EntryType
+from writeaudit.image.merge import Tree
 from writeaudit.image.nodes import Node
 from writeaudit.image.secrets import is_placeholder
 from writeaudit.paths import parent_directory
@@ -53,8 +54,9 @@ class Review(NamedTuple):
     """Owner and mode of files with rights of their own."""
 
 
-def review_tree(live: Mapping[bytes, Node], stored: Iterable[Node], config: Config) -> Review:
+def review_tree(tree: Tree, config: Config) -> Review:
     """Look at the finished file system, and at every file whose bytes a layer holds."""
+    live = tree.live
     facts: list[Fact] = []
     hardening: Counter[str] = Counter()
     unsafe: list[UnsafeElf] = []
@@ -67,14 +69,13 @@ def review_tree(live: Mapping[bytes, Node], stored: Iterable[Node], config: Conf
         facts += rights
         if node.binary is not None:
             binary = node.binary._replace(path=path)
-            found, traits = _elf_facts(path, node, binary, live, machine)
+            found, traits = _elf_facts(path, node, binary, tree, machine)
             facts += found
             unsafe += traits
             hardening["elf"] += 1
             hardening.update(fact.kind for fact in found)
-    every = list(stored)
-    secrets, weak = _secret_facts(live, every)
-    again, waste = _waste_facts(live, every)
+    secrets, weak = _secret_facts(live, tree.stored)
+    again, waste = _waste_facts(live, tree.stored)
     facts += [*secrets, *again]
     return Review(facts, waste, unsafe, hardening, weak, owners)
 
@@ -100,10 +101,10 @@ def _rights(path: bytes, node: Node) -> Iterator[Fact]:
 
 
 def _elf_facts(
-    path: bytes, node: Node, binary: Binary, live: Mapping[bytes, Node], machine: str
+    path: bytes, node: Node, binary: Binary, tree: Tree, machine: str
 ) -> tuple[list[Fact], list[UnsafeElf]]:
     origin = os.fsdecode(parent_directory(path))
-    writable = find_writable_paths(binary, origin, lambda place: is_open_to_all(live, place))
+    writable = find_writable_paths(binary, origin, lambda place: is_open_to_all(tree, place))
     binary = binary._replace(writable_paths=writable)
     facts: list[Fact] = []
     traits: list[UnsafeElf] = []
@@ -133,10 +134,10 @@ _ELF_KINDS = {
 }
 
 
-def is_open_to_all(live: Mapping[bytes, Node], directory: str, symlinks: int = 40) -> bool:
+def is_open_to_all(tree: Tree, directory: str, symlinks: int = 40) -> bool:
     """Whether every user can put a file into a directory of the image, or make that directory."""
     pending = [part for part in reversed(directory.encode("utf-8", "surrogateescape").split(b"/")) if part]
-    path = b"/"
+    path, live = b"/", tree.live
     while pending:
         part = pending.pop()
         if part == b".":
@@ -146,6 +147,9 @@ def is_open_to_all(live: Mapping[bytes, Node], directory: str, symlinks: int = 4
             continue
         inner = path.rstrip(b"/") + b"/" + part
         node = live.get(inner)
+        if node is None and tree.implies(inner):
+            path = inner
+            continue
         if node is None:
             break  # whoever can write to the directory above can make it
         if node.type is EntryType.SYMLINK:

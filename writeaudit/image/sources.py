@@ -185,10 +185,11 @@ def _read_document(
     count = store.size(name)
     if count > limits.document:
         raise ImageError(f"{what} is larger than {size(limits.document)}")
-    file, parts, left = store.open(name), [], limits.document + 1
-    while left and (data := file.read(min(left, CHUNK))):
-        parts.append(data)
-        left -= len(data)
+    parts, left = [], limits.document + 1
+    with store.open(name) as file:
+        while left and (data := file.read(min(left, CHUNK))):
+            parts.append(data)
+            left -= len(data)
     whole = b"".join(parts)
     if not left:
         raise ImageError(f"{what} is larger than {size(limits.document)}")

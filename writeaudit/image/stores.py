@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from writeaudit.image.entries import EntryType
@@ -26,7 +26,7 @@ class Store(Protocol):
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
 
-    def open(self, name: str) -> Reader:
+    def open(self, name: str) -> AbstractContextManager[Reader]:
         """Open one for reading. Raises `ImageError`."""
 
     def size(self, name: str) -> int:
@@ -49,7 +49,8 @@ class DirectoryStore:
     def _place(self, name: str) -> str:
         return os.path.join(self._directory, name)
 
-    def open(self, name: str) -> Reader:
+    @contextmanager
+    def open(self, name: str) -> Iterator[Reader]:
         """Open one for reading. Raises `ImageError`."""
         place = self._place(name)
         try:
@@ -59,7 +60,8 @@ class DirectoryStore:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise ImageError(f"{escape_text(name)} of the image is no file")
-        return open(fd, "rb", buffering=0)
+        with open(fd, "rb", buffering=0) as file:
+            yield file
 
     def size(self, name: str) -> int:
         """Return its size in bytes. Raises `ImageError`."""
@@ -109,12 +111,13 @@ class ArchiveStore:
         """Whether there is such a member."""
         return self._member(name) is not None
 
-    def open(self, name: str) -> Reader:
+    @contextmanager
+    def open(self, name: str) -> Iterator[Reader]:
         """Open one for reading. Raises `ImageError`."""
         member = self._member(name)
         if member is None:
             raise ImageError(f"{escape_text(name)} is not in the archive")
-        return _Section(self._fd, *member)
+        yield _Section(self._fd, *member)
 
     def size(self, name: str) -> int:
         """Return its size in bytes. Raises `ImageError`."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from writeaudit.errors import OutputError
+from writeaudit.report.image.view import ImageReport, redact_image
 from writeaudit.report.view import Report
 
 
@@ -26,14 +27,16 @@ class Form(NamedTuple):
     """Whether what identifies people and machines is left out unless --no-redact says otherwise."""
     binary: bool = False
     """Whether it is no text."""
+    image_module: str | None = None
+    """What renders an image's report; None: there is no such form of it."""
 
 
 FORMS = (
-    Form("html", "writeaudit.report.html.writer", "the HTML report"),
-    Form("json", "writeaudit.report.json.writer", "the JSON report (FILE.gz and FILE.zst are compressed)"),
-    Form("markdown", "writeaudit.report.markdown", "Markdown for an issue or a pull request", redacted=True),
-    Form("sarif", "writeaudit.report.sarif", "SARIF 2.1.0 for code scanning"),
-    Form("junit", "writeaudit.report.junit", "JUnit XML for CI services"),
+    Form("html", "writeaudit.report.html.writer", "the HTML report", image_module="writeaudit.report.image.html"),
+    Form("json", "writeaudit.report.json.writer", "the JSON report (FILE.gz and FILE.zst are compressed)", image_module="writeaudit.report.image.json"),
+    Form("markdown", "writeaudit.report.markdown", "Markdown for an issue or a pull request", redacted=True, image_module="writeaudit.report.image.markdown"),
+    Form("sarif", "writeaudit.report.sarif", "SARIF 2.1.0 for code scanning", image_module="writeaudit.report.image.sarif"),
+    Form("junit", "writeaudit.report.junit", "JUnit XML for CI services", image_module="writeaudit.report.image.junit"),
     Form("sqlite", "writeaudit.report.sqlite", "a SQLite database, to be asked in SQL", binary=True),
 )
 """In the order of the help."""
@@ -45,7 +48,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 def render_form(
-    name: str, report: Report, path: str, *, redact: bool | None = None, with_events: bool = True
+    name: str, report: Report | ImageReport, path: str, *, redact: bool | None = None, with_events: bool = True
 ) -> Iterable[str] | Iterable[bytes]:
     """Return the pieces of one form, compressed if the name of the file asks for it.
 
@@ -53,12 +56,22 @@ def render_form(
     Raises `OutputError` where a compressor is missing.
     """
     form = _BY_NAME[name]
-    if form.redacted if redact is None else redact:
+    redacts = form.redacted if redact is None else redact
+    if isinstance(report, ImageReport):
+        if form.image_module is None:
+            raise OutputError(f"--{name} holds the events of a run, and an image that was not run has none")
+        image = redact_image(report) if redacts else report
+        return _pack(importlib.import_module(form.image_module).render(image), path)
+    if redacts:
         from writeaudit.report.redact import redact_report  # noqa: PLC0415 - start-up
 
         report = redact_report(report)
     options = {} if with_events or name != "json" else {"with_events": False}
     chunks: Iterable[str] | Iterable[bytes] = importlib.import_module(form.module).render(report, **options)
+    return _pack(chunks, path)
+
+
+def _pack(chunks: Iterable[str] | Iterable[bytes], path: str) -> Iterable[str] | Iterable[bytes]:
     if path.endswith(".gz"):
         return _gzip(chunks)
     if path.endswith(".zst"):

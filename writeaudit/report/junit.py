@@ -14,7 +14,7 @@ from writeaudit.judgement import Finding, Severity
 from writeaudit.report.json.writer import timestamp
 from writeaudit.report.view import OUTSIDE, Report
 from writeaudit.report.wording import command_line, list_gaps, verdict
-from writeaudit.rules import RULES
+from writeaudit.rules import RULES, RuleGroup
 
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no character for, not even as a reference."""
@@ -32,7 +32,7 @@ def render(report: Report) -> Iterator[str]:
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
     yield f'<testsuites name="writeaudit" {head}>\n'
     began = timestamp(run.started).partition(".")[0]
-    yield f'<testsuite name={_attribute(command_line(run.command))} {head} timestamp="{began}">\n'
+    yield f'<testsuite name={quote_attribute(command_line(run.command))} {head} timestamp="{began}">\n'
     yield "<properties>\n"
     for name, value in (
         ("policy", report.policy.name),
@@ -40,12 +40,12 @@ def render(report: Report) -> Iterator[str]:
         ("status", str(report.status)),
         ("version", report.tool_version),
     ):
-        yield f"<property name={_attribute(name)} value={_attribute(value)}/>\n"
+        yield f"<property name={quote_attribute(name)} value={quote_attribute(value)}/>\n"
     yield "</properties>\n"
     yield from _completeness(gaps)
     for rule, zone, found in cases:
         yield from _case(rule, zone, found, failing)
-    yield f"<system-out>{_content(verdict(report))}</system-out>\n</testsuite>\n</testsuites>\n"
+    yield f"<system-out>{quote_content(verdict(report))}</system-out>\n</testsuite>\n</testsuites>\n"
 
 
 def _cases(report: Report) -> Iterator[tuple[str, str, Sequence[Finding]]]:
@@ -55,7 +55,7 @@ def _cases(report: Report) -> Iterator[tuple[str, str, Sequence[Finding]]]:
         zone = finding.details.get("zone", "")
         named = zone if isinstance(zone, str) else OUTSIDE
         by_rule.setdefault(finding.rule, {}).setdefault(named, []).append(finding)
-    known = [rule.id for rule in RULES]
+    known = [rule.id for rule in RULES if rule.group is not RuleGroup.IMAGE]
     for rule in [*known, *(found for found in by_rule if found not in known)]:
         for zone, found in by_rule.get(rule, {"": []}).items():
             yield rule, zone, found
@@ -64,29 +64,32 @@ def _cases(report: Report) -> Iterator[tuple[str, str, Sequence[Finding]]]:
 def _completeness(gaps: Sequence[str]) -> Iterator[str]:
     yield '<testcase classname="writeaudit" name="the audit is complete">'
     if gaps:
-        yield f'<error type="incomplete" message={_attribute("; ".join(gaps))}/>'
+        yield f'<error type="incomplete" message={quote_attribute("; ".join(gaps))}/>'
     yield "</testcase>\n"
 
 
 def _case(rule: str, zone: str, found: Sequence[Finding], failing: set[int]) -> Iterator[str]:
     title = next((known.title for known in RULES if known.id == rule), rule)
     name = f"{title} ({zone})" if zone else title
-    yield f"<testcase classname={_attribute(f'writeaudit.{rule}')} name={_attribute(name)}>"
+    yield f"<testcase classname={quote_attribute(f'writeaudit.{rule}')} name={quote_attribute(name)}>"
     for finding in found:
         text = "\n".join([finding.message, *(f"→ {line}" for line in finding.advice)])
         if id(finding) in failing:
-            message = _attribute(finding.message)
-            yield f"<failure type={_attribute(finding.rule)} message={message}>{_content(text)}</failure>"
+            message = quote_attribute(finding.message)
+            kind, content = quote_attribute(finding.rule), quote_content(text)
+            yield f"<failure type={kind} message={message}>{content}</failure>"
         elif finding.severity is not Severity.NOTE:
-            yield f"<system-out>{_content(f'{finding.severity}: {text}')}</system-out>"
+            yield f"<system-out>{quote_content(f'{finding.severity}: {text}')}</system-out>"
     yield "</testcase>\n"
 
 
-def _attribute(text: str) -> str:
+def quote_attribute(text: str) -> str:
+    """Return a text as the value of an attribute, quotes included."""
     return quoteattr(
         _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text), {"\n": "&#10;", "\t": "&#9;", "\r": "&#13;"}
     )
 
 
-def _content(text: str) -> str:
+def quote_content(text: str) -> str:
+    """Return a text as the content of an element."""
     return escape(_NO_XML.sub("\N{REPLACEMENT CHARACTER}", text))

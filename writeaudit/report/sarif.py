@@ -27,7 +27,7 @@ MOST_RESULTS = 25_000
 """As many results of one run are taken by code scanning services."""
 PLACES_PER_FINDING = 1_000
 
-_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
+LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
 _PROJECT = "PROJECT"
 
 
@@ -36,7 +36,7 @@ def render(report: Report) -> Iterator[str]:
     results, left_out = _results(report)
     head = json.dumps({"$schema": SCHEMA, "version": VERSION}, ensure_ascii=False)
     yield head[:-1] + ', "runs": [{'
-    yield f'"tool": {_dump(_tool(report))},\n'
+    yield f'"tool": {_dump(describe_tool(report.tool_version))},\n'
     yield f'"invocations": {_dump([_invocation(report, left_out)])},\n'
     yield f'"originalUriBaseIds": {_dump({_PROJECT: {"uri": _directory_uri(report.audit.run.cwd)}})},\n'
     yield f'"automationDetails": {_dump({"id": f"writeaudit/{escape_text(report.policy.name)}/"})},\n'
@@ -50,12 +50,13 @@ def _dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
 
 
-def _tool(report: Report) -> dict[str, object]:
+def describe_tool(version: str) -> dict[str, object]:
+    """Return who speaks, with all rules."""
     return {
         "driver": {
             "name": "writeaudit",
-            "version": report.tool_version,
-            "semanticVersion": report.tool_version,
+            "version": version,
+            "semanticVersion": version,
             "rules": [_rule(rule) for rule in RULES],
         }
     }
@@ -69,16 +70,18 @@ def _rule(rule: Rule) -> dict[str, object]:
         "shortDescription": {"text": rule.title[:1].upper() + rule.title[1:]},
         "fullDescription": {"text": rule.summary},
         "help": {"text": f"{rule.summary} `writeaudit explain {rule.id}` has cause, example and remedy."},
-        "defaultConfiguration": {"level": _LEVELS[rule.severity]},
+        "defaultConfiguration": {"level": LEVELS[rule.severity]},
         "properties": {"tags": ["files", rule.id[:3] + "xx"]},
     }
 
 
 def _invocation(report: Report, left_out: int) -> dict[str, object]:
     run = report.audit.run
-    notes = [_notification("incomplete", "error", gap) for gap in list_gaps(report.audit.completeness)]
+    notes = [
+        describe_notification("incomplete", "error", gap) for gap in list_gaps(report.audit.completeness)
+    ]
     notes += [
-        _notification(
+        describe_notification(
             f"blind-spot/{escape_text(spot.kind)}",
             "warning" if spot.incomplete else "note",
             escape_text(spot.message),
@@ -87,7 +90,7 @@ def _invocation(report: Report, left_out: int) -> dict[str, object]:
     ]
     if left_out:
         notes.append(
-            _notification(
+            describe_notification(
                 "cut",
                 "warning",
                 f"{left_out:,} results of lower severity are left out; the JSON report has them all.",
@@ -114,7 +117,8 @@ def _invocation(report: Report, left_out: int) -> dict[str, object]:
     return invocation
 
 
-def _notification(identity: str, level: str, text: str) -> dict[str, object]:
+def describe_notification(identity: str, level: str, text: str) -> dict[str, object]:
+    """Return a message about the audit itself."""
     return {"descriptor": {"id": identity}, "level": level, "message": {"text": text}}
 
 
@@ -149,7 +153,7 @@ def _result(
     advice = "".join(f"\n→ {line}" for line in finding.advice)
     result: dict[str, object] = {
         "ruleId": finding.rule,
-        "level": _LEVELS[finding.severity],
+        "level": LEVELS[finding.severity],
         "kind": "fail",
         "message": {"text": f"{finding.message}{advice}"},
         "partialFingerprints": {"place/v1": fingerprint(finding.rule, place, report.audit.run.cwd)},

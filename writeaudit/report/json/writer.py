@@ -64,9 +64,9 @@ def render(report: Report, *, with_events: bool = True) -> Iterator[str]:
     yield f'"tool": {_dump({"name": "writeaudit", "version": report.tool_version})},\n'
     yield f'"run": {_dump(_run(audit))},\n'
     yield f'"summary": {_dump(_summary(report))},\n'
-    yield f'"completeness": {_dump(_completeness(audit.completeness))},\n'
+    yield f'"completeness": {_dump(describe_completeness(audit.completeness))},\n'
     yield f'"policy": {_dump(_policy(report))},\n'
-    yield from _array("findings", (_dump(_finding(finding)) for finding in report.findings))
+    yield from _array("findings", (_dump(describe_finding(finding)) for finding in report.findings))
     yield ",\n"
     yield from _array("binaries", (_dump(_binary(each)) for each in audit.binaries))
     yield ",\n"
@@ -247,7 +247,8 @@ def _summary(report: Report) -> dict[str, object]:
     }
 
 
-def _completeness(c: Completeness) -> dict[str, object]:
+def describe_completeness(c: Completeness) -> dict[str, object]:
+    """Return the field ``completeness``."""
     return {
         "complete": c.complete,
         "lost_events": c.lost_events,
@@ -306,7 +307,8 @@ def _zone(zone: Zone) -> dict[str, object]:
     }
 
 
-def _finding(f: Finding) -> dict[str, object]:
+def describe_finding(f: Finding) -> dict[str, object]:
+    """Return one of ``findings``."""
     return {
         "rule": f.rule,
         "title": f.title,

@@ -1,0 +1,1 @@
+"""Reports on container images: the same forms as those on runs."""
