@@ -11,7 +11,7 @@ from writeaudit.image.reading import Problem, ReadImage
 from writeaudit.image.review import UnsafeElf
 from writeaudit.judgement import Finding, Severity
 from writeaudit.rules import rule
-from writeaudit.text import escape_path, plural, shell_word, size
+from writeaudit.text import BACKTICK, escape_path, plural, quote_name, shell_word, size
 
 MOST_EXAMPLES = 100
 _NAMED = 3
@@ -97,8 +97,9 @@ def name_facts(facts: Sequence[Fact], detail: bool = False) -> str:
     shown = []
     for fact in facts[:_NAMED]:
         layer = "" if fact.layer is None else f"layer {fact.layer}"
-        about = f" ({', '.join(part for part in (fact.detail, layer) if part)})" if detail else ""
-        shown.append(f"{escape_path(fact.path or b'')}{about}")
+        told = fact.detail.replace("`", BACKTICK)
+        about = f" ({', '.join(part for part in (told, layer) if part)})" if detail else ""
+        shown.append(f"{quote_name(fact.path or b'')}{about}")
     more = len(facts) - _NAMED
     return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
 
@@ -229,7 +230,7 @@ def _secret_findings(read: ReadImage) -> list[Finding]:
     facts = list(image.of(FactKind.SECRET_IN_ENVIRONMENT))
     if facts:
         by_form = any("form of a token" in fact.detail for fact in facts)
-        names = ", ".join(fact.detail.partition(":")[0] for fact in facts[:_NAMED])
+        names = ", ".join(quote_name(fact.detail.partition(":")[0].encode()) for fact in facts[:_NAMED])
         more = f" and {len(facts) - _NAMED:,} more" if len(facts) > _NAMED else ""
         found.append(
             _make_finding(
@@ -327,7 +328,7 @@ def _deleted_findings(read: ReadImage) -> list[Finding]:
 
 
 def _with_sizes(facts: Sequence[Fact]) -> str:
-    named = ", ".join(f"{escape_path(fact.path or b'')} ({size(fact.bytes)})" for fact in facts[:_NAMED])
+    named = ", ".join(f"{quote_name(fact.path or b'')} ({size(fact.bytes)})" for fact in facts[:_NAMED])
     more = len(facts) - _NAMED
     return named + (f" and {more:,} more" if more > 0 else "")
 

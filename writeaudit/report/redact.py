@@ -12,12 +12,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-<<<<<<< HEAD
 from writeaudit.audit import Audit, Process, RunInfo, pick_events
-=======
-from writeaudit.audit import Audit, Process, RunInfo, pick
 from writeaudit.credentials import SECRET, SECRET_NAME, redact_text
->>>>>>> 83372bd (image: layers as streams, the history of each path, what a reviewer should know of it)
 from writeaudit.events import FsEvent
 from writeaudit.judgement import FileSummary, Finding, Policy
 from writeaudit.report.view import Report
