@@ -230,7 +230,9 @@ def _secret_findings(read: ReadImage) -> list[Finding]:
     facts = list(image.of(FactKind.SECRET_IN_ENVIRONMENT))
     if facts:
         by_form = any("form of a token" in fact.detail for fact in facts)
-        names = ", ".join(quote_name(fact.detail.partition(":")[0].encode()) for fact in facts[:_NAMED])
+        names = ", ".join(
+            "`" + fact.detail.partition(":")[0].replace("`", BACKTICK) + "`" for fact in facts[:_NAMED]
+        )
         more = f" and {len(facts) - _NAMED:,} more" if len(facts) > _NAMED else ""
         found.append(
             _make_finding(

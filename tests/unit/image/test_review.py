@@ -151,7 +151,7 @@ def test_a_secret_that_is_deleted_is_still_there(tmp_path: Path) -> None:
     assert find(read, "WA503") == []
     (secret,) = find(read, "WA504")
     assert secret.severity is Severity.ERROR
-    assert "/root/id (private key (PKCS #8), layer 0)" in secret.message
+    assert "`/root/id` (private key (PKCS #8), layer 0)" in secret.message
     assert tell(read, FactKind.SECRET_IN_LOWER_LAYER) == [("secret-in-lower-layer", "/root/id", 0)]
 
 
