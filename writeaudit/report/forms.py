@@ -32,11 +32,37 @@ class Form(NamedTuple):
 
 
 FORMS = (
-    Form("html", "writeaudit.report.html.writer", "the HTML report", image_module="writeaudit.report.image.html"),
-    Form("json", "writeaudit.report.json.writer", "the JSON report (FILE.gz and FILE.zst are compressed)", image_module="writeaudit.report.image.json"),
-    Form("markdown", "writeaudit.report.markdown", "Markdown for an issue or a pull request", redacted=True, image_module="writeaudit.report.image.markdown"),
-    Form("sarif", "writeaudit.report.sarif", "SARIF 2.1.0 for code scanning", image_module="writeaudit.report.image.sarif"),
-    Form("junit", "writeaudit.report.junit", "JUnit XML for CI services", image_module="writeaudit.report.image.junit"),
+    Form(
+        "html",
+        "writeaudit.report.html.writer",
+        "the HTML report",
+        image_module="writeaudit.report.image.html",
+    ),
+    Form(
+        "json",
+        "writeaudit.report.json.writer",
+        "the JSON report (FILE.gz and FILE.zst are compressed)",
+        image_module="writeaudit.report.image.json",
+    ),
+    Form(
+        "markdown",
+        "writeaudit.report.markdown",
+        "Markdown for an issue or a pull request",
+        redacted=True,
+        image_module="writeaudit.report.image.markdown",
+    ),
+    Form(
+        "sarif",
+        "writeaudit.report.sarif",
+        "SARIF 2.1.0 for code scanning",
+        image_module="writeaudit.report.image.sarif",
+    ),
+    Form(
+        "junit",
+        "writeaudit.report.junit",
+        "JUnit XML for CI services",
+        image_module="writeaudit.report.image.junit",
+    ),
     Form("sqlite", "writeaudit.report.sqlite", "a SQLite database, to be asked in SQL", binary=True),
 )
 """In the order of the help."""
@@ -48,7 +74,12 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 def render_form(
-    name: str, report: Report | ImageReport, path: str, *, redact: bool | None = None, with_events: bool = True
+    name: str,
+    report: Report | ImageReport,
+    path: str,
+    *,
+    redact: bool | None = None,
+    with_events: bool = True,
 ) -> Iterable[str] | Iterable[bytes]:
     """Return the pieces of one form, compressed if the name of the file asks for it.
 
