@@ -10,7 +10,7 @@
 #ifndef WRITEAUDIT_EVENTS_H
 #define WRITEAUDIT_EVENTS_H
 
-#define WA_WIRE_VERSION 3
+#define WA_WIRE_VERSION 4
 
 /* What a record is. */
 enum wa_kind {
@@ -112,6 +112,7 @@ enum wa_op {
 #define WA_H_MORE 0x0008 /* there was more of the same that was not sent */
 #define WA_H_COREDUMP 0x0010 /* exit: the kernel wrote a core dump */
 #define WA_H_SAME_MM 0x0020 /* fork: the child shares the parent's memory (CLONE_VM) */
+#define WA_H_JOINED 0x0080 /* fork: it was there before, or its parent is not followed */
 #define WA_H_DOUBTFUL 0x0040 /* result: what the request's names began at may have been another by then */
 
 struct wa_head {
@@ -222,12 +223,15 @@ struct wa_config {
 	__u64 root_mnt; /* writeaudit's own root directory, noted at the announcement */
 	__u64 root_dentry;
 	__u64 mount_generation; /* counts changes of any mount table by audited processes */
-	__u32 waiting; /* 1 until the announcement */
+	__u64 group; /* id of the cgroup that is followed with all below it; 0 for none (join.h) */
+	__u32 waiting; /* until the announcement: WA_WAITS_* */
 	__u32 pid_level; /* depth of writeaudit's pid namespace */
 	__u32 shared_seen; /* a process maps a file so that mprotect can make it writable */
 	__u32 wake_bytes; /* a power of two: wake the host each time that so much more is waiting */
 	__u32 ring_bytes; /* size of the buffer */
 	__u32 lacks; /* WA_LACKS_*: what was needed and this kernel does not have */
+	__u32 hierarchy; /* that group is in */
+	__u32 joining; /* 1: it is noted who forks whom, see join.h */
 	__u32 known[4]; /* the first number that the table knows nothing of: 64-bit, 32-bit, x32, io_uring */
 };
 
@@ -237,6 +241,8 @@ struct wa_config {
 #define WA_LACKS_URING 0x4 /* what a request to io_uring is about */
 
 #define WA_ANNOUNCE 0x77615f31 /* first argument of the announcing prctl */
+#define WA_WAITS_COMMAND 1 /* for the process that becomes the command */
+#define WA_WAITS_SELF 2 /* for writeaudit itself, which is not followed: what is joined runs already */
 
 /* Counters, one array per processor: how often each kind was sent, and lost. */
 enum wa_counter {

@@ -126,12 +126,39 @@ struct thread_info {
 	unsigned long flags;
 	__u32 status; /* of x86 alone */
 } WA_CORE;
+/* Control groups, for what joins them alone (join.h): no ordinary run needs any of this. */
+struct kernfs_node {
+	__u64 id;
+} WA_CORE;
+struct cgroup_subsys_state {
+	void *cgroup;
+	void *parent;
+} WA_CORE;
+struct cgroup_root {
+	int hierarchy_id;
+} WA_CORE;
+struct cgroup {
+	struct cgroup_subsys_state self;
+	void *kn;
+	void *root;
+} WA_CORE;
+struct css_set {
+	struct wa_list cgrp_links;
+} WA_CORE;
+struct cgrp_cset_link {
+	void *cgrp;
+	struct wa_list cgrp_link;
+} WA_CORE;
 struct task_struct {
 	struct thread_info thread_info;
 	int pid;
 	int tgid;
 	int exit_code;
 	void *group_leader;
+	void *real_parent;
+	struct wa_list children;
+	struct wa_list sibling;
+	void *cgroups;
 	void *files;
 	void *fs;
 	void *nsproxy;

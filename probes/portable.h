@@ -100,6 +100,10 @@ struct wa_scratch {
 #define WA_MOVED_PLACE 257 /* a working or root directory */
 #define WA_MOVED 258
 
+/* wa_task.armed: armed, and the process maps a file that mprotect can make writable. A fork
+ * inherits it with the mappings, an exec sets it back. */
+#define WA_ARMED_MAPS 2
+
 /* wa_task.rings */
 #define WA_RINGS_USED 1
 #define WA_RINGS_CHAINS 4 /* it has had requests carried out one after the other */
@@ -109,7 +113,7 @@ struct wa_scratch {
 enum wa_slot { WA_SLOT_SYSCALL, WA_SLOT_TASK, WA_SLOT_MOUNT, WA_SLOT_URING, WA_SLOTS };
 
 struct wa_task {
-	__u32 armed; /* 0 until the announced process runs its program; WA_ARMED_MAPS: see syscalls.h */
+	__u32 armed; /* 0 until the announced process runs its program; or WA_ARMED_MAPS */
 	__u32 pid; /* in writeaudit's pid namespace */
 	__u32 rings; /* it uses io_uring, or shares descriptors or directories with one that may: WA_RINGS_*
 		      */
@@ -253,6 +257,7 @@ WA_MAP(BPF_MAP_TYPE_HASH, files, __u64, struct wa_file, 65536);
 WA_MAP(BPF_MAP_TYPE_HASH, mounts, __u64, struct wa_mount_seen, 4096);
 WA_MAP(BPF_MAP_TYPE_HASH, requests, __u64, struct wa_request, 16384);
 WA_MAP(BPF_MAP_TYPE_ARRAY, moved, __u32, __u64, WA_MOVED); /* when, by WA_MOVED_* */
+WA_MAP(BPF_MAP_TYPE_HASH, births, __u32, __u32, 1); /* the host makes it larger for those who join */
 WA_MAP(BPF_MAP_TYPE_ARRAY, table, __u32, struct wa_table, 1);
 /* The host maps it into its memory: a system call that reads a map would keep programs from running. */
 WA_SHARED_MAP(BPF_MAP_TYPE_ARRAY, config, __u32, struct wa_config, 1);

@@ -22,10 +22,6 @@
 #define WA_EACCES 13
 #define WA_ENOSYS 38
 
-/* wa_task.armed: armed, and the process maps a file that mprotect can make writable. A fork
- * inherits it with the mappings, an exec sets it back. */
-#define WA_ARMED_MAPS 2
-
 #define WA_DEDUPE_MAX 8
 #define WA_AIO_MAX 16
 /* The row of the table that a system call has; the last row, which is empty, for none. */
@@ -568,18 +564,21 @@ WA_INLINE int on_syscall(__u32 slot, __u32 op, __s64 ret, struct wa_task *task)
 
 /*
  * The launcher's child, just before it executes the command: it says so itself, so that no process
- * number has to be translated between namespaces.
+ * number has to be translated between namespaces. Or writeaudit itself, for its root directory and
+ * its pid namespace alone.
  */
 WA_FUNC int on_announcement(__u64 regs)
 {
 	struct wa_config *c = config_get();
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct wa_task entry = {};
+	__u32 waiting;
 	__u64 at;
 
 	if (!c || kread32(regs + WA_REG_NR) != WA_NR_PRCTL || kread64(regs + WA_REG_ARG0) != WA_ANNOUNCE ||
 	    kread64(regs + WA_REG_ARG1) != c->cookie)
 		return 0;
+	waiting = c->waiting;
 	c->waiting = 0;
 	at = KREAD64(task_struct, nsproxy, bpf_get_current_task());
 	at = KREAD64(nsproxy, pid_ns_for_children, at);
@@ -587,6 +586,8 @@ WA_FUNC int on_announcement(__u64 regs)
 	at = KREAD64(task_struct, fs, bpf_get_current_task());
 	c->root_mnt = kread64(at + WA_OFFSET(fs_struct, root));
 	c->root_dentry = kread64(at + WA_OFFSET(fs_struct, root) + 8);
+	if (waiting == WA_WAITS_SELF)
+		return 0;
 	entry.pid = pid_of(bpf_get_current_task(), tgid);
 	if (task_add(tgid, &entry) < 0)
 		count(WA_N_UNTRACKED);

@@ -14,6 +14,7 @@
 #include "magic.h"
 #include "operands.h"
 #include "tasks.h"
+#include "join.h"
 #include "ioctls.h"
 #include "registers.h"
 #include "brief.h"

@@ -58,6 +58,8 @@ class RunInfo:
     """What the reader should know of how it was started: that sudo had reset the environment, say."""
     buffer_bytes: int = 0
     """Size of the buffer between the kernel and writeaudit; 0 where there was none, or nobody noted it."""
+    joined: tuple[str, ...] = ()
+    """What ran already when the audit began, in words; empty where ``command`` was run for it."""
 
     @property
     def ended(self) -> bool:

@@ -74,6 +74,11 @@ def main() -> NoReturn:
 
 def _begin(words: Sequence[str]) -> None:
     """For `writeaudit run` have the BPF programs loaded while all the rest is being imported."""
+    if words[:1] == ["attach"]:
+        from writeaudit.capture.launch import signal_dispositions  # noqa: PLC0415 - start-up
+
+        signal_dispositions.INHERITED.note_ignored()
+        return
     if words[:1] != ["run"]:
         return
     from writeaudit.capture.kernel import loading  # noqa: PLC0415 - start-up

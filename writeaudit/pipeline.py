@@ -24,7 +24,6 @@ from writeaudit.capture.interface import (
     Backend,
     CaptureLimits,
     CaptureOutcome,
-    Command,
     MountsChanged,
     MountSeen,
     ProcessExec,
@@ -35,7 +34,15 @@ from writeaudit.capture.interface import (
 from writeaudit.capture.kernel.privileged import client
 from writeaudit.capture.run_info import run_info
 from writeaudit.capture.select import capture_with
-from writeaudit.errors import CaptureError, PolicyError, RecordingError, WriteauditError
+from writeaudit.capture.targets import Target
+from writeaudit.errors import (
+    CaptureError,
+    CommandNotExecutable,
+    CommandNotFound,
+    PolicyError,
+    RecordingError,
+    WriteauditError,
+)
 from writeaudit.events import NO_DOUBT, OK, Certainty, Doubt, FsEvent, Op, RawEvent, WriteTotal
 from writeaudit.frames import FrameCounter, Places, SetUp
 from writeaudit.judgement import Finding, Policy, Zone, ZoneAccess, by_gravity
@@ -74,6 +81,8 @@ _SUDO_HELPS = (
     "`writeaudit run --sudo -- COMMAND` captures in the kernel, which costs the command less and sees more: "
     "sudo starts that part alone, everything else runs as you."
 )
+_NEVER_BEGUN = (CommandNotFound, CommandNotExecutable)
+"""The command that was to be run beside what was joined could not be run: there is nothing to tell."""
 _NAMES_NOTHING = frozenset({"ENAMETOOLONG", "EFAULT", "EBADF"})
 """The kernel itself could not make anything of the path: nothing is missing."""
 
@@ -291,7 +300,7 @@ def _cut(event: FsEvent) -> FsEvent:
 
 
 def record(
-    command: Command,
+    target: Target,
     path: str,
     *,
     backend: str,
@@ -302,7 +311,7 @@ def record(
     directories: Sequence[bytes] = (),
     progress: Callable[[int, int], None] = lambda _events, _changes: None,
 ) -> Recorded:
-    """Run a command under a backend and write the recording ``path``.
+    """Run a command under a backend, or join what runs already, and write the recording ``path``.
 
     ``policy`` is kept in the recording, to be judged by later, as are ``notes`` for its reader.
     ``probes``: a directory whose copy of the BPF sources is run. ``directories``: where the command is
@@ -311,7 +320,7 @@ def record(
     """
     writer = RecordingWriter(path)
     recorder: _Recorder | None = None
-    run = run_info(command, notes)
+    run = run_info(target, notes)
     buffer = (limits or CaptureLimits()).buffer_bytes
     try:
         writer.write_meta("policy", policy)
@@ -332,11 +341,11 @@ def record(
                 Observer(os.getuid(), (os.getgid(), *os.getgroups())),
                 [os.getcwdb(), *directories],
             )
-            return candidate.capture(command, recorder, limits or CaptureLimits())
+            return candidate.capture(target, recorder, limits or CaptureLimits())
 
         captured = capture_with(backend, attempt, chosen, probes)
     except BaseException as error:
-        if recorder is None or not recorder.begun:
+        if recorder is None or not recorder.begun or isinstance(error, _NEVER_BEGUN):
             writer.remove_recording()
             raise
         failure = recorder.failure or broken_off(error)
@@ -349,6 +358,7 @@ def record(
     run = replace(
         run,
         backend=captured.backend,
+        started=_started(run, outcome) if run.joined else run.started,
         duration_s=(outcome.ended_ns - outcome.started_ns) / 1e9,
         exit_status=outcome.exit_status,
         signal=outcome.signal,
@@ -360,6 +370,11 @@ def record(
     if kept is None:
         _let_go()
     return Recorded(path, outcome, broken, kept, writer.digests)
+
+
+def _started(run: RunInfo, outcome: CaptureOutcome) -> float:
+    """Return when all were joined, in seconds since the epoch."""
+    return max(run.started, time.time() - (time.monotonic_ns() - outcome.started_ns) / 1e9)
 
 
 def _finish(

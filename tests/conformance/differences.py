@@ -191,6 +191,15 @@ def document() -> str:
         "`ebpf` and `bcc` load the same programs and see the same. What no backend sees, and what a",
         "program can do to hide from each, is in the threat model.",
         "",
+        "## What runs already",
+        "",
+        "`writeaudit attach` joins processes under every backend. `ebpf` and `bcc` follow whoever",
+        "descends from them, also through processes that end while they are joined, and cgroups of both",
+        "versions, with whoever comes into them. `strace` joins processes only (`strace -p`): a cgroup",
+        "is refused. What was forked while it attached itself is the blind spot `not_joined`, a call",
+        "that was under way then `call_before`. It traces without a filter there, so that every call of",
+        "the processes stops: they are slowed down more than under `run`.",
+        "",
     ]
     return "\n".join(lines)
 

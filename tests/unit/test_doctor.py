@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from writeaudit import doctor
-from writeaudit.capture.interface import Backend, CaptureLimits, CaptureOutcome, Command, ProcessExec, Sink
+from writeaudit.capture.interface import Backend, CaptureLimits, CaptureOutcome, ProcessExec, Sink
+from writeaudit.capture.targets import Target
 from writeaudit.commands import doctor as command_module
 from writeaudit.doctor import Distribution, Facts, PackageFamily
 from writeaudit.errors import BackendUnavailable
@@ -137,7 +138,7 @@ class _Fake:
         if self._error is not None:
             raise self._error
 
-    def capture(self, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+    def capture(self, target: Target, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
         self.check()
         sink((ProcessExec(1, os.getpid(), b"/bin/true", ()),))
         return CaptureOutcome(0, None, 1, 2)

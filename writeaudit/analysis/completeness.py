@@ -200,6 +200,17 @@ def _show_size(size: int) -> str:
 
 def _describe_blind_spot(spot: BlindSpot) -> Finding:
     registered = rule("WA902")
+    if spot.kind == _JOINED:
+        return Finding(
+            rule=registered.id,
+            title="joined while it ran",
+            severity=Severity.NOTE,
+            message=f"{spot.message[0].upper()}{spot.message[1:]}.",
+            count=1,
+            cause="The audit joined processes that ran already. Within its time it is as complete as any.",
+            advice=("Start the command under the audit to have all of it: `writeaudit run -- COMMAND`.",),
+            details={"kind": spot.kind, "incomplete": False},
+        )
     return Finding(
         rule=registered.id,
         title=f"{registered.title}: {spot.kind}",
@@ -212,6 +223,8 @@ def _describe_blind_spot(spot: BlindSpot) -> Finding:
     )
 
 
+_JOINED = "joined"
+"""The statement of an attachment: since when it sees (`capture.targets.JOINED`)."""
 _REASONS = {
     Doubt.UNREADABLE: "the path was too long, or its memory could not be read",
     Doubt.UNCERTAIN_BASE: "which directory the path begins at was looked up too late, or not at all",

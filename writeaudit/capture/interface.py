@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from writeaudit.audit import BlindSpot, Mount
 from writeaudit.events import RawEvent, WriteTotal
+
+if TYPE_CHECKING:
+    from writeaudit.capture.targets import Target
 
 
 class Command(NamedTuple):
@@ -109,9 +112,9 @@ class Backend(Protocol):
     def check(self) -> None:
         """Raise `BackendUnavailable` (reason, remedy) if it cannot run here; costs little."""
 
-    def capture(self, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
-        """Run ``command`` under observation.
+    def capture(self, target: Target, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+        """Run a command under observation, or join what runs already.
 
-        Raises `BackendUnavailable` as long as the command has not begun (the caller then
+        Raises `BackendUnavailable` as long as nothing has begun (the caller then
         tries the next backend), `CommandNotFound`, `CommandNotExecutable`, `CaptureError`.
         """

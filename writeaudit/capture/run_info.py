@@ -10,11 +10,13 @@ import re
 import stat
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from writeaudit import __version__
 from writeaudit.audit import BackendInfo, RunInfo
 from writeaudit.capture.interface import Command
 from writeaudit.capture.requirements import check_proc
+from writeaudit.capture.targets import Attachment, Target
 
 _PLACES = re.compile(
     r"HOME|PWD|TMPDIR|VIRTUAL_ENV|CONDA_PREFIX|UV_NO_CACHE|UV_LINK_MODE|UV_PROJECT_ENVIRONMENT|UV_PROJECT|"
@@ -26,12 +28,22 @@ they may hold secrets."""
 _SETTINGS = ("fs/protected_hardlinks", "fs/protected_symlinks")
 
 
-def run_info(command: Command, notes: Sequence[str] = ()) -> RunInfo:
+def run_info(target: Target, notes: Sequence[str] = ()) -> RunInfo:
     """Return what is known of a run before it begins; its backend is not.
 
     Raises `BackendUnavailable` without /proc.
     """
     check_proc()
+    if isinstance(target, Attachment):
+        info = _info_of(target.subject, notes)
+        host = {name: value for name, value in info.host.items() if name != "umask"}
+        if target.umask is not None:
+            host["umask"] = target.umask
+        return replace(info, cwd=target.cwd, host=host, inherited=(), joined=target.names)
+    return _info_of(target, notes)
+
+
+def _info_of(command: Command, notes: Sequence[str]) -> RunInfo:
     uid = os.getuid()
     system = os.uname()
     return RunInfo(

@@ -62,6 +62,12 @@ class RunCommand(Command):
     project_settings = frozenset({"backend", "buffer", "fail_on", "linger", "profile"})
 
 
+class AttachCommand(Command):
+    """`attach`, whose profile nobody guesses: what is joined need not be of the project at hand."""
+
+    project_settings = frozenset({"backend", "buffer", "fail_on"})
+
+
 def _refuse(ctx: click.Context, option: click.Option, value: str) -> None:
     """Raise UsageError for a value that is no value, but the next option or `--`."""
     name = max(option.opts, key=len)

@@ -13,6 +13,7 @@ from writeaudit.text import nearest
 
 COMMANDS = (
     "run",
+    "attach",
     "report",
     "check",
     "diff",

@@ -142,6 +142,7 @@ def _read_run(raw: dict[str, Any]) -> RunInfo:
     fields["backend"] = _check_types(BackendInfo(**raw["backend"]))
     fields["inherited"] = tuple(unescape_path(path) for path in raw.get("inherited", ()))
     fields["notes"] = tuple(raw.get("notes", ()))
+    fields["joined"] = tuple(raw.get("joined", ()))
     return _check_types(RunInfo(**fields))
 
 

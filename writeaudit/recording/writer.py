@@ -108,6 +108,8 @@ class RecordingWriter:
         raw = asdict(run)
         raw["command"] = [escape_path(word) for word in run.command]
         raw["cwd"] = escape_path(run.cwd)
+        if not run.joined:
+            del raw["joined"]
         raw["inherited"] = [escape_path(path) for path in run.inherited]
         self.write_meta("run", raw)
 

@@ -152,6 +152,7 @@ class _Redaction:
             env={name: self._value(name, value) for name, value in run.env.items()},
             host={name: self._text(value) for name, value in run.host.items()},
             inherited=tuple(map(self._path, run.inherited)),
+            joined=tuple(map(self._text, run.joined)),
             backend=replace(run.backend, why=self._text(run.backend.why)),
         )
 

@@ -95,6 +95,12 @@ def _unknown(report: Report) -> str:
         return ""
     words = report.audit.run.command
     program = quote_name(os.path.basename(words[0])) if words else "this command"
+    if report.audit.run.joined:
+        program = join(report.audit.run.joined)
+        return (
+            f"Nobody said where {program} may write: "
+            f"{plural(report.unjudged, 'path')} changed outside temporary places"
+        )
     return (
         f"No profile knows {program}, so nothing says where it may write: "
         f"{plural(report.unjudged, 'path')} changed outside temporary places"
@@ -214,7 +220,7 @@ def ending(run: RunInfo) -> str:
             name = "signal"
         return f"ended by {name} ({run.signal})"
     if run.exit_status is None:
-        return "end not seen"
+        return f"joined: {join(run.joined)}" if run.joined else "end not seen"
     return f"exit status {run.exit_status}"
 
 

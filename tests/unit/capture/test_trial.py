@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Command, ProcessExec, Sink
+from writeaudit.capture.targets import Target
 from writeaudit.capture.trial import try_backend
 from writeaudit.errors import BackendUnavailable, CaptureError
 
@@ -25,8 +26,9 @@ class _Fake:
     def check(self) -> None:
         pass
 
-    def capture(self, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
-        return self._act(command, sink)
+    def capture(self, target: Target, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+        assert isinstance(target, Command)
+        return self._act(target, sink)
 
 
 def _see(_command: Command, sink: Sink) -> CaptureOutcome:

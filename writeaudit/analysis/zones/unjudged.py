@@ -32,16 +32,21 @@ def unjudged_finding(
     listed = "; ".join(_describe_group(group) for group in groups)
     words = context.run.command
     program = quote_name(os.path.basename(words[0])) if words else "this command"
+    nobody = f"No profile knows {program}, and no"
+    if context.run.joined:
+        nobody = "Of what is joined no profile is guessed, and no"
     return Finding(
         rule="WA202",
-        title="written outside temporary places by a command that no profile knows",
+        title="written outside temporary places by what was joined"
+        if context.run.joined
+        else "written outside temporary places by a command that no profile knows",
         severity=Severity.NOTE,
         message=f"{plural(len(activities), 'path')} changed: {listed}.",
         count=sum(activity.events for activity in activities),
         bytes=sum(activity.bytes for activity in activities),
         files=len(activities),
         evidence=pick_evidence(activities),
-        cause=f"No profile knows {program}, and no zone, profile or policy was given. So nobody said where "
+        cause=f"{nobody} zone, profile or policy was given. So nobody said where "
         "it may write, and what it changed is listed without blame.",
         advice=adviser.advise_unjudged(activities),
         details={

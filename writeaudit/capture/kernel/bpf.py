@@ -6,6 +6,7 @@ layouts: Linux, include/uapi/linux/bpf.h, which is ABI.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -18,7 +19,8 @@ from writeaudit.capture.kernel.verifier import verifier_sentence
 from writeaudit.capture.requirements import BpfRefused
 
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}.get(os.uname().machine, 321)
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_NEXT_KEY = 0, 1, 2, 4
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY = 0, 1, 2, 3, 4
+_NOEXIST = 1
 _PROG_LOAD, _INFO_BY_FD, _RAW_TRACEPOINT_OPEN, _BTF_LOAD = 5, 15, 17, 18
 MAP_TYPE_PERCPU_ARRAY, MAP_TYPE_RINGBUF = 6, 27
 PROG_TYPE_TRACEPOINT, PROG_TYPE_RAW_TRACEPOINT = 5, 17
@@ -150,6 +152,19 @@ class BpfMap(Map):
         """Set an entry. Raises OSError."""
         self._call_map(_MAP_UPDATE, key, ctypes.create_string_buffer(value, len(value)))
 
+    def add(self, key: bytes, value: bytes) -> bool:
+        """Set an entry of a hash, unless there is one; returns whether there was none. Raises OSError."""
+        try:
+            self._call_map(_MAP_UPDATE, key, ctypes.create_string_buffer(value, len(value)), _NOEXIST)
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, key: bytes) -> None:
+        """Take an entry of a hash away, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._call_map(_MAP_DELETE, key, None)
+
     def lookup(self, key: bytes) -> bytes | None:
         """Return an entry, or None."""
         value = ctypes.create_string_buffer(self._value_size)
@@ -177,10 +192,13 @@ class BpfMap(Map):
             if value is not None:
                 yield key, value
 
-    def _call_map(self, command: int, key: bytes | None, value: ctypes.Array[ctypes.c_char]) -> None:
+    def _call_map(
+        self, command: int, key: bytes | None, value: ctypes.Array[ctypes.c_char] | None, flags: int = 0
+    ) -> None:
         buffer = ctypes.create_string_buffer(key, len(key)) if key is not None else None
         address = ctypes.addressof(buffer) if buffer is not None else 0
-        _call_bpf(command, struct.pack("=IxxxxQQQ", self.fd, address, ctypes.addressof(value), 0))
+        place = ctypes.addressof(value) if value is not None else 0
+        _call_bpf(command, struct.pack("=IxxxxQQQ", self.fd, address, place, flags))
 
 
 def _load_btf(blob: bytes) -> int:

@@ -30,7 +30,7 @@ class Hook:
         """What the program takes from what perf passes: names and offsets."""
 
 
-_FORK = "sched_process_fork"
+_FORK, _EXIT, _MOVE = "sched_process_fork", "sched_process_exit", "cgroup_attach_task"
 _RAW = tuple(Hook(name, name) for name in ("sys_exit", _FORK, "sched_process_exec", "sched_process_exit"))
 _PERF = (
     Hook("sys_exit", "sys_exit", "raw_syscalls", (("ret", 16),)),
@@ -73,6 +73,26 @@ def uring_hooks(release: str) -> tuple[Hook, ...]:
         return ()
     submit = "io_uring_submit_req" if version >= (6, 3) else "io_uring_submit_sqe"
     return tuple(Hook(name, name) for name in (submit, "io_uring_complete"))
+
+
+PROCESSES, CGROUP = "processes", "cgroup"
+"""What may be joined (`hooks_in_order`)."""
+
+
+def hooks_in_order(release: str, joins: str = "") -> tuple[Hook, ...]:
+    """Return what the kernel side cannot do without, in the order in which it is to be attached.
+
+    ``joins``: with what it takes to join processes, or a cgroup, that are there already. Of those at a fork
+    the one that follows children goes first, of those at an exit the one that lets go of a process last.
+    """
+    needed = needed_hooks(release)
+    if not joins:
+        return needed
+    copies = ("", "_2") if is_preemptible(release) else ("",)
+    exits = tuple(Hook(f"{_EXIT}_join{copy}", _EXIT) for copy in copies)
+    births = tuple(Hook(f"{_FORK}_join{copy}", _FORK) for copy in copies)
+    moves = tuple(Hook(f"{_MOVE}{copy}", _MOVE) for copy in copies) if joins == CGROUP else ()
+    return (*exits, *needed, *births, *moves)
 
 
 def missed_runs(misses: dict[str, int]) -> int:

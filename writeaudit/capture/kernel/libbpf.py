@@ -24,6 +24,8 @@ _MESSAGE_LIMIT = 1 << 24
 """The longest message, in bytes: that is how much libbpf lets the verifier write."""
 _PERCPU_ARRAY = 6
 """BPF_MAP_TYPE_PERCPU_ARRAY, whose values are one for each processor."""
+_NOEXIST = 1
+"""BPF_NOEXIST."""
 _INSTALL = "install libbpf (Debian, Ubuntu: apt-get install libbpf1; Fedora: dnf install libbpf)"
 
 _P, _I, _U32, _U64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_uint64
@@ -46,6 +48,7 @@ _FUNCTIONS: tuple[tuple[str, type, tuple[type, ...]], ...] = (
     ("bpf_map__set_max_entries", _I, (_P, _U32)),
     ("bpf_map_update_elem", _I, (_I, _P, _P, _U64)),
     ("bpf_map_lookup_elem", _I, (_I, _P, _P)),
+    ("bpf_map_delete_elem", _I, (_I, _P)),
     ("bpf_map_get_next_key", _I, (_I, _P, _P)),
     ("bpf_obj_get_info_by_fd", _I, (_I, _P, ctypes.POINTER(_U32))),
     ("libbpf_get_error", ctypes.c_long, (_P,)),
@@ -257,6 +260,19 @@ class Map:
         if self._lib.bpf_map_update_elem(self.fd, key, value, 0):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+
+    def add(self, key: bytes, value: bytes) -> bool:
+        """Set an entry of a hash, unless there is one; returns whether there was none. Raises OSError."""
+        if not self._lib.bpf_map_update_elem(self.fd, key, value, _NOEXIST):
+            return True
+        number = ctypes.get_errno()
+        if number == errno.EEXIST:
+            return False
+        raise OSError(number, os.strerror(number))
+
+    def remove(self, key: bytes) -> None:
+        """Take an entry of a hash away, if it is there."""
+        self._lib.bpf_map_delete_elem(self.fd, key)
 
     def lookup(self, key: bytes) -> bytes | None:
         """Return an entry, or None."""

@@ -13,13 +13,21 @@ import threading
 from collections.abc import Sequence
 
 from writeaudit import resources
-from writeaudit.capture.kernel.hooks import Hook, is_preemptible, missed_runs, needed_hooks, uring_hooks
+from writeaudit.capture.kernel.hooks import (
+    Hook,
+    hooks_in_order,
+    is_preemptible,
+    missed_runs,
+    uring_hooks,
+)
 from writeaudit.capture.kernel.libbpf import Libbpf, Map, Object
 from writeaudit.capture.requirements import check_bpf, explain_bpf_refusal
 from writeaudit.errors import BackendUnavailable
 
 RING_BYTES = 16 << 20
 """Size of the kernel's event buffer, unless another one is asked for."""
+MOST_BIRTHS = 1 << 14
+"""How many forks may be noted while processes are being joined."""
 _SLOTS = 4
 """WA_SLOTS of probes/portable.h."""
 
@@ -77,40 +85,40 @@ def lift_memory_limit() -> None:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-def load(ring_bytes: int, paths: Sequence[str] | None = None) -> CoreSide:
+def load(ring_bytes: int, paths: Sequence[str] | None = None, joins: str = "") -> CoreSide:
     """Load and attach the first object that the kernel takes (default: of `object_paths`).
 
-    Raises `BackendUnavailable`.
+    ``joins``: with the programs of `hooks.hooks_in_order`. Raises `BackendUnavailable`.
     """
     library = Libbpf()
     lift_memory_limit()
     chosen = paths if paths is not None else object_paths()
     try:
-        return _load_first(library, chosen, ring_bytes)
+        return _load_first(library, chosen, ring_bytes, joins)
     except OSError:
         library.keep_log()
     try:
-        return _load_first(library, chosen, ring_bytes)
+        return _load_first(library, chosen, ring_bytes, joins)
     except OSError as refusal:
         raise explain_bpf_refusal(refusal) from refusal
 
 
-def _load_first(library: Libbpf, paths: Sequence[str], ring_bytes: int) -> CoreSide:
+def _load_first(library: Libbpf, paths: Sequence[str], ring_bytes: int, joins: str) -> CoreSide:
     """Load the first of some objects that the kernel takes. Raises OSError, about the last one."""
     *better, last = paths
     for path in better:
         with contextlib.suppress(OSError):
-            return _load_one(library, path, ring_bytes)
+            return _load_one(library, path, ring_bytes, joins)
     # What fails may be the programs for io_uring alone: the others do without them.
     with contextlib.suppress(OSError):
-        return _load_one(library, last, ring_bytes)
-    return _load_one(library, last, ring_bytes, uring=False)
+        return _load_one(library, last, ring_bytes, joins)
+    return _load_one(library, last, ring_bytes, joins, uring=False)
 
 
-def _load_one(library: Libbpf, path: str, ring_bytes: int, *, uring: bool = True) -> CoreSide:
+def _load_one(library: Libbpf, path: str, ring_bytes: int, joins: str, *, uring: bool = True) -> CoreSide:
     loaded = library.open_object(path)
     try:
-        return _load_object(library, loaded, ring_bytes, uring=uring)
+        return _load_object(library, loaded, ring_bytes, joins, uring=uring)
     except OSError:
         loaded.close()
         raise
@@ -121,11 +129,13 @@ def program_symbol(hook: Hook) -> str:
     return f"wa_tp_{hook.program}"
 
 
-def _load_object(library: Libbpf, loaded: Object, ring_bytes: int, *, uring: bool) -> CoreSide:
+def _load_object(library: Libbpf, loaded: Object, ring_bytes: int, joins: str, *, uring: bool) -> CoreSide:
     release = os.uname().release
     loaded.resize_map("scratch", _SLOTS * library.count_processors())
     loaded.resize_map("events", ring_bytes)
-    needed = needed_hooks(release)
+    needed = hooks_in_order(release, joins)
+    if joins:
+        loaded.resize_map("births", MOST_BIRTHS)
     optional = uring_hooks(release) if uring else ()
     loaded.load_only({program_symbol(hook) for hook in (*needed, *optional)})
     loaded.load_programs()

@@ -13,21 +13,35 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from writeaudit.audit import BlindSpot
 from writeaudit.capture import core_dumps, outside
-from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Command, Record, Sink
+from writeaudit.capture.interface import (
+    CaptureLimits,
+    CaptureOutcome,
+    Command,
+    ProcessExit,
+    ProcessStart,
+    Record,
+    Sink,
+)
 from writeaudit.capture.kernel.decode.decoder import Decoder
+from writeaudit.capture.kernel.hooks import CGROUP, PROCESSES
+from writeaudit.capture.kernel.joining import Joiner
 from writeaudit.capture.kernel.ring import split_records
 from writeaudit.capture.kernel.side import KernelSide
-from writeaudit.capture.kernel.wire import RecordKind
+from writeaudit.capture.kernel.wire import H_JOINED, RecordKind
 from writeaudit.capture.kernel.worker import Worker
+from writeaudit.capture.launch.attendance import attend, signals_held
 from writeaudit.capture.launch.launcher import Child, Exit, spawn_child, supervise_child
+from writeaudit.capture.members import SharedMapping
 from writeaudit.capture.process_state import process_exists
 from writeaudit.capture.processors import DrainPolicy, Processors
+from writeaudit.capture.targets import Attachment, ControlGroup, Processes, Target, joined_spot
 from writeaudit.errors import CaptureError
-from writeaudit.events import WriteTotal
+from writeaudit.events import Operand, WriteTotal
 
 _ANNOUNCE = 0x77615F31
 _EMITTED, _LOST, _FAULT, _UNTRACKED, _NO_ROOM, _GONE = 0, 8, 16, 17, 18, 19
@@ -54,13 +68,37 @@ _LACKING = {
 """WA_LACKS_* of probes/events.h: said only where it mattered."""
 
 
-def capture(side: KernelSide, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
-    """Run a command under an attached kernel side, which is taken out again in any case."""
+def programs_to_join(target: Target) -> str:
+    """Return which programs a target takes besides the usual ones (`hooks.hooks_in_order`)."""
+    if not isinstance(target, Attachment):
+        return ""
+    return CGROUP if isinstance(target.joined, ControlGroup) else PROCESSES
+
+
+def capture(side: KernelSide, target: Target, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+    """Capture under an attached kernel side, which is taken out again in any case."""
     session = _Session(side, sink)
     try:
-        return session.run(command, limits)
+        if isinstance(target, Attachment):
+            return session.attach(target)
+        return session.run(target, limits)
     finally:
         session.close()
+
+
+def _draw_announcement() -> tuple[int, Callable[[], int]]:
+    """Return a cookie, and what tells it to the programs: a call of prctl(2), and nothing else."""
+    cookie = int.from_bytes(os.urandom(8), "little") | 1
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = (ctypes.c_int(_ANNOUNCE), *(ctypes.c_ulong(value) for value in (cookie, 0, 0, 0)))
+    return cookie, lambda: int(libc.prctl(*words))
+
+
+def _taken_start(batch: list[Record]) -> ProcessStart:
+    """Take the last record, of a process that was met, out of a batch."""
+    start = batch.pop()
+    assert isinstance(start, ProcessStart)
+    return start
 
 
 class _Session:
@@ -84,6 +122,8 @@ class _Session:
         """Whether audited processes change mounts or have made a namespace for them."""
         self._alive: set[int] = set()
         self._command = 0
+        self._joiner: Joiner | None = None
+        """If what is audited was there before."""
         self._ended_ns: int | None = None
         """When the command's first process ended, as the kernel saw it: we come to hear of it later."""
 
@@ -93,11 +133,88 @@ class _Session:
         self._processors.close()
         self._side.close()
 
+    def attach(self, attachment: Attachment) -> CaptureOutcome:
+        """Join what runs already. See `capture`."""
+        cookie, announce = _draw_announcement()
+        with signals_held():
+            # Before anything is mapped that a fork would have to copy.
+            child = spawn_child(attachment.command) if attachment.command is not None else None
+            try:
+                self._side.hold(cookie)
+                announce()
+                joined_ns, released_ns = self._join(attachment.joined)
+                attachment.on_joined()
+            except BaseException:
+                self._side.detach()
+                if child is not None:
+                    child.abandon_child()
+                raise
+            try:
+                ended = self._stay(attachment, child)
+                ended_ns = time.monotonic_ns()
+                self._side.detach()
+                with self._keeping_on():
+                    self._worker.hurry()
+                    self._finish()
+            except BaseException:
+                self._side.detach()
+                raise
+        left = len(self._alive)
+        outcome = self._outcome(ended, joined_ns, ended_ns)
+        spots = (joined_spot(released_ns, ended_ns, left), *attachment.spots, *self._joined_spots())
+        return replace(outcome, blind_spots=(*spots, *outcome.blind_spots), survivors=())
+
+    def _join(self, joined: Processes | ControlGroup) -> tuple[int, int]:
+        """Follow all who are there; returns when that was so, and since when what they do is recorded."""
+        own_ns = os.stat("/proc/self/ns/mnt").st_ino
+        self._joiner = Joiner(self._side, joined, own_ns, self._note_mapping)
+        self._joiner.join()
+        joined_ns = time.monotonic_ns()
+        known: list[Record] = []
+        for pid in sorted(self._joiner.followed):
+            known += self._joiner.describe(pid, joined_ns)
+            self._alive.add(pid)
+            self._decoder.meet(pid)
+        self._sink(known or [ProcessExit(joined_ns, 0, None)])
+        self._side.release()
+        return joined_ns, time.monotonic_ns()
+
+    def _note_mapping(self, pid: int, mapping: SharedMapping, file: Operand) -> None:
+        self._decoder.note_mapping(pid, mapping.start, mapping.end - mapping.start, file)
+
+    def _stay(self, attachment: Attachment, child: Child | None) -> Exit:
+        """Watch until the audit is to end."""
+        with self._keeping_on():
+            self._worker.start()
+        sys.setswitchinterval(_SWITCH_S)
+        ended = Exit(None, None)
+        if child is not None:
+            child.release_child()
+            ended = self._supervise(child)
+            if not attachment.until_exit:
+                return ended
+        deadline = None if attachment.seconds is None else time.monotonic() + attachment.seconds
+        leaves = attachment.until_exit or isinstance(attachment.joined, Processes)
+        met = bool(self._alive)
+
+        def is_over() -> bool:
+            nonlocal met
+            met = met or bool(self._alive)
+            if self._failure is not None or (deadline is not None and time.monotonic() >= deadline):
+                return True
+            return leaves and met and not self._alive
+
+        drain, tick = self._steps()
+        attend({self._side.wake_fd: drain}, is_over, tick_s=_TICK_S, on_tick=tick)
+        return ended
+
+    def _joined_spots(self) -> tuple[BlindSpot, ...]:
+        return () if self._joiner is None else tuple(self._joiner.spots())
+
     def run(self, command: Command, limits: CaptureLimits) -> CaptureOutcome:
-        cookie = int.from_bytes(os.urandom(8), "little") | 1
-        libc = ctypes.CDLL(None, use_errno=True)
-        announcement = (ctypes.c_int(_ANNOUNCE), *(ctypes.c_ulong(value) for value in (cookie, 0, 0, 0)))
-        child = spawn_child(command, announce=lambda: libc.prctl(*announcement))
+        """Run a command. See `capture`."""
+        cookie, announce = _draw_announcement()
+        child = spawn_child(command, announce=announce)
         try:
             # While the child comes up: mapped before, the buffer would be a burden to the fork.
             self._side.begin(cookie)
@@ -118,16 +235,20 @@ class _Session:
                 self._linger(limits.linger_s)
             self._side.detach()
             with self._keeping_on():
-                self._drain()
-                self._worker.wait_until_done()
-                left: list[Record] = []
-                self._decoder.finish_run(left)
-                self._sink(left)
-                self._final_totals()
+                self._finish()
             return self._outcome(ended, started_ns, self._ended_ns or ended_ns)
         except BaseException:
             self._sink(())  # it has begun, if nothing was heard of it yet
             raise
+
+    def _finish(self) -> None:
+        """Take in what is left, once the programs are out of the kernel."""
+        self._drain()
+        self._worker.wait_until_done()
+        left: list[Record] = []
+        self._decoder.finish_run(left)
+        self._sink(left)
+        self._final_totals()
 
     def _watch(self, child: Child) -> Exit:
         """Wait until the command has ended, whatever part of writeaudit fails meanwhile."""
@@ -139,6 +260,14 @@ class _Session:
                 raise CaptureError("the command started without being noticed by the kernel side")
         with self._keeping_on():
             self._worker.start()
+        return self._supervise(child)
+
+    def _supervise(self, child: Child) -> Exit:
+        drain, tick = self._steps()
+        return supervise_child(child, {self._side.wake_fd: drain}, tick_s=_TICK_S, on_tick=tick)
+
+    def _steps(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Return what is to be done when the buffer fills up, and again and again."""
 
         def drain() -> None:
             with self._keeping_on():
@@ -148,7 +277,7 @@ class _Session:
             with self._keeping_on():
                 self._tick()
 
-        return supervise_child(child, {self._side.wake_fd: drain}, tick_s=_TICK_S, on_tick=tick)
+        return drain, tick
 
     @contextlib.contextmanager
     def _keeping_on(self) -> Iterator[None]:
@@ -201,13 +330,15 @@ class _Session:
                 continue
             try:
                 decode(payload, batch)
+                if kind == RecordKind.FORK and payload[18] & H_JOINED and self._joiner is not None:
+                    batch += self._joiner.describe_newcomer(_taken_start(batch))
                 if len(batch) >= _BATCH:
                     full, batch = batch, []
                     self._sink(full)
                     self._worker.give_way()
             except Exception as error:  # noqa: BLE001 - the outcome tells it
                 self._failure = error
-        if batch or (not chunk and self._command):
+        if batch or (not chunk and (self._command or self._joiner)):
             with self._keeping_on():
                 self._sink(batch)
 

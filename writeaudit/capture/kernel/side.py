@@ -7,21 +7,34 @@ privileged process loaded for it (`privileged.client.RemoteSide`).
 from __future__ import annotations
 
 import mmap
+import os
+import select
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from writeaudit.capture.kernel.libbpf import Map
 from writeaudit.capture.kernel.ring import Ring
+from writeaudit.capture.members import Facts, read_facts
 from writeaudit.capture.syscalls import known_numbers, pack_table
+from writeaudit.errors import CaptureError
 
-CONFIG = struct.Struct("=QQQQ10I")
+CONFIG = struct.Struct("=QQQQQ12I")
 """struct wa_config."""
 FILE = struct.Struct("=QQQQII")
 """struct wa_file."""
 _TASK_PID = struct.Struct("=II")
 """The beginning of struct wa_task: armed, pid."""
-_MOUNT_GENERATION, _EXPECTS, _LACKS = 3, 4, 9
+_TASK = struct.Struct("=III")
+"""struct wa_task."""
+_ARMED_MAPS = 2
+"""WA_ARMED_MAPS: recorded, whatever it may have mapped before."""
+_MOUNT_GENERATION, _EXPECTS, _LEVEL, _LACKS = 3, 5, 6, 10
+_GROUP_AT, _SHARED_AT, _HIERARCHY_AT, _JOINING_AT, _KNOWN_AT = 32, 48, 64, 68, 72
+_WAITS_COMMAND, _WAITS_SELF = 1, 2
+_SPEC_BYTES = 16
+_NUMBER, _GROUP_ID, _KNOWN = struct.Struct("=I"), struct.Struct("=Q"), struct.Struct("=4I")
+_NONE_UNKNOWN = (0xFFFFFFFF,) * 4
 COUNTERS = 24
 _ZERO = struct.pack("=I", 0)
 
@@ -37,6 +50,8 @@ class State(NamedTuple):
     """Whether the programs still wait for the process that announces itself."""
     lacks: int = 0
     """WA_LACKS_* of probes/events.h."""
+    level: int = 0
+    """How deep writeaudit's pid namespace lies within that of the machine."""
 
 
 class KernelSide(Protocol):
@@ -50,6 +65,30 @@ class KernelSide(Protocol):
 
     def begin(self, cookie: int) -> None:
         """Tell the programs what to record, and by what the process to follow announces itself."""
+
+    def hold(self, cookie: int) -> None:
+        """Begin as `begin` does, for what runs already: nothing is recorded until `release`.
+
+        writeaudit itself has to announce itself then; nobody is followed for that.
+        """
+
+    def follow_group(self, hierarchy: int, number: int) -> None:
+        """Follow whoever comes into a cgroup from here on. Takes the programs of `hooks.CGROUP`."""
+
+    def follow(self, pid: int) -> bool | None:
+        """Follow a process that runs; returns False if it was followed already, None if it is gone.
+
+        Raises PermissionError.
+        """
+
+    def births(self) -> Sequence[tuple[int, int]]:
+        """Return who was forked since `hold`, and by whom: child and parent."""
+
+    def facts(self, pid: int) -> Facts:
+        """Return what a followed process has. Raises OSError."""
+
+    def release(self) -> None:
+        """Record from here on what those do who are followed."""
 
     def state(self) -> State:
         """Return how things are."""
@@ -111,16 +150,84 @@ class MapSide:
         size = self.ring_bytes
         self._ring = self._ring or Ring(self._loaded.ring_fd, size)
         self._loaded.map("table").update(_ZERO, pack_table()[0])
-        first = CONFIG.pack(cookie, 0, 0, 0, 1, 0, 0, size // 4, size, 0, *known_numbers())
+        first = CONFIG.pack(
+            cookie, 0, 0, 0, 0, _WAITS_COMMAND, 0, 0, size // 4, size, 0, 0, 0, *known_numbers()
+        )
         config = self._loaded.map("config")
         config.update(_ZERO, first)
         self._config = mmap.mmap(config.fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ)
+
+    def hold(self, cookie: int) -> None:
+        """See `KernelSide`. Calls of which the table says nothing are let pass: it says nothing of any."""
+        size = self.ring_bytes
+        self._ring = self._ring or Ring(self._loaded.ring_fd, size)
+        rows = bytearray(pack_table()[0])
+        # The operation alone: what is read while it is set is either the row of before, or the right one.
+        rows[::_SPEC_BYTES] = bytes(len(rows) // _SPEC_BYTES)
+        self._loaded.map("table").update(_ZERO, bytes(rows))
+        first = CONFIG.pack(cookie, 0, 0, 0, 0, _WAITS_SELF, 0, 0, size // 4, size, 0, 0, 1, *_NONE_UNKNOWN)
+        config = self._loaded.map("config")
+        config.update(_ZERO, first)
+        self._config = mmap.mmap(config.fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+
+    def follow_group(self, hierarchy: int, number: int) -> None:
+        """See `KernelSide`."""
+        assert isinstance(self._config, mmap.mmap)
+        _NUMBER.pack_into(self._config, _HIERARCHY_AT, hierarchy)
+        _GROUP_ID.pack_into(self._config, _GROUP_AT, number)
+
+    def follow(self, pid: int) -> bool | None:
+        """See `KernelSide`."""
+        if self.state().level:
+            raise CaptureError(
+                "writeaudit runs in a pid namespace of its own, where the kernel calls processes otherwise",
+                hint="run it outside of the container",
+            )
+        try:
+            # Only those can who may look at the process at all (ptrace(2), PTRACE_MODE_READ).
+            os.close(os.open(f"/proc/{pid}/maps", os.O_RDONLY | os.O_CLOEXEC))
+            process = os.pidfd_open(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        tasks, key = self._loaded.map("tasks"), _NUMBER.pack(pid)
+        try:
+            is_new = tasks.add(key, _TASK.pack(_ARMED_MAPS, pid, 0))
+            if not select.select([process], [], [], 0)[0]:
+                return is_new
+            # It may have ended before it was entered: nobody takes it out again, and its number comes back.
+            tasks.remove(key)
+            return None
+        finally:
+            os.close(process)
+
+    def births(self) -> list[tuple[int, int]]:
+        """See `KernelSide`."""
+        pairs = self._loaded.map("births").items()
+        return [(_NUMBER.unpack(child)[0], _NUMBER.unpack(parent)[0]) for child, parent in pairs]
+
+    def facts(self, pid: int) -> Facts:
+        """See `KernelSide`."""
+        place = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return read_facts(place)
+        finally:
+            os.close(place)
+
+    def release(self) -> None:
+        """See `KernelSide`."""
+        assert isinstance(self._config, mmap.mmap)
+        _NUMBER.pack_into(self._config, _SHARED_AT, 1)
+        _NUMBER.pack_into(self._config, _JOINING_AT, 0)
+        self._loaded.map("table").update(_ZERO, pack_table()[0])
+        _KNOWN.pack_into(self._config, _KNOWN_AT, *known_numbers())
 
     def state(self) -> State:
         """See `KernelSide`."""
         waiting = self._ring.count_waiting() if self._ring is not None else 0
         config = CONFIG.unpack_from(self._config)
-        return State(waiting, config[_MOUNT_GENERATION], bool(config[_EXPECTS]), config[_LACKS])
+        return State(
+            waiting, config[_MOUNT_GENERATION], bool(config[_EXPECTS]), config[_LACKS], config[_LEVEL]
+        )
 
     def take(self) -> bytes:
         """See `KernelSide`."""

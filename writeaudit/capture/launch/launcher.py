@@ -14,7 +14,7 @@ import selectors
 import signal
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
@@ -162,12 +162,12 @@ def _run_child(
         os._exit(127)
 
 
-class _SignalFd:
-    """signalfd(2), which the standard library lacks, over the signals of `_FORWARDED`."""
+class SignalFd:
+    """signalfd(2), which the standard library lacks, over some signals, which must be blocked."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterable[int] = _FORWARDED) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
-        mask = sum(1 << (number - 1) for number in _FORWARDED)
+        mask = sum(1 << (number - 1) for number in numbers)
         raw = ctypes.create_string_buffer(struct.pack("=Q", mask) + bytes(120), 128)
         self.fd = libc.signalfd(-1, raw, os.O_NONBLOCK | os.O_CLOEXEC)
         if self.fd < 0:
@@ -185,6 +185,10 @@ class _SignalFd:
             number, _errno, code = struct.unpack_from("=Iii", raw)
             out.append((signal.Signals(number), code == _SI_KERNEL))
 
+    def close(self) -> None:
+        """Close it; the signals stay blocked."""
+        os.close(self.fd)
+
 
 def supervise_child(
     child: Child,
@@ -200,7 +204,7 @@ def supervise_child(
     terminal back. What one of the callables raises is raised when the child has ended: it
     must not suffer from it, nor be left alone.
     """
-    signals = _SignalFd()
+    signals = SignalFd()
     failures: list[Exception] = []
 
     def call_guarded(callback: Callable[[], object]) -> None:
@@ -241,7 +245,7 @@ def supervise_child(
         signal.pthread_sigmask(signal.SIG_SETMASK, child._mask)
 
 
-def _hand_on(signals: _SignalFd, child: Child) -> None:
+def _hand_on(signals: SignalFd, child: Child) -> None:
     for number, from_terminal in signals.read():
         if not from_terminal and number is not signal.SIGCONT:
             try:

@@ -17,13 +17,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from writeaudit.audit import BlindSpot
 from writeaudit.capture import core_dumps
 from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Command, Sink
 from writeaudit.capture.launch import launcher
+from writeaudit.capture.launch.attendance import attend, signals_held
 from writeaudit.capture.process_state import process_exists
 from writeaudit.capture.processors import lower_priority
 from writeaudit.capture.requirements import check_proc
-from writeaudit.capture.strace import seccomp_filter
+from writeaudit.capture.strace import joining, seccomp_filter
 from writeaudit.capture.strace.drain import stand_by
 from writeaudit.capture.strace.host import ProcHost, own_mount_ns
 from writeaudit.capture.strace.parser import TRACED, TraceParser
@@ -37,6 +39,7 @@ from writeaudit.capture.strace.probe import (
 )
 from writeaudit.capture.strace.successor import StallWatch, take_over, tracer_of
 from writeaudit.capture.strace.tracer import StartLine
+from writeaudit.capture.targets import Attachment, Processes, Target, joined_spot
 from writeaudit.errors import BackendUnavailable, CaptureError
 
 _OLDEST = (5, 0)
@@ -161,8 +164,89 @@ class StraceBackend:
         self._checked = (program, version)
         return self._checked
 
-    def capture(self, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
-        """Run ``command`` under strace. See `writeaudit.capture.interface.Backend.capture`.
+    def capture(self, target: Target, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+        """Run a command under strace, or attach it. See `writeaudit.capture.interface.Backend.capture`."""
+        if isinstance(target, Attachment):
+            return self._attach(target, sink, limits)
+        return self._run(target, sink, limits)
+
+    def _attach(self, attachment: Attachment, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+        """Join processes with ``strace -p``."""
+        if not isinstance(attachment.joined, Processes):
+            raise BackendUnavailable(
+                "strace joins processes, and no cgroups: whoever comes into one later it does not see",
+                hint="the ebpf backend does, as root: sudo writeaudit attach …",
+            )
+        strace, version = self._find_strace()
+        read_end, write_end = _open_pipe(limits)
+        child: launcher.Child | None = None
+        try:
+            with signals_held():
+                if attachment.command is not None:
+                    child = launcher.spawn_child(attachment.command)
+                try:
+                    options = _build_options(version, write_end, filtered=False, ends="-I2")
+                    tracer = joining.attach(strace, options, attachment.joined.pids, write_end)
+                except BaseException:
+                    if child is not None:
+                        child.abandon_child()
+                    raise
+                os.close(write_end)
+                write_end = -1
+                attachment.on_joined()
+                return self._stay(attachment, child, tracer, _joined_output(read_end, version, tracer, sink))
+        finally:
+            if write_end >= 0:
+                os.close(write_end)
+            os.close(read_end)
+
+    def _stay(
+        self, attachment: Attachment, child: launcher.Child | None, tracer: joining.Tracer, output: _Output
+    ) -> CaptureOutcome:
+        """Read what strace says until the audit is to end, and have it let go."""
+        parser = output.parser
+        assert parser.started_ns is not None
+        how = launcher.Exit(None, None)
+        try:
+            with _low_priority():
+                if child is not None:
+                    child.release_child()
+                    how = launcher.supervise_child(child, {}, tick_s=_TICK_S, on_tick=output.read_available)
+                if child is None or attachment.until_exit:
+                    limit = attachment.seconds
+                    deadline = None if limit is None else time.monotonic() + limit
+                    attend(
+                        {},
+                        lambda: output.ended or (deadline is not None and time.monotonic() >= deadline),
+                        tick_s=_TICK_S,
+                        on_tick=output.read_available,
+                    )
+            ended_ns = time.monotonic_ns()
+        finally:
+            parser.leave()
+            tracer.leave(output.wait_for_end)
+        left = sum(map(process_exists, parser.alive))
+        last = parser.finish_trace()
+        if last:
+            output.sink(last)
+        return CaptureOutcome(
+            exit_status=how.status,
+            signal=how.signal,
+            started_ns=parser.started_ns,
+            ended_ns=ended_ns,
+            lost_events=sum(parser.lost.values()),
+            blind_spots=(
+                joined_spot(parser.started_ns, ended_ns, left),
+                *attachment.spots,
+                *_missed(tracer),
+                *parser.blind_spots,
+            ),
+            received={"line": parser.lines},
+            lost=parser.lost,
+        )
+
+    def _run(self, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+        """Run ``command`` under strace.
 
         Processes that outlive the command by more than ``limits.linger_s`` go on being
         traced (a process that strace left could make no more system calls); their trace
@@ -267,11 +351,41 @@ def _open_pipe(limits: CaptureLimits) -> tuple[int, int]:
     return read_end, write_end
 
 
-def _build_options(version: Version, output: int, *, filtered: bool) -> list[bytes]:
-    """Return strace's options for a release of it."""
+def _joined_output(fd: int, version: Version, tracer: joining.Tracer, sink: Sink) -> _Output:
+    """Return what reads the trace of processes that were joined."""
+    now_ns = time.monotonic_ns()
+    parser = TraceParser(
+        min(tracer.joined),
+        cwd=b"/",
+        clock_offset_ns=_clock_offset(),
+        host=ProcHost(),
+        own_mount_ns=own_mount_ns(),
+        deleted_inside=version < _DELETED_OUTSIDE,
+        keeps_privileges=keeps_privileges(filtered=False),
+        dumps_are_files=core_dumps.are_files(),
+    )
+    sink(parser.join(tracer.joined, now_ns))
+    return _Output(fd, parser, sink)
+
+
+def _missed(tracer: joining.Tracer) -> tuple[BlindSpot, ...]:
+    if not tracer.missed:
+        return ()
+    return (
+        BlindSpot(
+            "not_joined",
+            "processes that were made while strace attached itself could not be joined; the ebpf backend "
+            "misses none",
+            tracer.missed,
+        ),
+    )
+
+
+def _build_options(version: Version, output: int, *, filtered: bool, ends: str = "-I4") -> list[bytes]:
+    """Return strace's options for a release of it; ``ends``: which signals may end it."""
     options = [
         "-f",
-        "-I4",
+        ends,
         "-q",
         "-y",
         "-ttt",

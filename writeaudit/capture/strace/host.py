@@ -37,6 +37,21 @@ class ProcHost:
             return found
         return strip_deleted(found)[0]
 
+    def exe(self, pid: int) -> bytes | None:
+        """Return the path of the program that a process runs."""
+        return _read_link(f"/proc/{pid}/exe")
+
+    def root(self, tid: int) -> bytes | None:
+        """Return the root directory of a thread."""
+        return _read_link(f"/proc/{tid}/root")
+
+    def threads(self, pid: int) -> tuple[int, ...]:
+        """Return the threads of a process."""
+        try:
+            return tuple(sorted(map(int, os.listdir(f"/proc/{pid}/task"))))
+        except OSError:
+            return ()
+
     def mount_ns(self, tid: int) -> int | None:
         """Return the inode number of a thread's mount namespace."""
         return _read_namespace(str(tid))

@@ -12,7 +12,7 @@ result gives the order in which the calls were finished.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from writeaudit.audit import BlindSpot
 from writeaudit.capture import core_dumps
@@ -103,11 +103,52 @@ class TraceParser:
         self._strangers: set[int] = set()
         self._fast: Mapping[bytes, Reader] = {}
         self._rest = b""
+        self._joined = self._leaving = False
         self.started_ns: int | None = None
         """When the command's own program was executed; None before that."""
         self.lines = 0
         self.samples: list[bytes] = []
         """The first lines that could not be read."""
+
+    def join(self, pids: Iterable[int], time_ns: int) -> list[Record]:
+        """Begin with processes that run already, and are traced by now; return what they are."""
+        out: list[Record] = []
+        self._context.out = out
+        self._joined = True
+        self.started_ns = time_ns
+        if not self._context.deleted_inside:
+            self._fast = READERS
+        self._threads.clear()
+        self._processes.clear()
+        self._context.pids.clear()
+        for pid in sorted(pids):
+            self._join(pid, time_ns)
+        return out
+
+    def _join(self, pid: int, time_ns: int) -> None:
+        context, host = self._context, self._context.host
+        known = host.find_parent(pid)
+        if known is None:
+            return  # it has ended meanwhile
+        process = ThreadGroup(pid, known[1])
+        self._processes[pid] = process
+        context.pids.add(pid)
+        context.out.append(ProcessStart(time_ns, pid, process.ppid))
+        context.out.append(ProcessExec(time_ns, pid, host.exe(pid) or b"", host.read_cmdline(pid) or ()))
+        files = DescriptorTable(users=0)
+        for tid in host.threads(pid) or (pid,):
+            cwd, root = host.read_cwd(tid), host.root(tid)
+            fs = FsContext(cwd or b"/", root or b"/")
+            fs.guessed, fs.root_guessed = cwd is None, root is None
+            files.users += 1
+            thread = Thread(tid, process, fs, files)
+            self._threads[tid] = thread
+            if host.mount_ns(tid) not in (None, context.own_mount_ns):
+                namespaces.new_namespace(context, thread, time_ns)
+
+    def leave(self) -> None:
+        """Calls that are under way now have ended after the audit, as far as it is concerned."""
+        self._leaving = True
 
     @property
     def lost(self) -> Mapping[str, int]:
@@ -193,6 +234,12 @@ class TraceParser:
         elif resumed is not None:
             name, pos = resumed, len(resumed) + 1
             pending = self._pending.pop(tid, None)
+            if pending is None and self._joined:
+                context.add_blind_spot(
+                    "call_before",
+                    "a call was under way when strace joined its process: its beginning is not known",
+                )
+                return
             if pending is None or pending.name != name:
                 raise UnparsedLine("the end of a call that never began")
             text, child = pending.text + line[match.end() :], pending.child
@@ -237,7 +284,7 @@ class TraceParser:
 
     def _count_unknown(self, thread: Thread | None, name: bytes, text: bytes) -> None:
         """Count a call whose result nobody will ever see."""
-        if name in _HARMLESS or self.started_ns is None:
+        if name in _HARMLESS or self.started_ns is None or self._leaving:
             return
         if name in _OPENS and not any(word in text for word in _CHANGING_OPEN):
             return

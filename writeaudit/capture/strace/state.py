@@ -39,6 +39,15 @@ class Host(Protocol):
     def read_cwd(self, tid: int) -> bytes | None:
         """Return the working directory of a thread, as a path in writeaudit's own root."""
 
+    def exe(self, pid: int) -> bytes | None:
+        """Return the path of the program that a process runs."""
+
+    def root(self, tid: int) -> bytes | None:
+        """Return the root directory of a thread, as a path in writeaudit's own root."""
+
+    def threads(self, pid: int) -> tuple[int, ...]:
+        """Return the threads of a process; none if it is gone."""
+
     def mount_ns(self, tid: int) -> int | None:
         """Return the inode number of a thread's mount namespace."""
 
@@ -80,6 +89,18 @@ class NoHost:
     def read_cwd(self, tid: int) -> bytes | None:  # noqa: ARG002
         """Return None."""
         return None
+
+    def exe(self, pid: int) -> bytes | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def root(self, tid: int) -> bytes | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def threads(self, pid: int) -> tuple[int, ...]:  # noqa: ARG002
+        """Return none."""
+        return ()
 
     def mount_ns(self, tid: int) -> int | None:  # noqa: ARG002
         """Return None."""

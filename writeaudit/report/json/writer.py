@@ -193,6 +193,7 @@ def _run(audit: Audit) -> dict[str, object]:
         "env": _words(run.env),
         "host": _words(run.host),
         "notes": [escape_text(note) for note in run.notes],
+        **({"joined": [escape_text(name) for name in run.joined]} if run.joined else {}),
         "recorded_by": escape_text(run.tool_version) or None,
     }
 

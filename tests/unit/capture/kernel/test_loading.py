@@ -7,7 +7,8 @@ import pytest
 from writeaudit.capture.interface import CaptureLimits
 from writeaudit.capture.kernel import loading
 from writeaudit.capture.kernel.loading import RING_BYTES
-from writeaudit.commands.run import command, parse_size
+from writeaudit.commands.auditing import parse_size
+from writeaudit.commands.run import command
 
 
 def test_one_default_size_of_the_buffer() -> None:

@@ -44,8 +44,8 @@ STRUCTS: Mapping[str, tuple[struct.Struct, str]] = {
     "wa_config": (
         side.CONFIG,
         (
-            "cookie root_mnt root_dentry mount_generation waiting pid_level shared_seen wake_bytes "
-            "ring_bytes lacks known0 known1 known2 known3"
+            "cookie root_mnt root_dentry mount_generation group waiting pid_level shared_seen wake_bytes "
+            "ring_bytes lacks hierarchy joining known0 known1 known2 known3"
         ),
     ),
     "wa_file": (side.FILE, "key ino bytes calls dev pad"),

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 from writeaudit import resources
-from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Command, Sink
+from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Sink
 from writeaudit.capture.kernel import bpf, btf
 from writeaudit.capture.kernel.bcc.source import (
     RING,
@@ -34,18 +34,29 @@ from writeaudit.capture.kernel.bcc.source import (
     read_source,
 )
 from writeaudit.capture.kernel.compiler import pick_complaint
-from writeaudit.capture.kernel.hooks import Hook, is_preemptible, missed_runs, needed_hooks, uring_hooks
+from writeaudit.capture.kernel.hooks import (
+    CGROUP,
+    Hook,
+    hooks_in_order,
+    is_preemptible,
+    missed_runs,
+    uring_hooks,
+)
 from writeaudit.capture.kernel.libbpf import Map
-from writeaudit.capture.kernel.loading import lift_memory_limit
+from writeaudit.capture.kernel.loading import MOST_BIRTHS, lift_memory_limit
 from writeaudit.capture.kernel.perf import attach_perf
 from writeaudit.capture.kernel.privileged import client
-from writeaudit.capture.kernel.session import capture
+from writeaudit.capture.kernel.session import capture, programs_to_join
 from writeaudit.capture.kernel.side import KernelSide, Loaded, MapSide
 from writeaudit.capture.requirements import check_bpf, explain_bpf_refusal
+from writeaudit.capture.targets import Target
 from writeaudit.errors import BackendUnavailable
 
 _HOMES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3.*/site-packages")
 """Where Debian and Fedora keep Python modules of the system; not on the path of other Pythons."""
+_OF_CGROUPS = frozenset(
+    {"cgroup", "cgroup_root", "cgroup_subsys_state", "cgrp_cset_link", "css_set", "kernfs_node"}
+)
 _INSTALL = "install it: apt-get install python3-bpfcc (Debian, Ubuntu), dnf install python3-bcc (Fedora)"
 
 
@@ -65,28 +76,28 @@ class BccBackend:
         bcc_home()
         self._directory()
 
-    def capture(self, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+    def capture(self, target: Target, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
         """See `writeaudit.capture.interface.Backend`."""
-        return capture(self._side(limits), command, sink, limits)
+        return capture(self._side(limits, programs_to_join(target)), target, sink, limits)
 
-    def _side(self, limits: CaptureLimits) -> KernelSide:
+    def _side(self, limits: CaptureLimits, joins: str) -> KernelSide:
         monitor = client.running()
         if monitor is not None:
-            return monitor.load(self.name, limits.buffer_bytes, self._probes)
-        return MapSide(load_programs(limits.buffer_bytes, self._probes))
+            return monitor.load(self.name, limits.buffer_bytes, self._probes, joins)
+        return MapSide(load_programs(limits.buffer_bytes, self._probes, joins))
 
     def _directory(self) -> Path:
         return Path(self._probes) if self._probes is not None else _packaged_probes()
 
 
-def load_programs(ring_bytes: int, probes: str | None) -> Loaded:
+def load_programs(ring_bytes: int, probes: str | None, joins: str = "") -> Loaded:
     """Compile, load and attach the programs, or those in the directory ``probes``.
 
-    Raises `BackendUnavailable`.
+    ``joins``: with those of `hooks.hooks_in_order`. Raises `BackendUnavailable`.
     """
     backend = BccBackend(probes)
     backend.check()
-    return _load(backend._directory(), ring_bytes)
+    return _load(backend._directory(), ring_bytes, joins)
 
 
 def _packaged_probes() -> Path:
@@ -188,10 +199,10 @@ class _BccSide:
             os.close(self._fds.pop())
 
 
-def _load(directory: Path, ring_bytes: int) -> _BccSide:
+def _load(directory: Path, ring_bytes: int, joins: str = "") -> _BccSide:
     lift_memory_limit()
     source = read_source(directory)
-    offsets = _find_offsets(source)
+    offsets = _find_offsets(source, joins)
     headers = (directory if (directory / "bcc").is_dir() else _packaged_probes()) / "bcc"
     flags = source.list_macros(offsets, perf=is_preemptible(os.uname().release))
     with _compile_probes(source, flags, headers.resolve()) as code_of:
@@ -203,9 +214,11 @@ def _load(directory: Path, ring_bytes: int) -> _BccSide:
                 shape = map_shape(code_of(map_symbol(name)))
                 if name == "scratch":
                     shape = replace(shape, entries=shape.entries * highest)
+                if name == "births" and joins:
+                    shape = replace(shape, entries=MOST_BIRTHS)
                 side.create_map(name, shape)
             release = os.uname().release
-            for hook in needed_hooks(release):
+            for hook in hooks_in_order(release, joins):
                 side.attach(hook, source, code_of)
             side.sees_uring = _attach_uring(side, uring_hooks(release), source, code_of)
         except BaseException as error:
@@ -228,7 +241,7 @@ def _attach_uring(
     return bool(hooks)
 
 
-def _find_offsets(source: Source) -> dict[btf.Field, int]:
+def _find_offsets(source: Source, joins: str) -> dict[btf.Field, int]:
     """Return where the fields lie; -1 for those that this kernel does not have, and need not."""
     try:
         found = btf.kernel_offsets(source.fields)
@@ -237,12 +250,18 @@ def _find_offsets(source: Source) -> dict[btf.Field, int]:
     for structure, field in source.fields:
         if (structure, field) in found:
             continue
-        if not structure.startswith("io_") and (structure, field) not in source.optional:
+        needless = structure.startswith("io_") or (joins != CGROUP and _is_of_cgroups(structure, field))
+        if not needless and (structure, field) not in source.optional:
             raise BackendUnavailable(
                 f"the probes do not know this kernel: its struct {structure} has no {field}"
             )
         found[structure, field] = -1
     return found
+
+
+def _is_of_cgroups(structure: str, field: str) -> bool:
+    """Whether only a cgroup that is joined needs a field (probes/join.h)."""
+    return structure in _OF_CGROUPS or (structure, field) == ("task_struct", "cgroups")
 
 
 def _count_processors() -> tuple[int, int]:

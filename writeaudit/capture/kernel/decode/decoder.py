@@ -182,6 +182,14 @@ class Decoder:
         else:
             self._decode_task(kind, payload, out)
 
+    def meet(self, pid: int) -> None:
+        """Take note of a process that was there before."""
+        self._pids.add(pid)
+
+    def note_mapping(self, pid: int, start: int, length: int, file: Operand) -> None:
+        """Take note of a shared mapping that was there before. It may be one that can be made writable."""
+        self._mappings.add_mapping(pid, start, length, file, writable=True)
+
     def finish_run(self, out: list[Record]) -> None:
         """Append what is still held back when the run is over."""
         for event in self._requests.take_all():

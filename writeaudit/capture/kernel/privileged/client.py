@@ -14,8 +14,10 @@ import sys
 import threading
 
 from writeaudit.capture.kernel.privileged.protocol import (
+    GONE,
     NUMBER,
     OPEN_FILE,
+    PAIR,
     STATE,
     Answer,
     Ask,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from writeaudit.capture.kernel.side import State
+    from writeaudit.capture.members import Facts
 
 _MONITOR = "writeaudit.capture.kernel.privileged.monitor"
 _ANSWER_S = 60.0
@@ -48,9 +51,9 @@ class Monitor:
         self._lock = threading.Lock()
         self._over = False
 
-    def load(self, backend: str, ring_bytes: int, probes: str | None) -> RemoteSide:
+    def load(self, backend: str, ring_bytes: int, probes: str | None, joins: str = "") -> RemoteSide:
         """Have programs loaded and attached. Raises `BackendUnavailable`."""
-        wanted = {"backend": backend, "ring_bytes": ring_bytes, "probes": probes}
+        wanted = {"backend": backend, "ring_bytes": ring_bytes, "probes": probes, "joins": joins}
         # sudo may ask for a password meanwhile, for as long as it likes.
         try:
             body, descriptors = self._ask(Ask.LOAD, json.dumps(wanted).encode(), timeout_s=None)
@@ -74,29 +77,35 @@ class Monitor:
         _, (root, mounts) = self._ask(Ask.ROOT, NUMBER.pack(pid))
         return root, mounts
 
-    def ask(self, kind: Ask, body: bytes = b"") -> bytes:
-        """Ask for what has no descriptors to it. Raises OSError, `CaptureError`."""
-        return self._ask(kind, body)[0]
+    def ask(self, kind: Ask, body: bytes = b"", descriptors: tuple[int, ...] = ()) -> bytes:
+        """Ask for what has no descriptors to its answer. Raises OSError, `CaptureError`."""
+        return self._ask(kind, body, descriptors=descriptors)[0]
 
     def close(self) -> None:
         """Hang up: the process takes the programs out of the kernel, and ends."""
         self._channel.close()
 
-    def _ask(self, kind: Ask, body: bytes, timeout_s: float | None = _ANSWER_S) -> tuple[bytes, list[int]]:
+    def _ask(
+        self,
+        kind: Ask,
+        body: bytes,
+        timeout_s: float | None = _ANSWER_S,
+        descriptors: tuple[int, ...] = (),
+    ) -> tuple[bytes, list[int]]:
         with self._lock:
             if self._over:
                 raise CaptureError("the privileged part of writeaudit is gone")
             try:
                 self._channel.settimeout(timeout_s)
-                send(self._channel, kind, body)
-                answer, content, descriptors = receive(self._channel)
+                send(self._channel, kind, body, descriptors)
+                answer, content, received = receive(self._channel)
             except (Hangup, OSError) as error:
                 self._over = True
                 raise CaptureError(
                     "the privileged part of writeaudit ended, or does not answer any more"
                 ) from error
         if answer == Answer.DONE:
-            return content, descriptors
+            return content, received
         if answer == Answer.UNAVAILABLE:
             raise BackendUnavailable(**json.loads(content))
         number = NUMBER.unpack(content)[0] if answer == Answer.ERRNO else errno.EPROTO
@@ -131,12 +140,48 @@ class RemoteSide:
         """See `KernelSide`."""
         self._monitor.ask(Ask.BEGIN, NUMBER.pack(cookie))
 
+    def hold(self, cookie: int) -> None:
+        """See `KernelSide`."""
+        self._monitor.ask(Ask.HOLD, NUMBER.pack(cookie))
+
+    def follow_group(self, hierarchy: int, number: int) -> None:
+        """See `KernelSide`."""
+        self._monitor.ask(Ask.GROUP, PAIR.pack(hierarchy, number))
+
+    def follow(self, pid: int) -> bool | None:
+        """See `KernelSide`."""
+        proof: tuple[int, ...] = ()
+        try:
+            with contextlib.suppress(PermissionError):  # who was started by root need not prove anything
+                proof = (os.open(f"/proc/{pid}/maps", os.O_RDONLY | os.O_CLOEXEC),)
+            answer = NUMBER.unpack(self._monitor.ask(Ask.FOLLOW, NUMBER.pack(pid), proof))[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        finally:
+            for fd in proof:
+                os.close(fd)
+        return None if answer == GONE else bool(answer)
+
+    def births(self) -> Sequence[tuple[int, int]]:
+        """See `KernelSide`."""
+        return list(PAIR.iter_unpack(self._monitor.ask(Ask.BIRTHS)))
+
+    def facts(self, pid: int) -> Facts:
+        """See `KernelSide`."""
+        from writeaudit.capture.members import unpack_facts  # noqa: PLC0415 - start-up
+
+        return unpack_facts(self._monitor.ask(Ask.FACTS, NUMBER.pack(pid)))
+
+    def release(self) -> None:
+        """See `KernelSide`."""
+        self._monitor.ask(Ask.RELEASE)
+
     def state(self) -> State:
         """See `KernelSide`."""
         from writeaudit.capture.kernel.side import State  # noqa: PLC0415 - start-up
 
-        waiting, generation, expects, lacks = STATE.unpack(self._monitor.ask(Ask.STATE))
-        return State(waiting, generation, bool(expects), lacks)
+        waiting, generation, expects, lacks, level = STATE.unpack(self._monitor.ask(Ask.STATE))
+        return State(waiting, generation, bool(expects), lacks, level)
 
     def take(self) -> bytes:
         """See `KernelSide`."""
@@ -223,10 +268,11 @@ def would_help() -> bool:
     return own_status().get("NoNewPrivs", "0") == "0"
 
 
-def start_by_fork(ring_bytes: int) -> Monitor:
+def start_by_fork(ring_bytes: int, *, may_join: bool = False) -> Monitor:
     """Fork the privileged process off this one, which is root's and is about to become another user's.
 
-    To be called while this process has no other thread.
+    ``may_join``: root asked for what runs already to be followed, whosever it is. To be called while this
+    process has no other thread.
     """
     if _running:
         return _running[-1]
@@ -237,7 +283,7 @@ def start_by_fork(ring_bytes: int) -> Monitor:
             from writeaudit.capture.kernel.privileged import monitor  # noqa: PLC0415 - start-up
 
             monitor.stand_apart(theirs.fileno())
-            monitor.serve(theirs, ring_bytes, any_backend=True)
+            monitor.serve(theirs, ring_bytes, any_backend=True, may_join=may_join)
         finally:
             os._exit(0)
     theirs.close()

@@ -23,10 +23,13 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from writeaudit.capture.kernel import loading
+from writeaudit.capture.kernel.hooks import CGROUP, PROCESSES
 from writeaudit.capture.kernel.privileged.protocol import (
+    GONE,
     LONGEST_QUESTION,
     NUMBER,
     OPEN_FILE,
+    PAIR,
     STATE,
     Answer,
     Ask,
@@ -35,6 +38,7 @@ from writeaudit.capture.kernel.privileged.protocol import (
     send,
 )
 from writeaudit.capture.kernel.side import MapSide
+from writeaudit.capture.members import pack_facts, read_facts
 from writeaudit.capture.requirements import (
     CAP_BPF,
     CAP_PERFMON,
@@ -52,19 +56,21 @@ _CAPABILITY_VERSION = 0x20080522
 _SMALLEST_RING, _LARGEST_RING = 1 << 12, 1 << 31
 
 
-def serve(channel: socket.socket, ring_bytes: int, *, any_backend: bool) -> None:
+def serve(channel: socket.socket, ring_bytes: int, *, any_backend: bool, may_join: bool = False) -> None:
     """Answer questions until whoever asks them hangs up.
 
     ``ring_bytes``: the size of buffer with which to load the programs at once; 0: wait for what is
-    asked. ``any_backend``: load with bcc, and other copies of the probes, too.
+    asked. ``any_backend``: load with bcc, and other copies of the probes, too. ``may_join``: follow any
+    process and any cgroup; else only processes that whoever asks proves to have the right to look at.
     """
     with contextlib.suppress(Hangup, OSError):
-        _Monitor(channel, ring_bytes, any_backend=any_backend).run()
+        _Monitor(channel, ring_bytes, any_backend=any_backend, may_join=may_join).run()
 
 
 class _Monitor:
-    def __init__(self, channel: socket.socket, ring_bytes: int, *, any_backend: bool) -> None:
+    def __init__(self, channel: socket.socket, ring_bytes: int, *, any_backend: bool, may_join: bool) -> None:
         self._channel = channel
+        self._may_join = may_join
         self._any_backend = any_backend
         self._side: MapSide | None = None
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -85,17 +91,23 @@ class _Monitor:
             for fd, _events in self._poll.poll():
                 if fd == self._channel.fileno():
                     kind, body, descriptors = receive(self._channel, LONGEST_QUESTION)
-                    if descriptors:
-                        raise Hangup  # it has nothing to give
-                    self._answer(kind, body)
+                    try:
+                        if len(descriptors) > (kind == Ask.FOLLOW):
+                            raise Hangup  # it has nothing else to give
+                        self._answer(kind, body, descriptors[0] if descriptors else None)
+                    finally:
+                        for given in descriptors:
+                            os.close(given)
                 elif self._side is not None:
                     os.eventfd_write(self._wake, 1)
 
-    def _answer(self, kind: int, body: bytes) -> None:
+    def _answer(self, kind: int, body: bytes, proof: int | None) -> None:
         try:
             if kind == Ask.LOAD:
                 self._load(body)
-            elif kind in (Ask.NAMESPACE, Ask.MOUNTINFO, Ask.ROOT):
+            elif kind == Ask.FOLLOW:
+                self._follow(NUMBER.unpack(body)[0], proof)
+            elif kind in (Ask.NAMESPACE, Ask.MOUNTINFO, Ask.ROOT, Ask.FACTS):
                 self._look(kind, NUMBER.unpack(body)[0])
             else:
                 self._ask_side(kind, body)
@@ -119,24 +131,33 @@ class _Monitor:
             raise Hangup
         wanted = json.loads(body)
         backend, size, probes = wanted["backend"], int(wanted["ring_bytes"]), wanted["probes"]
+        joins = wanted.get("joins", "")
+        if joins not in ("", PROCESSES, CGROUP):
+            raise Hangup
         if not _SMALLEST_RING <= size <= _LARGEST_RING or size & (size - 1):
             raise Hangup
         ahead, self._ahead = self._ahead, None
-        if backend == "ebpf" and probes is None and ahead is not None and size == self._ahead_bytes:
+        if (
+            backend == "ebpf"
+            and probes is None
+            and not joins
+            and ahead is not None
+            and size == self._ahead_bytes
+        ):
             if isinstance(ahead, BackendUnavailable):
                 raise ahead
             loaded = ahead
         else:
             if ahead is not None and not isinstance(ahead, BackendUnavailable):
                 ahead.close()
-            loaded = self._load_other(backend, size, probes)
+            loaded = self._load_other(backend, size, probes, joins)
         self._side = MapSide(loaded)
         self._poll.register(loaded.ring_fd, select.EPOLLIN | select.EPOLLET)
         _keep_capabilities()
         shape = {"ring_bytes": loaded.ring_bytes, "sees_uring": loaded.sees_uring}
         self._send(Answer.DONE, _json(shape), (self._wake,))
 
-    def _load_other(self, backend: str, size: int, probes: str | None) -> Loaded:
+    def _load_other(self, backend: str, size: int, probes: str | None, joins: str) -> Loaded:
         if not self._any_backend and (backend != "ebpf" or probes is not None):
             raise BackendUnavailable(
                 f"only the ebpf backend, with its own probes, runs through --sudo, not {backend}",
@@ -145,17 +166,19 @@ class _Monitor:
         if backend == "ebpf":
             from writeaudit.capture.kernel import ebpf  # noqa: PLC0415 - start-up
 
-            return ebpf.load_programs(size, probes)
+            return ebpf.load_programs(size, probes, joins)
         from writeaudit.capture.kernel.bcc import backend as bcc  # noqa: PLC0415 - start-up
 
-        return bcc.load_programs(size, probes)
+        return bcc.load_programs(size, probes, joins)
 
     def _ask_side(self, kind: int, body: bytes) -> None:
         side = self._side
         if side is None:
             raise Hangup
         answer = b""
-        if kind == Ask.BEGIN:
+        if kind in (Ask.HOLD, Ask.GROUP, Ask.BIRTHS, Ask.RELEASE):
+            answer = self._join(side, kind, body)
+        elif kind == Ask.BEGIN:
             side.begin(NUMBER.unpack(body)[0])
         elif kind == Ask.STATE:
             answer = STATE.pack(*side.state())
@@ -173,6 +196,38 @@ class _Monitor:
             raise Hangup
         self._send(Answer.DONE, answer)
 
+    def _join(self, side: MapSide, kind: int, body: bytes) -> bytes:
+        """Do what it takes to join what runs already."""
+        if kind == Ask.HOLD:
+            side.hold(NUMBER.unpack(body)[0])
+        elif kind == Ask.BIRTHS:
+            return b"".join(PAIR.pack(*pair) for pair in side.births())
+        elif kind == Ask.RELEASE:
+            side.release()
+        elif self._may_join:
+            side.follow_group(*PAIR.unpack(body))
+        else:
+            # Whoever comes into it later would be followed, whosever it is.
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        return b""
+
+    def _follow(self, pid: int, proof: int | None) -> None:
+        """Follow a process that runs, for somebody who may look at it (ptrace(2), access mode checks).
+
+        The kernel itself has decided on that when whoever asks opened the process's `maps`: a descriptor of
+        that file, which is no other than ours, cannot be had by anybody else.
+        """
+        if self._side is None or pid >> 31:
+            raise Hangup
+        place = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not self._may_join and not (proof is not None and _is_maps_of(place, proof)):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            is_new = self._side.follow(pid)
+            self._send(Answer.DONE, NUMBER.pack(GONE if is_new is None else is_new))
+        finally:
+            os.close(place)
+
     def _look(self, kind: int, pid: int) -> None:
         """Answer what takes root's rights to see of a process (ptrace(2), access mode checks)."""
         if self._side is None:
@@ -184,6 +239,9 @@ class _Monitor:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             if kind == Ask.NAMESPACE:
                 self._send(Answer.DONE, NUMBER.pack(os.stat("ns/mnt", dir_fd=place).st_ino))
+                return
+            if kind == Ask.FACTS:
+                self._send(Answer.DONE, pack_facts(read_facts(place)))
                 return
             mounts = os.open("mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=place)
             try:
@@ -199,6 +257,15 @@ class _Monitor:
                 os.close(mounts)
         finally:
             os.close(place)
+
+
+def _is_maps_of(place: int, proof: int) -> bool:
+    """Whether a descriptor is that of the `maps` of a process; ``place``: its directory in our own /proc.
+
+    A file system of /proc that somebody else mounted is another device; and as long as a file there is
+    open, its inode is that process's, and nobody else's.
+    """
+    return os.path.samestat(os.fstat(proof), os.stat("maps", dir_fd=place))
 
 
 def _json(value: object) -> bytes:

@@ -15,8 +15,11 @@ import struct
 
 HEAD = struct.Struct("=II")
 NUMBER = struct.Struct("=Q")
-STATE = struct.Struct("=QQII")
+PAIR = struct.Struct("=QQ")
+STATE = struct.Struct("=QQIII")
 OPEN_FILE = struct.Struct("=QQQ")
+GONE = 2
+"""Answer to FOLLOW."""
 LONGEST_QUESTION = 8192
 _LONGEST_ANSWER = 1 << 31
 _MOST_DESCRIPTORS = 4
@@ -26,7 +29,7 @@ class Ask(enum.IntEnum):
     """Questions."""
 
     LOAD = 1
-    """JSON: backend, ring_bytes, probes. Answer: JSON (ring_bytes, sees_uring), and what to wait on."""
+    """JSON: backend, ring_bytes, probes, joins. Answer: JSON (ring_bytes, sees_uring), what to wait on."""
     BEGIN = 2
     """NUMBER: the cookie."""
     STATE = 3
@@ -41,6 +44,18 @@ class Ask(enum.IntEnum):
     """The same. Answer: the text of its mountinfo."""
     ROOT = 11
     """The same. Answer: two descriptors, of its root directory (O_PATH) and of its mountinfo."""
+    HOLD = 12
+    """NUMBER: the cookie. As BEGIN, and nothing is recorded before RELEASE."""
+    FOLLOW = 13
+    """NUMBER: a process that runs; with a descriptor of its `maps`, which only those can open who may look at
+    it. Answer: NUMBER: 1, 0 if it was followed already, `GONE`."""
+    GROUP = 14
+    """PAIR: a cgroup's hierarchy and number."""
+    BIRTHS = 15
+    """Answer: PAIRs, children and who forked them."""
+    FACTS = 16
+    """NUMBER: a process that is followed. Answer: JSON, see `monitor`."""
+    RELEASE = 17
 
 
 class Answer(enum.IntEnum):

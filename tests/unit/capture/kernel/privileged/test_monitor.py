@@ -57,7 +57,7 @@ class FakeSide(MapSide):
 @pytest.fixture
 def channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """Our end, with a privileged process (a thread here) at the other."""
-    loads = lambda size, probes: FakeLoaded(size)  # noqa: E731
+    loads = lambda size, probes, joins: FakeLoaded(size)  # noqa: E731
     monkeypatch.setattr("writeaudit.capture.kernel.ebpf.load_programs", loads)
     monkeypatch.setattr(monitor, "MapSide", FakeSide)
     monkeypatch.setattr(monitor, "_keep_capabilities", lambda: None)
