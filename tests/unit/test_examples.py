@@ -128,7 +128,14 @@ def _finding(completeness: Completeness) -> str:
 @pytest.mark.parametrize(
     ("rule_id", "completeness"),
     [
-        ("WA901", Completeness(lost_events=1204, lost={"event": 1180, "exec": 24})),
+        (
+            "WA901",
+            Completeness(
+                lost_events=28_776,
+                emitted={"event": 32_744},
+                lost={"event": 27_684, "total": 673, "exit": 419},
+            ),
+        ),
         (
             "WA902",
             Completeness(

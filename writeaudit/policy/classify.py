@@ -38,7 +38,7 @@ EPERM), a program that runs (ETXTBSY), a mount point in use (EBUSY), no room (ED
 owner who has no name in this user namespace (EOVERFLOW), an encrypted directory without its key
 (ENOKEY). Every other error speaks of the names themselves (EEXIST, ENOENT, ENOTEMPTY, EXDEV,
 ELOOP of O_NOFOLLOW, EISDIR, …) or of a missing feature (EOPNOTSUPP, EINVAL): with any
-permission the operation would have come to nothing."""
+permission the operation would have failed."""
 
 _WITHOUT_FILE_OPS = (DATA_OPS - {Op.CLONE}) | {Op.OPEN}
 """Operations that may concern a device, a pipe or a socket alone."""

@@ -108,7 +108,7 @@ def _find_lives(targets: dict[bytes, dict[int, bytes]], events: Iterable[FsEvent
             if target is not None and source in made:
                 if op is Op.RENAME:
                     found.setdefault(source, []).append(Life(made.pop(source), event.seq, target))
-                else:  # the old name still stands: it has to go
+                else:  # the old name is still there: it has to go
                     doubled[source] = target
         if path not in targets:
             continue

@@ -35,7 +35,7 @@ from writeaudit.recording.schema import (
 _MOST_META = 1 << 23
 """Bytes of JSON: read, it takes twenty times as many."""
 _STEPS = 10_000
-"""So many steps of SQLite's machine are counted at once."""
+"""How many steps of SQLite's virtual machine lie between two checks."""
 _FREE_STEPS, _STEPS_A_BYTE = 1 << 24, 64
 """How many steps there are for any file, and for each byte of it; a report takes a tenth of that."""
 _SMALLEST_ROW = 8

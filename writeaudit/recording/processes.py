@@ -44,8 +44,8 @@ class ProcessBook:
         self.fresh.add(pid)
 
     def note_act(self, pid: int) -> None:
-        """A process of `fresh` changed something while it ran its parent's program: that is not to be
-        put down to the program that it runs next.
+        """A process of `fresh` changed something while it ran its parent's program: the program
+        that it runs next is not to blame for that.
         """
         self.fresh.discard(pid)
         entry = self._now.get(pid)

@@ -64,7 +64,7 @@ class RecordingWriter:
         """
         self.path = path
         self.digests = Digests()
-        """Of all that was written, for whoever judges the run."""
+        """Digests of all that was written, for the judgement of the run."""
         self._next_correction = 1
         self._working = path
         if os.path.lexists(path):
@@ -276,7 +276,7 @@ def _create_file(path: str) -> None:
     )
     content = blank.serialize()
     blank.close()
-    # Paths of whatever ran lie in it: nobody else's business.
+    # It holds paths of what ran: no other user may read those.
     with NewFile(os.path.dirname(path)) as file:
         file.write(content)
         file.give_name(path)

@@ -1,4 +1,4 @@
-"""Paths gathered for a finding, and told in few words."""
+"""Paths gathered for a finding, and short texts about them."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class AliasCollector:
     def _own_affair(self, event: FsEvent, judged: Judged, shared: Shared) -> bool:
         """Whether nobody else has the file: the run made it, and all of its names lie in one zone."""
         if judged.verdict is Verdict.VIOLATION:
-            return True  # told already
+            return True  # reported already
         if not shared.made:
             return False
         zones = {self._judge(event._replace(path=name, mount=None)).zone for name in shared.names}
@@ -271,7 +271,7 @@ class _MountAliases:
     def serves_volume(self, event: FsEvent, name: bytes, zone: str | None, *, on_source: bool) -> bool:
         """Whether the event's mount is a volume behind a writable zone: its source directory is that zone.
 
-        So it is if the mount point lies in a writable zone, and what is mounted there is but a part of a
+        So it is if the mount point lies in a writable zone, and what is mounted there is only a part of a
         wider protected zone: of the project, or of one that the writable zone was cut out of.
         """
         mount_id = event.source_mount if on_source else event.mount

@@ -1,4 +1,4 @@
-"""Other names of files that no table and no link tells: of mounts that came and went, in other spellings."""
+"""Other names of files that no mount table and no link shows: by mounts that are gone, or in another case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from writeaudit.judgement import ZoneAccess
 
 
 class AliasKind(NamedTuple):
-    """By what a file has another name."""
+    """Why a file has another name."""
 
     name: str
     words: str

@@ -1,4 +1,4 @@
-"""WA206: files that start programs or grant access: who can change one has more than a file."""
+"""WA206: changes of files that start programs or grant access."""
 
 from __future__ import annotations
 

@@ -29,11 +29,11 @@ class Counts:
 
     def __init__(self, times: dict[str, int], total: int, *, shared: bool) -> None:
         self.times = times
-        """Not to be changed by anybody but `CountTable`."""
+        """Only `CountTable` may change it."""
         self.total = total
         self.shared = shared
         self.after: dict[Op, Counts] = {}
-        """What these counts become by one more operation, where that came up before."""
+        """The counts after one more operation, where that came up before."""
 
 
 class CountTable:
@@ -111,7 +111,7 @@ class SharedHistory:
         self.origin = origin
         self.folder = folder
         self.after: dict[object, SharedHistory] = {}
-        """What comes of it by one more event, by the signature of that."""
+        """The history after one more event, by that event's signature."""
 
     def make_own(self, directory: Directory, name: bytes) -> PathHistory:
         """Return a history of its own for one of the names."""
@@ -178,7 +178,7 @@ class PathHistory:
         self.now = False
 
     def net_effect(self) -> NetEffect:
-        """What had become of it."""
+        """Return what became of the name in the end."""
         if self.before and self.now is False:
             return NetEffect.DELETED
         if self.before is False and self.now is not None:

@@ -17,7 +17,7 @@ _Value = TypeVar("_Value")
 
 LATEST = 1 << 14
 """How many of the latest files are remembered, at least, as long as no link was refused. A copy that
-fills a file comes after the refusal that it makes up for, yet the file may have been made before."""
+fills a file comes after the refusal that caused it, yet the file may have been made before."""
 
 
 class CreatedFile:
@@ -71,7 +71,7 @@ class CreatedFile:
         return max(self.seq, self.begun) if self.filled is None else self.filled
 
     def note_emptied(self, event: FsEvent) -> None:
-        """All that it held is gone: whatever it was filled from, it was not for good."""
+        """All that it held is gone: what it was filled from does not count any more."""
         self.begun = event.seq
         if self.source is not None or self.filled is not None:
             self.seq = event.seq
@@ -102,7 +102,7 @@ class FileProvenance:
         self._moved: dict[bytes, bytes] = {}
 
     def keep_all(self) -> None:
-        """A link was refused: what is copied from now on may be in its stead."""
+        """A link was refused: what is copied from now on may replace it."""
         self._keeps_all = True
 
     def list_created(self) -> list[CreatedFile]:

@@ -9,7 +9,7 @@ from writeaudit.audit import Mount, RunInfo
 
 
 class RefusalCause(enum.Enum):
-    """The cause of a refusal, as far as the evidence carries."""
+    """The cause of a refusal, as far as the evidence goes."""
 
     DEVICES = "WA101"
     """Two file systems."""

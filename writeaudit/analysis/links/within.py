@@ -1,4 +1,4 @@
-"""EXDEV within one mount: who may have said it, with what speaks for and against each (WA113).
+"""EXDEV within one mount: what may have answered so, and the evidence for and against each (WA113).
 
 link(2) and rename(2) name two mounts as the reason of EXDEV. Where both sides lie on one mount, something
 else gave that answer: Landlock (landlock(7): a rule set without LANDLOCK_ACCESS_FS_REFER), overlayfs (a
@@ -22,19 +22,19 @@ _SERVERS = ("fuse", "nfs", "9p", "cifs", "smb3", "ceph", "virtiofs", "glusterfs"
 
 
 class Refused(Protocol):
-    """What of a refused link or rename is asked for."""
+    """What has to be known of a refused link or rename."""
 
     @property
     def seq(self) -> int:
-        """Its number."""
+        """The number of the event."""
 
     @property
     def pid(self) -> int:
-        """Whose it was."""
+        """The process that asked."""
 
     @property
     def time_ns(self) -> int:
-        """When."""
+        """When the call returned, in ns since the command was started."""
 
     @property
     def op(self) -> Op:

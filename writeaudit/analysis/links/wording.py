@@ -22,7 +22,7 @@ from writeaudit.text import escape_path, plural, quote_name, size
 
 @dataclass(slots=True)
 class LinkGroup:
-    """Refused links with one cause between one pair of mounts, and the files copied for want of them."""
+    """Refused links with one cause between one pair of mounts, and the files that were copied instead."""
 
     why: RefusalCause
     source: Mount | None
@@ -33,7 +33,7 @@ class LinkGroup:
     gone: list[CreatedFile] = field(default_factory=list)
     """Others that were copied, and removed or replaced again."""
     candidates: Sequence[Candidate] = ()
-    """Of `Why.WITHIN`: who may have refused it."""
+    """Of `RefusalCause.WITHIN`: who may have refused it."""
     fatal: bool = False
     """Whether the command failed of one of these refusals, as far as can be seen."""
 

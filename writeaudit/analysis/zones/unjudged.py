@@ -1,4 +1,4 @@
-"""What a command that no profile knows changed outside every zone: listed by place, accusing nobody."""
+"""What a command that no profile knows changed outside every zone: listed by place, not as violations."""
 
 from __future__ import annotations
 

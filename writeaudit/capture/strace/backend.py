@@ -59,7 +59,7 @@ _TICK_S = 0.005
 _READS_A_TICK = 8
 
 _SIGNALS = "!SIGCHLD,SIGURG,SIGWINCH,SIGCONT"
-"""strace tells of a death only if it tells of the signal. These four never kill."""
+"""strace reports a death only if it reports the signal. These four never kill."""
 
 
 @dataclass(slots=True)
@@ -323,7 +323,7 @@ class StraceBackend:
 def _low_priority() -> Iterator[None]:
     """Let strace and the command go first: what they leave in the pipe is read in their pauses.
 
-    Only who may raise a priority gets the usual one back; for judging the other will do.
+    Only who may raise a priority gets the usual one back; judging works at the low one, too.
     """
     usual = lower_priority()
     try:

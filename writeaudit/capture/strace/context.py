@@ -33,7 +33,7 @@ _NO_FILE = (
     b"/i915",
     b"/drm mm",
 )
-"""Files of the kernel's internal mounts: they have no name and no place that a policy could rule."""
+"""Files of the kernel's internal mounts: they have no name and no place that a policy could name."""
 
 _TELLING = frozenset({b"/proc", b"/dev/"})
 """How names of files begin whose opening tells something (`outside.spot_of_open`)."""

@@ -98,7 +98,7 @@ class NameCache(NodeTree):
             self._forget_settled()
 
     def _forget_settled(self) -> None:
-        """Let go of claims that no event can speak against any more."""
+        """Forget assumptions that no event can refute any more."""
         live = self._live
         while live and self.is_settled(live[0].until_ns):
             self._forget_oldest()

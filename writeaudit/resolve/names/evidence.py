@@ -58,7 +58,7 @@ class Evidence:
         self.foreign = False
         """It was resolved by the mounts of another namespace."""
         self.lexical = False
-        """It has been said that its path is but text."""
+        """Its path was reported to be text only."""
         self.rests_ns = 0
         """When the youngest thing was read from the disk that its path rests on; 0 if none was."""
 

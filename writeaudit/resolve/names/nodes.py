@@ -36,12 +36,12 @@ class DiskAssumption:
         self.before = ALWAYS
         """Only events between these two, by seq, speak against it."""
         self.identity = False
-        """It bears not the event's path, but the number of its file."""
+        """The number of the event's file rests on it, not its path."""
         self.symlink = False
         self.size = len(node.key)
 
     def holds_if_absent(self, maker: int | None) -> bool:
-        """Whether the name may not have been there before an event; ``maker``, if given, needed it not."""
+        """Whether the name may not have been there before an event; ``maker``, if given, did not need it."""
         return not self.after and not any(evidence.ok and evidence.seq != maker for evidence in self.evidence)
 
     def holds_if_directory(self, mover: int) -> bool:
@@ -76,7 +76,7 @@ class Node:
         self.children = NO_CHILDREN
         self.assumptions: list[DiskAssumption] | None = None
         self.shared = False
-        """It stands for many names, of which no more is known than that they are alike: none of them may
+        """It stands for many names, of which the same is known: none of them may
         be changed through it. `NodeTree.get_node` gives a name one of its own."""
 
 

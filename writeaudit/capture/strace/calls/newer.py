@@ -1,4 +1,4 @@
-"""Calls that are younger than the strace at hand: it prints numbers where it should print names.
+"""Calls that are newer than this strace: it prints numbers where it should print names.
 
 ``syscall_0x1c4(0xffffff9c, 0x7ffc8e4d1010, 0x1a4, 0) = 0``: which file that was about lies in the
 memory of the process, which goes on running. So a name that is read there later is one that may
