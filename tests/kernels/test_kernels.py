@@ -17,9 +17,9 @@ _FIRST = [kernel for kernel in KERNELS if kernel.first]
 _SECONDS = 15 * 60
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trials() -> Iterator[Trials]:
-    """Begin with all of them at once: they take turns, two at a time."""
+    """Begin with all of them at once: they take turns, two at a time. No thread is left for later tests."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         pytest.skip("THE KERNELS ARE NOT BOOTED BY SEVERAL TEST RUNNERS AT ONCE: RUN PYTEST WITHOUT -n")
     begun = Trials(_FIRST, "short", _SECONDS)

@@ -26,6 +26,8 @@ def _command(*argv: str | Path) -> Command:
 @pytest.fixture(autouse=True)
 def signals_as_before() -> Iterator[None]:
     """Whatever happens, the tester's own process keeps its signal mask and its descriptors."""
+    # The kernel would give a signal that is blocked here to any other thread, and that would end us all.
+    assert threading.enumerate() == [threading.main_thread()]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     gc.collect()  # what other tests left open must not be closed meanwhile
     descriptors = set(os.listdir("/proc/self/fd"))
