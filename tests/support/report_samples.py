@@ -24,6 +24,7 @@ from writeaudit.judgement import (
 )
 from writeaudit.report import view
 from writeaudit.report.view import Report
+from writeaudit.text import escape_path, quote_name
 
 CACHE = b"/dev/shm/cache"
 VENV = b"/home/ada/src/.venv"
@@ -40,6 +41,12 @@ HOSTILE: tuple[bytes, ...] = (
     "\u202egnp.exe".encode(),
     "line\u2028separator".encode(),
     "מסמך/קובץ".encode(),
+    "x\u00a0\u3164\u2800y".encode(),
+    b"\n::error title=x::y\n##[group]z ##vso[task.complete]",
+    b"::error::x%0Ay",
+    b"\n/close @octocat #1 www.example.org https://example.org",
+    b"a | b \\| c ``` d `e` | f",
+    b"a and 99 more (open 1; 1 GiB written).",
     b"n" * 255,
     b"/".join([b"d" * 200] * 20),
 )
@@ -118,6 +125,60 @@ def summaries(events: Sequence[FsEvent]) -> list[FileSummary]:
         if item.op is Op.COPY:
             file.origin = Origin(Came.COPIED, item.source_mount)
     return [file for _path, file in sorted(files.items())]
+
+
+def hostile_finding() -> Finding:
+    """A finding that names every hostile name, as analysis names them."""
+    names = [quote_name(b"/srv/" + name) for name in HOSTILE]
+    return Finding(
+        rule="WA202",
+        title="write outside every zone",
+        severity=Severity.ERROR,
+        message=f"{len(names)} paths changed outside every zone, in `/srv`: {', '.join(names)}.",
+        count=len(names),
+        files=len(names),
+        evidence=tuple(range(1, len(names) + 1)),
+        cause=f"The policy has no zone for this place, such as {names[3]}.",
+        advice=tuple(f"Remove {name}." for name in names[:4]),
+        details={"zone": None, "examples": [escape_path(b"/srv/" + name) for name in HOSTILE]},
+    )
+
+
+def everything() -> Report:
+    """Hostile names wherever a program or a policy can put one; an incomplete audit of a failed command."""
+    events = [*hostile_events(), *(each._replace(seq=each.seq + 100) for each in install_events())]
+    link = dataclasses.replace(link_finding(), evidence=(101, 111))
+    made = report(
+        events,
+        findings=[hostile_finding(), link],
+        completeness=dataclasses.replace(
+            INCOMPLETE,
+            blind_spots=(BlindSpot("io_uring\n::error::", "14 `operations\n::x` were not seen.", 14),),
+        ),
+        exit_status=3,
+    )
+    audit = made.audit
+    name = HOSTILE[-8]
+    text = name.decode("utf-8", "surrogateescape")
+    processes = tuple(
+        Process(200 + n, 100, b"/bin/" + each, (b"sh", each), 0, 1, 0) for n, each in enumerate(HOSTILE)
+    )
+    mounts = (*audit.mounts, Mount(40, 1, 9, text, name, b"/" + name, b"/mnt/" + name, ("rw", text)))
+    run = dataclasses.replace(
+        audit.run,
+        command=(b"uv", *HOSTILE),
+        cwd=b"/home/ada/src",
+        env={"HOME": "/home/ada", "UV_CACHE_DIR": text},
+        notes=(f"note\n::error::{text}",),
+    )
+    zones = (*made.policy.zones, Zone(text, ZoneAccess.READ_ONLY, (b"/zone/" + name,)))
+    policy = made.policy._replace(name=text, source=text, zones=zones, remarks=(text,))
+    return dataclasses.replace(
+        made,
+        audit=audit._replace(run=run, processes=(*audit.processes, *processes), mounts=mounts),
+        policy=policy,
+        failing=[made.findings[0]],
+    )
 
 
 def link_finding() -> Finding:

@@ -1,7 +1,7 @@
 """The report as JUnit XML, which every CI service draws: a test case per rule and zone.
 
 Every rule has a case, so that what was looked for and not found is shown as passed. An incomplete
-audit is an error of the suite: it can neither pass nor fail.
+audit is an error of the suite: it can neither pass nor fail, and what was not found is skipped.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from writeaudit.report.json.writer import timestamp
 from writeaudit.report.view import OUTSIDE, Report
 from writeaudit.report.wording import command_line, list_gaps, verdict
 from writeaudit.rules import RULES, RuleGroup
+from writeaudit.text import escape_text
 
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no character for, not even as a reference."""
@@ -28,9 +29,12 @@ def render(report: Report) -> Iterator[str]:
     gaps = list_gaps(report.audit.completeness)
     run = report.audit.run
     total = len(cases) + 1
-    head = f'tests="{total}" failures="{failures}" errors="{int(bool(gaps))}" time="{run.duration_s:.3f}"'
+    skipped = sum(not found for _rule, _zone, found in cases) if gaps else 0
+    counts = f'tests="{total}" failures="{failures}" errors="{int(bool(gaps))}"'
+    time = f'time="{run.duration_s:.3f}"'
+    head = f'{counts} skipped="{skipped}" {time}'
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
-    yield f'<testsuites name="writeaudit" {head}>\n'
+    yield f'<testsuites name="writeaudit" {counts} {time}>\n'
     began = timestamp(run.started).partition(".")[0]
     yield f'<testsuite name={quote_attribute(command_line(run.command))} {head} timestamp="{began}">\n'
     yield "<properties>\n"
@@ -44,7 +48,7 @@ def render(report: Report) -> Iterator[str]:
     yield "</properties>\n"
     yield from _completeness(gaps)
     for rule, zone, found in cases:
-        yield from _case(rule, zone, found, failing)
+        yield from _case(rule, zone, found, failing, complete=not gaps)
     yield f"<system-out>{quote_content(verdict(report))}</system-out>\n</testsuite>\n</testsuites>\n"
 
 
@@ -68,10 +72,14 @@ def _completeness(gaps: Sequence[str]) -> Iterator[str]:
     yield "</testcase>\n"
 
 
-def _case(rule: str, zone: str, found: Sequence[Finding], failing: set[int]) -> Iterator[str]:
+def _case(
+    rule: str, zone: str, found: Sequence[Finding], failing: set[int], *, complete: bool
+) -> Iterator[str]:
     title = next((known.title for known in RULES if known.id == rule), rule)
     name = f"{title} ({zone})" if zone else title
     yield f"<testcase classname={quote_attribute(f'writeaudit.{rule}')} name={quote_attribute(name)}>"
+    if not found and not complete:
+        yield '<skipped message="nothing was found, but the audit is incomplete"/>'
     for finding in found:
         text = "\n".join([finding.message, *(f"→ {line}" for line in finding.advice)])
         if id(finding) in failing:
@@ -86,10 +94,12 @@ def _case(rule: str, zone: str, found: Sequence[Finding], failing: set[int]) -> 
 def quote_attribute(text: str) -> str:
     """Return a text as the value of an attribute, quotes included."""
     return quoteattr(
-        _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text), {"\n": "&#10;", "\t": "&#9;", "\r": "&#13;"}
+        escape_text(_NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)),
+        {"\n": "&#10;", "\t": "&#9;", "\r": "&#13;"},
     )
 
 
 def quote_content(text: str) -> str:
     """Return a text as the content of an element."""
-    return escape(_NO_XML.sub("\N{REPLACEMENT CHARACTER}", text))
+    lines = _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text).split("\n")
+    return escape("\n".join(map(escape_text, lines)))

@@ -16,7 +16,7 @@ from writeaudit.audit import Mount
 from writeaudit.judgement import Came, FileSummary, Finding, Severity, Verdict
 from writeaudit.report.view import CHANGED, OUTSIDE, Report, ZoneRow, mount_rows, zone_rows
 from writeaudit.report.wording import code_spans, command_line, duration, ending, list_gaps, verdict
-from writeaudit.text import escape_path, plural, size
+from writeaudit.text import escape_path, escape_text, plural, size
 
 LIMIT = 60_000
 """Characters; GitHub takes 65,536 for one comment."""
@@ -59,6 +59,7 @@ def render(report: Report) -> Iterator[str]:
 
 def escape_code(text: str, longest: int = LONGEST_CODE) -> str:
     """Return text as a code span: whatever it holds, it is shown as it stands and nothing more."""
+    text = escape_text(text)
     if len(text) > longest:
         head = longest * 2 // 3
         text = f"{text[:head]}…{text[head - longest + 1 :]}"
@@ -72,12 +73,16 @@ def escape_cell(text: str, longest: int = 160) -> str:
     return escape_code(text, longest).replace("|", "\\|")
 
 
-def escape_prose(text: str) -> str:
-    """Return text with nothing in it that Markdown, or a forge, gives a meaning to."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;")
+def escape_prose(text: str, *, at_start: bool = True) -> str:
+    """Return text with nothing in it that Markdown, or a forge, gives a meaning to.
+
+    ``at_start``: whether it may come to stand at the start of a line.
+    """
+    text = escape_text(text).replace("&", "&amp;").replace("<", "&lt;")
     text = _SPECIAL.sub(r"\\\1", text)
     text = _LISTS.sub(r"\1\\\2", text)
-    text = _AT_START.sub(r"\1&#8203;\2", text)
+    if at_start:
+        text = _AT_START.sub(r"\1&#8203;\2", text)
     for sign in ("@", "://", "www."):
         text = text.replace(sign, f"{sign[0]}<!-- -->{sign[1:]}")
     return text
@@ -85,7 +90,10 @@ def escape_prose(text: str) -> str:
 
 def _prose(text: str) -> str:
     """Return a sentence of ours, in which what stands between backticks is code."""
-    return "".join(escape_code(part) if is_code else escape_prose(part) for is_code, part in code_spans(text))
+    return "".join(
+        escape_code(part) if is_code else escape_prose(part, at_start=not number)
+        for number, (is_code, part) in enumerate(code_spans(text))
+    )
 
 
 def _sections(report: Report) -> Iterator[tuple[str, Iterable[str]]]:

@@ -260,8 +260,8 @@ class _Summary:
     def _line(self, pieces: Sequence[tuple[str, str]]) -> None:
         from rich.text import Text  # noqa: PLC0415
 
-        whole = Text.assemble(*((_RUNNER.sub(r"\\x23#", text), style) for text, style in pieces))
-        if whole.plain.lstrip().startswith(_COMMAND):
+        whole = Text.assemble(*((disarm_text(text), style) for text, style in pieces))
+        if _is_command(whole.plain):
             whole = Text("> ").append_text(whole)
         self._console.print(whole, soft_wrap=True)
         self._lines += 1 + max(whole.cell_len - 1, 0) // max(self._console.width, 1)
@@ -311,6 +311,21 @@ def fill(prose: str, width: int) -> Iterator[list[tuple[bool, str]]]:
         used += length
     if line:
         yield line
+
+
+def disarm_text(text: str) -> str:
+    """Return text in which nothing is a command to a CI service that looks for commands within lines."""
+    return _RUNNER.sub(r"\\x23#", text)
+
+
+def disarm_line(text: str) -> str:
+    """Return a line that is no command to a CI service, whatever a program chose of it."""
+    text = disarm_text(text)
+    return f"> {text}" if _is_command(text) else text
+
+
+def _is_command(line: str) -> bool:
+    return line.lstrip().startswith(_COMMAND)
 
 
 def _begins_command(word: Sequence[tuple[bool, str]]) -> bool:

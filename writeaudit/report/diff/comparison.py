@@ -18,7 +18,7 @@ from writeaudit.paths import last_component
 from writeaudit.report.folding import fold_path
 from writeaudit.report.view import CHANGED, OUTSIDE, Report
 from writeaudit.report.wording import command_line, ending, list_gaps
-from writeaudit.text import escape_path, plural, size
+from writeaudit.text import escape_path, escape_text, plural, size
 
 _LINK_RULES = frozenset({"WA101", "WA102", "WA103", "WA104"})
 _LEFT = CHANGED - {NetEffect.TRANSIENT, NetEffect.DELETED}
@@ -175,7 +175,7 @@ class _Folded:
         }
 
     def _take(self, file: FileSummary) -> None:
-        zone = OUTSIDE if file.zone is None else file.zone
+        zone = OUTSIDE if file.zone is None else escape_text(file.zone)
         if file.net not in CHANGED and file.verdict not in (Verdict.VIOLATION, Verdict.ATTEMPT):
             return
         key = self.fold(file.path), zone
@@ -273,11 +273,11 @@ def _settings(old: Report, new: Report) -> list[Difference]:
         return {
             "command": command_line(run.command),
             "exit": ending(run),
-            "policy": f"{report.policy.name} ({report.policy.source})",
+            "policy": escape_text(f"{report.policy.name} ({report.policy.source})"),
             "writeaudit": run.tool_version or report.tool_version,
             "backend": run.backend.name,
-            "kernel": run.kernel,
-            "user": f"{run.user} ({run.uid})",
+            "kernel": escape_text(run.kernel),
+            "user": escape_text(f"{run.user} ({run.uid})"),
         }
 
     before, after = facts(old), facts(new)

@@ -10,9 +10,10 @@ from writeaudit.judgement import Finding
 from writeaudit.report.diff.comparison import Amount, Change, Comparison
 from writeaudit.report.json.writer import timestamp
 from writeaudit.report.markdown import escape_cell, escape_code, escape_prose
-from writeaudit.report.view import Report
+from writeaudit.report.terminal import disarm_line
+from writeaudit.report.view import OUTSIDE, Report
 from writeaudit.report.wording import code_spans, command_line
-from writeaudit.text import escape_path, plural
+from writeaudit.text import escape_path, escape_text, plural, show_zone
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -189,7 +190,7 @@ def write_terminal(comparison: Comparison, stream: TextIO, *, verbose: bool = Fa
         _print(console, f"{section.title}: {plural(total, 'path')}", "bold red" if section.worse else "bold")
         for change in section.changes[:most]:
             many = f" ({change.paths:,} paths)" if change.paths > 1 else ""
-            _print(console, f"  {change.zone}  {change.path}{many}", "")
+            _print(console, f"  {_show_place(change.zone)}  {change.path}{many}", "")
         if most is not None and len(section.changes) > most:
             _print(
                 console,
@@ -209,10 +210,14 @@ def write_terminal(comparison: Comparison, stream: TextIO, *, verbose: bool = Fa
         _print(console, f"{difference.name}: {difference.old} before, {difference.new} now", "dim")
 
 
+def _show_place(zone: str) -> str:
+    return zone if zone == OUTSIDE else show_zone(zone)
+
+
 def _print(console: Console, text: str, style: str) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     console.print(
-        Text(text if text.isprintable() else escape_path(text.encode("utf-8", "surrogateescape")), style),
+        Text(disarm_line(escape_text(text)), style),
         soft_wrap=True,
     )
