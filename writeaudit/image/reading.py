@@ -14,7 +14,7 @@ from writeaudit.image.merge import Tree
 from writeaudit.image.nodes import Examiner
 from writeaudit.image.review import Review, review_environment, review_tree, review_user
 from writeaudit.image.sources import OpenImage, StoredLayer, open_image
-from writeaudit.image.streams import Bounded, Verified, decompress
+from writeaudit.image.streams import Bounded, ReadAhead, Verified, decompress
 from writeaudit.image.tar_reader import TarReader
 from writeaudit.text import escape_text, plural
 
@@ -151,10 +151,11 @@ def _read_archive(
     content = Bounded(decompress(source), source, limits, digest=stored.diff_id not in ("", stored.digest))
     whole = False
     try:
-        reader = TarReader(content, limits)
-        tree.add_layer(number, reader.entries())
-        if reader.read_after_end():
-            problems.append(Problem("trailing", "bytes follow the end of its archive", number))
+        with ReadAhead(content) as ahead:
+            reader = TarReader(ahead, limits)
+            tree.add_layer(number, reader.entries())
+            if reader.read_after_end():
+                problems.append(Problem("trailing", "bytes follow the end of its archive", number))
         whole = True
     except Damage as damage:
         problems.append(Problem(damage.kind, str(damage), number))

@@ -204,7 +204,7 @@ def _waste_facts(live: Mapping[bytes, Node], stored: Iterable[Node]) -> tuple[li
                     FactKind.WASTED,
                     node.path,
                     node.layer,
-                    f"{size(node.size)} that no name leads to",
+                    _describe_unused(node),
                     node.size,
                 )
             )
@@ -220,7 +220,7 @@ def _waste_facts(live: Mapping[bytes, Node], stored: Iterable[Node]) -> tuple[li
     return facts, Waste(hidden, repeated)
 
 
-def _unused(node: Node) -> str:
+def _describe_unused(node: Node) -> str:
     return f"{size(node.size)}, and no name of the finished image leads to them"
 
 

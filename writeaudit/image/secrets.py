@@ -58,7 +58,7 @@ class _Form(NamedTuple):
 
 
 _FORMS = (
-    _Form("GitHub token", b"gh", re.compile(rb"\bgh[opsur]_[A-Za-z0-9]{36,}\b")),
+    _Form("GitHub token", b"gh", re.compile(rb"gh[opsur]_[A-Za-z0-9]{36,}(?![A-Za-z0-9])")),
     _Form("GitHub token", b"github_pat_", re.compile(rb"\bgithub_pat_\w{40,}")),
     _Form("GitLab token", b"glpat-", re.compile(rb"\bglpat-[\w-]{20,}")),
     _Form("PyPI token", b"pypi-AgE", re.compile(rb"\bpypi-AgE[\w-]{50,}")),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
+import queue
+import threading
 import zlib
 from collections.abc import Callable
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, Self
 
 from writeaudit.image.errors import Damage, ImageError
 from writeaudit.image.limits import Limits
@@ -14,6 +17,8 @@ from writeaudit.text import size
 
 CHUNK = 1 << 18
 """Bytes that are read at a time."""
+_AHEAD = 16
+"""Pieces of that size that are decompressed ahead."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _OTHERS = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 _ALL = zlib.MAX_WBITS | 16
@@ -197,3 +202,48 @@ class Bounded:
         while self.read(CHUNK):
             pass
         return "" if self._hash is None else f"sha256:{self._hash.hexdigest()}"
+
+
+class ReadAhead:
+    """Reads in a thread of its own, some pieces ahead: decompressing and hashing need no interpreter lock."""
+
+    def __init__(self, source: Reader) -> None:
+        self._source = source
+        self._pieces: queue.Queue[bytes | Exception] = queue.Queue(_AHEAD)
+        self._held: bytes | Exception = b""
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name="read ahead", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the thread; what it read ahead is lost."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                self._pieces.get(timeout=0.01)
+        self._thread.join()
+
+    def _fill(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                piece: bytes | Exception = self._source.read(CHUNK)
+            except Exception as error:  # noqa: BLE001 - raised again where it is read
+                piece = error
+            self._pieces.put(piece)
+            if not piece or isinstance(piece, Exception):
+                return
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to ``count`` bytes. Raises what the source raised."""
+        held = self._held or self._pieces.get()
+        if isinstance(held, Exception):
+            self._held = held
+            raise held
+        if not held:
+            self._pieces.put(held)  # the end stays the end
+            return b""
+        self._held = held[count:]
+        return held[:count]
