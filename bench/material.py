@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import compileall
+import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -41,10 +43,12 @@ class Scale:
     summary_events: int
     small_recording: int
     large_recording: int
+    image_bytes: int
+    """Of the files of a container image, before compression."""
 
 
-FULL = Scale(9, 3, 10_240, 250_000, 2_000_000, 20_000, 10_000, 1_000_000)
-SHORT = Scale(2, 1, 100, 500, 20_000, 500, 200, 2_000)
+FULL = Scale(9, 3, 10_240, 250_000, 2_000_000, 20_000, 10_000, 1_000_000, 180_000_000)
+SHORT = Scale(2, 1, 100, 500, 20_000, 500, 200, 2_000, 2_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,27 @@ def _wheel(folder: Path, name: str, files: int) -> None:
     with zipfile.ZipFile(folder / f"{name}-1-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
         for member, content in members.items():
             archive.writestr(member, content)
+
+
+def container_image(directory: Path, size: int) -> Path:
+    """Write what `docker save` would: one layer, gzip, with programs, libraries and texts of this machine."""
+    layer, config = directory / "layer.tar.gz", directory / "config.json"
+    left = size
+    with tarfile.open(layer, "w:gz", compresslevel=6) as archive:
+        for root, names, files in os.walk("/usr/lib"):
+            names.sort()
+            for path in (Path(root, name) for name in sorted(files)):
+                if path.is_file() and not path.is_symlink() and path.stat().st_size < size // 40 and left > 0:
+                    archive.add(path)
+                    left -= path.stat().st_size
+    config.write_text('{"os": "linux", "architecture": "amd64", "config": {"User": "1000"}}')
+    listed = [{"Config": config.name, "RepoTags": ["bench:latest"], "Layers": [layer.name]}]
+    (directory / "manifest.json").write_text(json.dumps(listed))
+    target = directory / "image.tar"
+    with tarfile.open(target, "w") as archive:
+        for path in (layer, config, directory / "manifest.json"):
+            archive.add(path, path.name)
+    return target
 
 
 def fresh(directory: Path) -> Path:

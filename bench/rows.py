@@ -213,6 +213,13 @@ def _summary(sessions: Sessions) -> Iterator[Line]:
     )  # fmt: skip
 
 
+def _image(sessions: Sessions) -> Iterator[Line]:
+    session = sessions["image"]
+    what = f"review of a container image, {session.facts['mb'][0]:,.0f} MB in one layer of gzip"
+    yield _line("image", what, "3 s", 3.0, lambda: session.fact("image_s"), " s")
+    yield _line("image", f"{what}: memory", "300 MB", 300.0, lambda: session.fact("peak_mb"), " MB")
+
+
 def _growth(sessions: Sessions) -> Iterator[Line]:
     facts = sessions["recording"].facts
     factor = facts["large events"][0] / facts["small events"][0]
@@ -250,4 +257,5 @@ ROWS: tuple[Row, ...] = (
     Row("recording", ("recording",), _recording),
     Row("summary", ("summary",), _summary),
     Row("growth", ("recording",), _growth),
+    Row("image", ("image",), _image),
 )

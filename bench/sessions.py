@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import rivals
-from bench.material import ROOT, BenchDirectory, Project, environment, fresh, project, run_under
+from bench.material import (
+    ROOT,
+    BenchDirectory,
+    Project,
+    container_image,
+    environment,
+    fresh,
+    project,
+    run_under,
+    writeaudit,
+)
 from bench.measure import AUDITED, CannotRun, Session, Variant, alternate, run, tell
 from writeaudit.capture.strace.parser import TRACED
 from writeaudit.recording import Recording
@@ -200,6 +210,22 @@ def summary(place: BenchDirectory, _rows: frozenset[str]) -> Session:
     return session
 
 
+def image(place: BenchDirectory, _rows: frozenset[str]) -> Session:
+    """A container image, read and reviewed."""
+    session = Session("image")
+    directory = fresh(place.disk / "image")
+    directory.mkdir(exist_ok=True)
+    source = container_image(directory, place.scale.image_bytes)
+    session.add("mb", place.scale.image_bytes / 1e6)
+    for number in range(place.scale.rounds):
+        ended = run(writeaudit("image", "--static", "-q", str(source)), environment(), place.disk, AUDITED)
+        session.add("image_s", ended.sample.wall_s)
+        session.add("peak_mb", ended.peak_mb)
+        tell(f"image: {number + 1} of {place.scale.rounds} rounds")
+    tell("")
+    return session
+
+
 def _install(place: BenchDirectory, path: str, events: int, env: Mapping[str, str]) -> float:
     """Audit a program that makes so many events; return the seconds that writeaudit ran on after it."""
     target, stamp = fresh(place.memory / "install"), place.disk / "stamp"
@@ -220,5 +246,6 @@ SESSIONS: Mapping[str, Measure] = {
     "idle": idle,
     "recording": recording,
     "summary": summary,
+    "image": image,
 }
 """By name, in the order in which they are taken."""

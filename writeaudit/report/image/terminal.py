@@ -101,7 +101,7 @@ class _Summary:
             figures = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=False))
             step = cells[-1] if len(cells[-1]) <= room else f"{cells[-1][: room - 1]}…"
             style = "dim" if number == 0 else ""
-            self._print_line([(figures, style), (f"  {step}".rstrip(), style)])
+            self._print_line([(f"{figures}  {step}".rstrip(), style)])
         if len(rows) > _LAYERS:
             self._print_prose(f"and {plural(len(rows) - _LAYERS, 'more layer')}; see the reports")
 
