@@ -28,7 +28,15 @@ const breathe = async () => {
 };
 
 const isZero = (bytes, from) => {
-  for (let i = from; i < bytes.length; i++) if (bytes[i]) return false;
+  let i = from;
+  const { buffer, byteOffset, length } = bytes;
+  if (bytes.BYTES_PER_ELEMENT === 1) {
+    for (; i < length && byteOffset + i & 3; i++) if (bytes[i]) return false;
+    const fours = new Uint32Array(buffer, byteOffset + i, length - i >> 2);
+    for (let k = 0; k < fours.length; k++) if (fours[k]) return false;
+    i += fours.length * 4;
+  }
+  for (; i < length; i++) if (bytes[i]) return false;
   return true;
 };
 

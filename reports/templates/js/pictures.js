@@ -36,7 +36,8 @@ const drawPictures = (model, choose) => {
 
   // -- treemap: laid out anew for the room there is, for each directory that is entered ------------------
   const holder = $("treemap");
-  if (holder) {
+  // Once the list is there.
+  if (holder) setTimeout(() => {
     const sums = sumRows(model, null), measures = { left: sums.left, written: sums.written, files: sums.paths };
     let measure = "left", root = null, width = 0;
     const crumbs = $("crumbs"), picker = $("measure");
@@ -86,6 +87,6 @@ const drawPictures = (model, choose) => {
     picker.addEventListener("change", () => { measure = picker.value; draw(); });
     draw();
     addEventListener("resize", () => { if (Math.round(holder.clientWidth) !== width) draw(); });
-  }
+  });
   return { follow: (state) => { for (const each of follow) each(state); } };
 };

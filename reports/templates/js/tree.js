@@ -46,9 +46,10 @@ const sumRows = (model, pass) => {
 };
 
 // Names are read from a row of the span: `from` of them on.
+const names = new TextDecoder();
 const nodeName = (model, node, from) => {
   const start = model.starts[node.from];
-  return new TextDecoder().decode(model.text.subarray(start + from, start + node.length));
+  return names.decode(model.text.subarray(start + from, start + node.length));
 };
 const wholeTree = (model) => ({ from: 0, to: model.files, length: 0, leaf: false });
 
