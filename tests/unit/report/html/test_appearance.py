@@ -227,7 +227,7 @@ def test_every_figure_of_an_incomplete_audit_is_at_least(page: str) -> None:
 def test_own_script_and_style_stay_small() -> None:
     size = len(writer.read_script()) + len(writer.read_style())
     assert size <= 80_000
-    assert all((resources.templates() / "js" / name).exists() for name in writer.SCRIPTS)
+    assert all((resources.templates_directory() / "js" / name).exists() for name in writer.SCRIPTS)
 
 
 def test_firefox_shows_the_page(page: str, tmp_path: Path) -> None:
