@@ -79,6 +79,9 @@ def main() -> int:
     if "ebpf" in backends:
         _try_other_compilers(results)
     for backend in able:
+        if backend != "strace":
+            _attempt(results, "attach", backend, _attach)
+    for backend in able:
         if PATTERNS[form][backend]:
             _attempt(results, "busy", backend, _busy)
     for backend in able:
@@ -171,6 +174,31 @@ def _smoke(backend: str) -> Record:
             f"{_gaps(told['completeness'])}"
         )
         return {"outcome": "wrong", "said": said}
+    return {"outcome": "works", "said": ""}
+
+
+def _attach(backend: str) -> Record:
+    """Join a cgroup that is made, and that a process which runs already is moved into."""
+    place = Path(tempfile.mkdtemp(prefix=f"attach-{backend}-", dir=_WORK))
+    groups, report = place / "groups", place / "report.json"
+    groups.mkdir()
+    subprocess.run(["mount", "-t", "cgroup2", "none", groups], check=True)
+    says = subprocess.Popen(["sh", "-c", f"while :; do echo x >{place}/written; sleep 0.1; done"])
+    enter = f"echo {says.pid} >{groups}/wa/cgroup.procs; sleep 3; echo {says.pid} >{groups}/cgroup.procs"
+    try:
+        done = _writeaudit(
+            "attach", "--backend", backend, "--json", report, "-o", place / "run.wa",
+            "--cgroup", f"new:{groups}/wa", "--", "sh", "-c", enter,
+        )  # fmt: skip
+    finally:
+        says.kill()
+        says.wait()
+    if (bad := _outcome(done)) is not None:
+        return bad
+    told = json.loads(report.read_text())
+    written = {event["path"] for event in told["events"] if event["op"] == "write"}
+    if f"{place}/written" not in written or not told["completeness"]["complete"]:
+        return {"outcome": "wrong", "said": f"{sorted(written)}; {_gaps(told['completeness'])}"}
     return {"outcome": "works", "said": ""}
 
 

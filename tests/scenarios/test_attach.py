@@ -381,13 +381,18 @@ def test_what_cannot_be_joined(attaching: Attaching, tmp_path: Path) -> None:
         (("--cgroup", "/sys/fs/cgroup/none"), "no such cgroup"),
         (("--cgroup", str(tmp_path)), "no directory of a cgroup"),
         (("--cgroup", "new:wa"), "no name for a cgroup"),
-        (("--container", "-x"), "no name of a container"),
         *(((("--pid", kernel), "kernel's own"),) if kernel is not None else ()),
     ):
         status, message = attaching.refuse(*options)
         assert status == 125, message
         assert words in message
-    for wrong in (("--pid", "x"), (), ("--pid", "1", "--cgroup", "/"), ("--engine", "docker", "--pid", "1")):
+    for wrong in (
+        ("--pid", "x"),
+        ("--container", "-x"),
+        (),
+        ("--pid", "1", "--cgroup", "/"),
+        ("--engine", "docker", "--pid", "1"),
+    ):
         assert attaching.refuse(*wrong)[0] == 2
     own = next(each for each in mounted_hierarchies() if each.root == "/")
     status, message = attaching.refuse("--cgroup", own.mountpoint)

@@ -128,7 +128,14 @@ def made_cgroup(name: str) -> Iterator[ControlGroup]:
     ``name``: as container engines take it (``/wa``: directly below the root), or a directory that is to be in
     a mounted hierarchy.
     """
-    directory = place_for(name, mounted_hierarchies())
+    hierarchies = mounted_hierarchies()
+    directory = place_for(name, hierarchies)
+    # Those of the same name that an engine makes in the other hierarchies of v1, and leaves there.
+    others = [
+        other
+        for each in hierarchies
+        if each.root == "/" and not os.path.exists(other := each.mountpoint.rstrip("/") + name)
+    ]
     try:
         os.mkdir(directory, 0o755)
     except FileExistsError:
@@ -143,7 +150,8 @@ def made_cgroup(name: str) -> Iterator[ControlGroup]:
     try:
         yield find_cgroup(directory)
     finally:
-        _remove(directory)
+        for each in {directory, *others}:
+            _remove(each)
 
 
 def place_for(name: str, hierarchies: tuple[Hierarchy, ...]) -> str:
@@ -174,8 +182,9 @@ def _remove(directory: str) -> None:
         for place, _directories, _files in os.walk(directory, topdown=False):
             with contextlib.suppress(OSError):
                 os.rmdir(place)
-        if not os.path.exists(directory):
-            return
-        if list_members(ControlGroup(directory, 0, 0), ProcessTable()).pids:
-            return  # whoever is there stays
+        try:
+            if list_members(ControlGroup(directory, 0, 0), ProcessTable()).pids:
+                return  # whoever is there stays
+        except CaptureError:
+            return  # it is gone
         time.sleep(_PAUSE_S)

@@ -95,7 +95,7 @@ def _wait_for(
         if process.poll() is not None or (refused and waiting & roots) or time.monotonic() > deadline:
             if not waiting and any(table.status(pid) is not None for pid in members):
                 return
-            reason = refused or (said[-1] if said else "it does not answer")
+            reason = (refused or (said[-1] if said else "it does not answer")).rpartition("strace: ")[2]
             raise CaptureError(
                 f"strace cannot join process {min(waiting or roots)}: {reason}",
                 hint="a process of another user takes root; one that is traced already cannot be traced "
