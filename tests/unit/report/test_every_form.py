@@ -59,12 +59,29 @@ def texts() -> dict[str, str]:
     return {name: form(report) for name, form in FORMS.items()}
 
 
+def _scrub(name: str, text: str) -> str:
+    """Return a text without the list of all rules, which grows, and a line for each result."""
+    if name.endswith(".sarif"):
+        document = json.loads(text)
+        driver = document["runs"][0]["tool"]["driver"]
+        used = {result["ruleId"] for result in document["runs"][0]["results"]}
+        driver["rules"] = [rule for rule in driver["rules"] if rule["id"] in used]
+        for result in document["runs"][0]["results"]:
+            del result["ruleIndex"]
+        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    if name.endswith(".xml"):
+        text = re.sub(r"<testcase [^>]*><skipped [^>]*/></testcase>\n", "", text)
+        return re.sub(r'(tests|skipped)="\d+"', r'\1="N"', text)
+    return text
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_golden(name: str, texts: dict[str, str]) -> None:
     path = GOLDEN / name
+    text = _scrub(name, texts[name])
     if os.environ.get("WRITEAUDIT_UPDATE_GOLDEN"):
-        path.write_text(texts[name], encoding="utf-8")
-    assert texts[name] == path.read_text(encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", FORMS)
