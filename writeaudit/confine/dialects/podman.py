@@ -22,7 +22,7 @@ from writeaudit.text import escape_path, shell_word
 
 def render_podman(subject: Subject) -> str:
     """Return a command line."""
-    found = sort_places(subject.places, "podman", "\n:,", why=" (neither --tmpfs nor --mount)")
+    found = sort_places(subject.places, "podman", "\n")
     extra = [*found.refused, "IMAGE is yours to set.", *bind_remarks(found)]
     extra += [
         f"{escape_path(place.path)} belongs to user {place.uid} and group {place.gid or 0} in the image or "
@@ -43,6 +43,13 @@ def _option(place: Place, name: str) -> list[str]:
         return ["--mount", bound_file(place)]
     if place.kind is Kind.VOLUME:
         fields = ["type=volume", f"src={name}", f"dst={place.path.decode()}"]
+        return ["--mount", shell_word(csv_line(fields).encode())]
+    if any(char in place.path for char in b":,"):
+        # --tmpfs ends a name at its first colon; this one has neither noexec nor an owner.
+        fields = ["type=tmpfs", f"dst={place.path.decode()}"]
+        fields += [f"tmpfs-mode={place.mode:04o}"] if place.mode is not None else []
+        fields += [f"tmpfs-size={place.size}"] if place.size is not None else []
+        fields.append("tmpcopyup" if place.copy_up else "notmpcopyup")
         return ["--mount", shell_word(csv_line(fields).encode())]
     options = [*tmpfs_options(place), "tmpcopyup" if place.copy_up else "notmpcopyup"]
     if place.uid:
