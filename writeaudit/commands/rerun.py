@@ -26,7 +26,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _MOST_OUTPUT = 4096
 _MOST_ANSWER = 8 << 20
 _MOST_REFUSALS = 1000
-_GRACE_S = 30.0
+_GRACE_S = 20.0
 """So much longer than the recorded run, three times over, may a rerun take."""
 _SET_UP_S = 60.0
 _TRACED = frozenset({"EROFS", "EACCES", "EPERM", "EBUSY", "EDQUOT", "ENOSPC", "EXDEV"})

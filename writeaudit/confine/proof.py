@@ -255,7 +255,7 @@ class _Prover:
     def _least(self, places: list[Place]) -> tuple[list[Place], list[Place]]:
         """Leave out all that can be left out together."""
         spare = [place for place in places if place.need in (Need.OPTIONAL, Need.NOT_NEEDED)]
-        while spare:
+        while len(spare) > 1:  # without one alone has been tried
             _outcome, content = self._try(places, spare)
             if content:
                 break

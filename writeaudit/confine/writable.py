@@ -428,7 +428,7 @@ class _Finder:
         kind = Kind.VOLUME if below.is_data else Kind.TMPFS
         notes: list[str] = []
         mode, uid, gid = _owner(state if exists else None, gathered, run, notes)
-        copy_up = below.used > 0
+        copy_up = below.used > 0 or below.data_before is not None
         room = _room(below, state if copy_up else None)
         if not exists:
             notes.append(
@@ -621,7 +621,8 @@ class _Measure:
         path = event.path
         if event.op is Op.OPEN and (event.fmt == stat.S_IFDIR or "directory" in event.flags):
             return  # to list an empty directory is no different
-        if path not in used:
+        # Whoever opens with O_CREAT (a lock file, say) is prepared for it not to be there.
+        if path not in used and "creat" not in event.flags:
             used.add(path)
             below.used += 1
             below.first_used = below.first_used or path
@@ -634,14 +635,15 @@ class _Measure:
             below.data_before = path
 
     def _executed(self, audit: Audit) -> None:
-        written = {binary.path: binary for binary in audit.binaries}
-        for path in written:
+        for path in (binary.path for binary in audit.binaries if binary.kind == "elf"):
             top = self._top_of(path)
             if top is not None:
                 self._below[top].executed = True
         seen: set[bytes] = set()
         for process in audit.processes:
-            for path in (process.exe, *process.argv[:1]):
+            # A script is run by its interpreter, under the name that was called.
+            called = process.argv[0] if process.argv and b"/" in process.argv[0] else b""
+            for path in (process.exe, os.path.normpath(os.path.join(audit.run.cwd, called))):
                 top = self._top_of(path)
                 if path[:1] != b"/" or top is None:
                     continue

@@ -110,6 +110,7 @@ def test_content_from_before_is_copied_if_it_is_used() -> None:
     story.read(b"/srv/app/config")
     story.write(b"/srv/app/out")
     story.write(b"/srv/other/out")
+    story.add(Op.OPEN, b"/srv/other/lock", access=Access.READ_WRITE, flags=("creat",))  # it was there
     facts = disk({b"/srv/app": directory(entries=2, size=5 * MIB), b"/srv/other": directory(entries=3)})
     app, other = find_writable_set(story.audit(), facts).places
     assert app.copy_up
@@ -120,13 +121,18 @@ def test_content_from_before_is_copied_if_it_is_used() -> None:
 
 def test_exec_stays_where_something_was_executed_or_made_to_be() -> None:
     story = Story()
-    for name in (b"run", b"lib", b"elf", b"none"):
+    for name in (b"run", b"lib", b"elf", b"project", b"none"):
         story.write(b"/srv/" + name + b"/file")
     story.add(Op.OPEN, b"/srv/lib/x.so.1", access=Access.READ)
-    processes = [Process(5, 1, b"/srv/run/tool", (b"tool",), 0, 9, 0)]
+    processes = [
+        Process(5, 1, b"/srv/run/tool", (b"tool",), 0, 9, 0),
+        Process(6, 5, b"/bin/sh", (b"./file",), 0, 9, 0),
+    ]
     audit = story.audit(processes=processes)._replace(binaries=(Binary(b"/srv/elf/file", "elf"),))
     executed = {place.path: place.executed for place in find_writable_set(audit).places}
-    assert executed == {b"/srv/run": True, b"/srv/lib": True, b"/srv/elf": True, b"/srv/none": False}
+    assert executed.pop(b"/srv/none") is False
+    assert len(executed) == 4
+    assert all(executed.values())
 
 
 def test_a_file_whose_directory_is_too_wide_is_bound_alone() -> None:
