@@ -10,10 +10,15 @@ import click
 from writeaudit.commands.base import Command
 from writeaudit.commands.complete import complete_fail_on, complete_file
 from writeaudit.commands.options import (
+    FORMATS,
+    TERMINAL,
     Outputs,
     audit_status,
     check_targets,
+    format_option,
     output_options,
+    verbose_option,
+    write_form,
     write_reports,
 )
 from writeaudit.commands.outputs import check_outputs
@@ -49,6 +54,8 @@ Examples:
     shell_complete=complete_fail_on,
     help="What makes the exit status 100: as of `run`; WA5xx and image stand for the rules on images.",
 )
+@format_option(*FORMATS)
+@verbose_option
 @click.option("-q", "--quiet", is_flag=True, help="No summary; the exit status is the answer.")
 @output_options
 @click.argument("source", shell_complete=complete_file)
@@ -56,6 +63,8 @@ def command(
     is_static: bool,  # noqa: ARG001 - the only way so far
     platform: str | None,
     fail_on: tuple[str, ...],
+    form: str | None,
+    verbose: bool,
     quiet: bool,
     source: str,
     outputs: Outputs,
@@ -72,6 +81,7 @@ def command(
     """
     from writeaudit import pipeline
     from writeaudit.analysis.fail_on import parse_fail_on
+    from writeaudit.commands.ci import announce_to_github
     from writeaudit.report.image.terminal import write_summary
 
     failing = parse_fail_on(fail_on)
@@ -89,9 +99,12 @@ def command(
         source, platform=platform, fail_on=failing, fail_on_words=fail_on or ("error",)
     )
     written = write_reports(examined, outputs)
-    if not quiet:
+    if form not in (None, TERMINAL):
+        write_form(examined, str(form), outputs)
+    elif not quiet:
+        announce_to_github(examined.report, os.environ)
         try:
-            write_summary(examined.report, sys.stderr, written)
+            write_summary(examined.report, sys.stderr, written, verbose=verbose)
             sys.stderr.flush()
         except (OSError, SystemExit):  # rich turns a broken pipe into SystemExit
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -174,7 +174,7 @@ def verbose_option(function: _F) -> _F:
     return option(function)
 
 
-def write_form(examined: Examined, form: str, outputs: Outputs | None = None) -> None:
+def write_form(examined: Examined | ExaminedImage, form: str, outputs: Outputs | None = None) -> None:
     """Write one form of the report to standard output. Raises `OutputError`."""
     from writeaudit.report.atomic_write import write_whole
     from writeaudit.report.forms import render_form

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -18,6 +20,7 @@ TRANSPORTS = frozenset({"docker-daemon", "containers-storage", "docker", "atomic
 _REGISTRY = "docker://"
 _SECONDS = 1800
 _LONGEST = 400
+_PREFIX, _LOCK = "writeaudit-image-", "lock"
 
 
 @contextmanager
@@ -32,7 +35,8 @@ def fetched(source: str, platform: Platform | None) -> Iterator[str]:
             hint="install the package skopeo (apt-get install skopeo, dnf install skopeo), or save the image "
             "first: docker save NAME -o image.tar",
         )
-    with tempfile.TemporaryDirectory(prefix="writeaudit-image-") as directory:
+    _remove_leftovers()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as directory, _locked(directory):
         layout = os.path.join(directory, "layout")
         options = ["--quiet"]
         command = [program, "copy", *options, named, f"oci:{layout}:image"]
@@ -55,6 +59,38 @@ def fetched(source: str, platform: Platform | None) -> Iterator[str]:
                 f"skopeo cannot fetch {escape_text(source)}: {_reason(done.stderr)}", hint=_hint(named)
             )
         yield layout
+
+
+@contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """Hold a lock in the directory, as long as this process lives."""
+    fd = os.open(os.path.join(directory, _LOCK), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _remove_leftovers() -> None:
+    """Remove the directories of those that were killed: their locks are nobody's."""
+    with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as found:
+        for entry in found:
+            if not entry.name.startswith(_PREFIX) or not entry.is_dir(follow_symlinks=False):
+                continue
+            if entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+                continue
+            try:
+                fd = os.open(os.path.join(entry.path, _LOCK), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except OSError:
+                continue  # it is being made
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(entry.path, ignore_errors=True)
+            except OSError:
+                pass  # its process lives
+            finally:
+                os.close(fd)
 
 
 def _reason(output: bytes) -> str:

@@ -67,7 +67,13 @@ FORMS = (
 )
 """In the order of the help."""
 
-GITHUB = Form("github", "writeaudit.report.github", "annotations of GitHub Actions", redacted=True)
+GITHUB = Form(
+    "github",
+    "writeaudit.report.github",
+    "annotations of GitHub Actions",
+    redacted=True,
+    image_module="writeaudit.report.image.github",
+)
 """Written in a job of its own accord, and by --format alone."""
 _BY_NAME = {form.name: form for form in (*FORMS, GITHUB)}
 _GZIP = 16 + zlib.MAX_WBITS

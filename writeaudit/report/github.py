@@ -6,9 +6,9 @@ audited program chose, with the escapes that the runner undoes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from writeaudit.judgement import Severity
+from writeaudit.judgement import Finding, Severity
 from writeaudit.report.view import Report
 from writeaudit.report.wording import list_gaps, verdict
 
@@ -20,11 +20,16 @@ _KINDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "
 
 def render(report: Report) -> Iterator[str]:
     """Yield the annotations: the verdict if the audit is incomplete, then the findings, worst first."""
-    gaps = list_gaps(report.audit.completeness)
-    if gaps:
-        yield _command("error", "writeaudit: the audit is incomplete", verdict(report))
-    left = dict.fromkeys(Severity, MOST - bool(gaps))
-    for finding in report.findings:
+    gap = ("writeaudit: the audit is incomplete", verdict(report))
+    yield from annotate(report.findings, gap if list_gaps(report.audit.completeness) else None)
+
+
+def annotate(findings: Iterable[Finding], gap: tuple[str, str] | None) -> Iterator[str]:
+    """Yield an annotation for a gap (title and sentence), if there is one, and for each finding."""
+    if gap is not None:
+        yield _command("error", *gap)
+    left = dict.fromkeys(Severity, MOST - (gap is not None))
+    for finding in findings:
         if left[finding.severity] > 0:
             left[finding.severity] -= 1
             text = "\n".join([finding.message, *(f"→ {line}" for line in finding.advice)])

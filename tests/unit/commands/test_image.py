@@ -151,3 +151,25 @@ def test_the_others_are_well_formed(reports: dict[str, str]) -> None:
     ET.fromstring(reports["junit"])
     sarif = Sarif.model_validate(json.loads(reports["sarif"]))
     assert {result.rule_id for result in sarif.runs[0].results or ()} >= {"WA501", "WA504", "WA507"}
+
+
+@pytest.mark.parametrize("form", ["json", "markdown", "html", "sarif", "junit", "github"])
+def test_forms_go_to_standard_output(tmp_path: Path, form: str) -> None:
+    done = _run(_flagged(tmp_path), "--format", form)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "WA501" in done.stdout
+
+
+def test_verbose_shows_cause_and_paths(tmp_path: Path) -> None:
+    said = _run(_flagged(tmp_path), "-v").stderr
+    assert "gets rights that the process did not have" in said
+    assert "/bin/su  layer 0, mode 4755, owner 0:0" in said
+
+
+def test_a_job_of_github_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    (tmp_path / "summary").touch()
+    said = _run(_flagged(tmp_path)).stderr
+    assert "::warning title=WA501" in said
+    assert "WA501" in (tmp_path / "summary").read_text(encoding="utf-8")

@@ -217,3 +217,21 @@ def test_what_skopeo_says_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ImageError, match="skopeo cannot fetch app:1: no such registry"):
         read_image("app:1")
     assert {"docker", "docker-daemon", "containers-storage"} <= skopeo.TRANSPORTS
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    fake = tmp_path / "bin/skopeo"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:/bin:/usr/bin")
+    left, others = tmp_path / "writeaudit-image-left", tmp_path / "writeaudit-image-being-made"
+    left.mkdir()
+    others.mkdir()
+    (left / "lock").touch()
+    (left / "layout").mkdir()
+    with skopeo._locked(str(others)), pytest.raises(ImageError):
+        read_image("app:1")
+    assert not left.exists()
+    assert others.exists()

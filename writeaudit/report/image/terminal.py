@@ -29,17 +29,27 @@ _LAYERS = 24
 _HEAD = ("layer", "stored", "added", "changed", "deleted", "hidden", "build step")
 
 
-def write_summary(report: ImageReport, stream: TextIO, outputs: Mapping[str, str] | None = None) -> None:
-    """Write the summary to ``stream``; ``outputs`` names what was written, and where."""
+def write_summary(
+    report: ImageReport,
+    stream: TextIO,
+    outputs: Mapping[str, str] | None = None,
+    *,
+    verbose: bool = False,
+) -> None:
+    """Write the summary to ``stream``; ``outputs`` names what was written, and where.
+
+    ``verbose``: every finding, with its cause and paths; every layer.
+    """
     from rich.console import Console  # noqa: PLC0415 - 40 ms
 
     width = None if stream.isatty() else 80
     console = Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
-    _Summary(report, console).write(outputs or {})
+    _Summary(report, console, verbose).write(outputs or {})
 
 
 class _Summary:
-    def __init__(self, report: ImageReport, console: Console) -> None:
+    def __init__(self, report: ImageReport, console: Console, verbose: bool) -> None:
+        self._verbose = verbose
         self._report = report
         self._console = console
         self._arrow = "→ " if console.encoding.startswith("utf") else "-> "
@@ -51,10 +61,11 @@ class _Summary:
         self._print_prose(describe_image(image), style="dim")
         for remark in report.remarks:
             self._print_prose(f"{remark[:1].upper()}{remark[1:]}.", style="dim")
-        for finding in report.findings[:_FINDINGS]:
+        shown = len(report.findings) if self._verbose else _FINDINGS
+        for finding in report.findings[:shown]:
             self._print_finding(finding)
-        if len(report.findings) > _FINDINGS:
-            more = plural(len(report.findings) - _FINDINGS, "more finding")
+        if len(report.findings) > shown:
+            more = plural(len(report.findings) - shown, "more finding")
             self._print_prose(f"and {more}; see the reports", blank=True)
         if image.digest:
             self._print_layers()
@@ -74,14 +85,25 @@ class _Summary:
             [(f"{finding.severity} ", f"bold {mark}"), (f"{finding.rule} ", "bold"), (finding.title, "bold")]
         )
         self._print_prose(finding.message, first=_INDENT)
-        if finding.severity is not Severity.NOTE:
+        if self._verbose:
+            self._print_proof(finding)
+        if self._verbose or finding.severity is not Severity.NOTE:
             for line in finding.advice:
                 self._print_prose(line, first=_INDENT + self._arrow)
 
+    def _print_proof(self, finding: Finding) -> None:
+        self._print_prose(finding.cause, first=_INDENT)
+        examples = finding.details.get("examples")
+        for each in examples if isinstance(examples, list) else ():
+            layer = "" if each["layer"] is None else f"layer {each['layer']}"
+            about = ", ".join(part for part in (layer, str(each["detail"])) if part)
+            self._print_line([(f"{_INDENT}{_INDENT}{each['path']}", "cyan"), (f"  {about}", "dim")])
+
     def _print_layers(self) -> None:
         rows = list_layers(self._report.image)
+        most = len(rows) if self._verbose else _LAYERS
         table = [_HEAD]
-        for row in rows[:_LAYERS]:
+        for row in rows[:most]:
             changed = sum(row.changes.get(kind, 0) for kind in _CHANGED)
             table.append(
                 (
@@ -102,8 +124,8 @@ class _Summary:
             step = cells[-1] if len(cells[-1]) <= room else f"{cells[-1][: room - 1]}…"
             style = "dim" if number == 0 else ""
             self._print_line([(f"{figures}  {step}".rstrip(), style)])
-        if len(rows) > _LAYERS:
-            self._print_prose(f"and {plural(len(rows) - _LAYERS, 'more layer')}; see the reports")
+        if len(rows) > most:
+            self._print_prose(f"and {plural(len(rows) - most, 'more layer')}; see the reports")
 
     def _print_prose(self, prose: str, *, first: str = "", style: str = "", blank: bool = False) -> None:
         if blank:
