@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,3 +67,48 @@ def test_two_runs_of_pip_differ_in_nothing(audit: Audit, cli: Cli, tmp_path: Pat
     done = cli("diff", *(run.recording for run in runs))
     assert done.returncode == 0, done.stderr
     assert "The two runs did the same." in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_two_runs_of_npm_differ_in_nothing(audit: Audit, cli: Cli, tmp_path: Path, monkeypatch: Any) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "package.json").write_text('{"name": "leftish", "version": "1.0.0"}')
+    (package / "index.js").write_text("module.exports = 1\n")
+    subprocess.run(["npm", "pack", "-s"], cwd=package, check=True, capture_output=True)
+    runs = []
+    for name in ("one", "two"):
+        home, project = tmp_path / name / "home", tmp_path / name / "project"
+        home.mkdir(parents=True)
+        project.mkdir()
+        wanted = {
+            "name": "p",
+            "version": "1.0.0",
+            "dependencies": {"leftish": "../../package/leftish-1.0.0.tgz"},
+        }
+        (project / "package.json").write_text(json.dumps(wanted))
+        monkeypatch.setenv("HOME", str(home))
+        runs.append(audit(("npm", "install", "--offline", "--no-audit", "--no-fund"), cwd=project))
+    assert [run.status for run in runs] == [0, 0], runs[0].stderr
+    done = cli("diff", *(run.recording for run in runs))
+    assert (done.returncode, "The two runs did the same." in done.stderr) == (0, True), done.stderr
+
+
+def test_two_fresh_caches_of_uv_differ_in_nothing(
+    audit: Audit, cli: Cli, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Entries of the archive, temporary directories and locks have random names; the bucket has a version."""
+    wheels = tmp_path / "wheels"
+    subprocess.run([sys.executable, "-m", "pip", "download", "-q", "-d", wheels, "six==1.17.0"], check=True)
+    runs = []
+    for name in ("one", "two"):
+        place = tmp_path / name
+        place.mkdir()
+        monkeypatch.setenv("HOME", str(place))
+        monkeypatch.delenv("UV_CACHE_DIR", raising=False)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", place / ".venv"], check=True)
+        words = ("uv", "pip", "install", "-q", "--no-index", "--find-links", wheels, "six")
+        runs.append(audit(words, cwd=place))
+    assert [run.status for run in runs] == [0, 0], runs[0].stderr
+    done = cli("diff", *(run.recording for run in runs))
+    assert (done.returncode, "The two runs did the same." in done.stderr) == (0, True), done.stderr

@@ -14,12 +14,20 @@ _TEMPORARY = re.compile(r"(?<=tmp)(?:[a-z0-9_]{8}|[A-Za-z0-9]{5,})(?![a-z0-9])")
 _TOKEN = re.compile(r"[A-Za-z0-9_]{6,12}")
 _NUMBER = re.compile(r"\d{2,}")
 _BUCKET = re.compile(r"(?<=-v)\d+(?=$|/)")
+_TIME = re.compile(
+    r"(?<!\d)20\d\d[-_.]?[01]\d[-_.]?[0-3]\d[-_.T ]?"
+    r"[0-2]\d[-_.:h]?[0-5]\d(?:[-_.:m]?[0-6]\d)?(?:[-_.]\d{1,9})?Z?(?!\d)"
+)
+"""A date with the time of day, as logs are called by: ``2026-12-01T05_22_37_471Z``, ``20261201-052237``."""
 _STAR = "*"
 
 
 @lru_cache(maxsize=1 << 16)
 def fold_name(name: str) -> str:
     """Return one component of a path with every part that may be another in the next run as ``*``."""
+    if _is_lot(name):
+        return _STAR
+    name = _TIME.sub(_STAR, name)
     name = _BUCKET.sub(_STAR, name)
     name = _HASH.sub(_STAR, name)
     name = _TEMPORARY.sub(_STAR, name)
@@ -28,6 +36,17 @@ def fold_name(name: str) -> str:
 
 
 _TEMPORARY_WORD = re.compile(r"(?i)tmp|temp|lock|\bpid|\*")
+
+
+def _is_lot(name: str) -> bool:
+    """Whether a whole name looks drawn by lot, from 64 characters: ``V1StGXR8_Z5jdHi6B-myT``."""
+    if not 16 <= len(name) <= 32 or not _LOT.fullmatch(name):
+        return False
+    kinds = ["d" if char.isdigit() else "u" if char.isupper() else "l" for char in name if char.isalnum()]
+    return set(kinds) == {"d", "u", "l"} and sum(one != other for one, other in pairwise(kinds)) >= 8
+
+
+_LOT = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def _is_random(token: str) -> bool:
@@ -47,4 +66,8 @@ def _is_random(token: str) -> bool:
 
 def fold_path(shown: str) -> str:
     """Return a shown path, each component folded."""
-    return "/".join(map(fold_name, shown.split("/")))
+    return _IN_ARCHIVE.sub(_STAR, "/".join(map(fold_name, shown.split("/"))))
+
+
+_IN_ARCHIVE = re.compile(r"(?<=/archive-v\*/)[^/]+")
+"""An entry of uv's archive: its name is drawn from 64 characters, and may look like anything."""
