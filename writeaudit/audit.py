@@ -60,6 +60,8 @@ class RunInfo:
     """Size of the buffer between the kernel and writeaudit; 0 where there was none, or nobody noted it."""
     joined: tuple[str, ...] = ()
     """What ran already when the audit began, in words; empty where ``command`` was run for it."""
+    landlock: int = 0
+    """The version of Landlock by which `confine --audit` held the command to its policy; 0: not confined."""
 
     @property
     def ended(self) -> bool:

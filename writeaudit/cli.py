@@ -74,7 +74,7 @@ def main() -> NoReturn:
 
 def _begin(words: Sequence[str]) -> None:
     """For `writeaudit run` have the BPF programs loaded while all the rest is being imported."""
-    if words[:1] == ["attach"]:
+    if words[:1] in (["attach"], ["confine"]):
         from writeaudit.capture.launch import signal_dispositions  # noqa: PLC0415 - start-up
 
         signal_dispositions.INHERITED.note_ignored()

@@ -41,6 +41,7 @@ from writeaudit.errors import (
     CommandNotFound,
     PolicyError,
     RecordingError,
+    UsageError,
     WriteauditError,
 )
 from writeaudit.events import NO_DOUBT, OK, Certainty, Doubt, FsEvent, Op, RawEvent, WriteTotal
@@ -537,10 +538,12 @@ def choose_policy(
     profile: str | None,
     zones: Sequence[str],
     named: set[str] | None = None,
+    enforced: bool = False,
 ) -> Policy:
     """Return the policy that the options ask for. Raises `PolicyError` or `UsageError`.
 
-    ``named`` takes the names of the variables that the policy file and ``zones`` ask for.
+    ``named`` takes the names of the variables that the policy file and ``zones`` ask for. ``enforced``:
+    whether the command is to be held to it; then its user, not the project, must say what may be written.
     """
     home = env.get("HOME", "/")
     if policy_file is not None:
@@ -550,6 +553,14 @@ def choose_policy(
         chosen = found.policy
         if named is not None:
             named.update(found.variables)
+    if enforced and chosen.is_open:
+        if not zones:
+            raise UsageError(
+                "no profile knows this command, so nobody has said where it may write",
+                hint="say it: --zone out=DIR:rw, --policy FILE, --from RECORDING, or --profile install for "
+                "temporary files only",
+            )
+        chosen = chosen._replace(is_open=False)
     chosen = with_project(chosen, env, cwd, home, named=named)
     return overlay_zones(chosen, zones, env, cwd, home, named=named)
 

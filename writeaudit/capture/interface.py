@@ -25,6 +25,10 @@ class Command(NamedTuple):
     env: Mapping[bytes, bytes]
     named: frozenset[str] = frozenset()
     """Variables that the policy of the run asks for: kept in the recording, so that it can be read again."""
+    confine: Callable[[], object] | None = None
+    """Called in the child right before its exec; makes system calls and nothing else. Raises OSError."""
+    landlock: int = 0
+    """The version of Landlock that ``confine`` puts the command under; 0: not confined."""
 
 
 class ProcessStart(NamedTuple):

@@ -63,6 +63,7 @@ def _info_of(command: Command, notes: Sequence[str]) -> RunInfo:
         host=_read_settings(),
         inherited=tuple(_inherited_files()),
         notes=tuple(notes),
+        landlock=command.landlock,
     )
 
 

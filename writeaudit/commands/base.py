@@ -91,7 +91,7 @@ def own_form(error: click.ClickException) -> UsageError:
         parameter = error.param
         if isinstance(parameter, click.Argument):
             name = parameter.human_readable_name
-            example = f"{path} -- COMMAND [ARG]…" if path.endswith(" run") else f"{path} {name}"
+            example = f"{path} -- COMMAND [ARG]…" if path.endswith((" run", " confine")) else f"{path} {name}"
             return UsageError(f"{path} needs a {name}", hint=f"{example}; see: {path} --help")
     return UsageError(message[:1].lower() + message[1:], hint=f"see: {path} --help")
 

@@ -19,6 +19,7 @@ COMMANDS = (
     "diff",
     "suggest",
     "image",
+    "confine",
     "profiles",
     "explain",
     "list",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -33,6 +35,91 @@ from writeaudit.commands.outputs import check_outputs
 from writeaudit.commands.users import command_environment, command_user
 
 
+if TYPE_CHECKING:
+    from writeaudit.judgement import Policy
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Wanted(NamedTuple):
+    """What a policy is chosen for."""
+
+    command: tuple[bytes, ...]
+    cwd: bytes
+    env: Mapping[str, str]
+    named: set[str]
+    """Takes the names of the variables that the policy asks for."""
+
+
+class Confinement(NamedTuple):
+    """What holds a command to its policy."""
+
+    enter: Callable[[], object]
+    """Puts the calling process under it."""
+    abi: int
+    """The version of Landlock."""
+    notes: tuple[str, ...]
+    """What the reader should know of it."""
+
+
+def audit_options(function: _F) -> _F:
+    """Add the options about how to watch, and for whom to write what; the function gets ``outputs``, too."""
+    for option in reversed(
+        (
+            click.option(
+                "--backend",
+                type=click.Choice(list_names()),
+                default=AUTO,
+                show_default=True,
+                help="How to watch: auto takes the first that works here (see writeaudit doctor).",
+            ),
+            click.option(
+                "-o",
+                "--output",
+                "recording",
+                metavar="FILE",
+                shell_complete=complete_file,
+                help="Keep the recording there (default: a new file among those that writeaudit list shows).",
+            ),
+            output_options,
+            click.option(
+                "--sudo",
+                is_flag=True,
+                help="Capture with root's rights, through sudo; all else, the command too, runs as you.",
+            ),
+            click.option(
+                "--user",
+                metavar="NAME",
+                shell_complete=complete_user,
+                help="As root: be this user for all but capture (default: who called sudo).",
+            ),
+            click.option(
+                "--linger",
+                type=Seconds(),
+                default=5.0,
+                show_default=True,
+                metavar="SECONDS",
+                help="How long to wait for processes that outlive the command.",
+            ),
+            click.option(
+                "--buffer",
+                metavar="SIZE",
+                default="16M",
+                show_default=True,
+                help="Size of the kernel's event buffer: a power of two such as 64M.",
+            ),
+            click.option(
+                "--probes",
+                metavar="DIR",
+                help="Run the BPF programs from this copy of their sources (ebpf: needs clang; bcc).",
+            ),
+            verbose_option,
+        )
+    ):
+        function = option(function)
+    return function
+
+
 @click.command(
     "run",
     cls=RunCommand,
@@ -45,55 +132,8 @@ Examples:
   writeaudit run --zone cache=/srv/uv-cache:ro --html report.html -- uv sync
   writeaudit run --fail-on link-fallback -- uv pip install -r requirements.txt""",
 )
-@click.option(
-    "--backend",
-    type=click.Choice(list_names()),
-    default=AUTO,
-    show_default=True,
-    help="How to watch: auto takes the first that works here (see writeaudit doctor).",
-)
+@audit_options
 @policy_options
-@click.option(
-    "-o",
-    "--output",
-    "recording",
-    metavar="FILE",
-    shell_complete=complete_file,
-    help="Keep the recording there (default: a new file among those that writeaudit list shows).",
-)
-@output_options
-@click.option(
-    "--sudo",
-    is_flag=True,
-    help="Capture with root's rights, through sudo; everything else, the command too, runs as you.",
-)
-@click.option(
-    "--user",
-    metavar="NAME",
-    shell_complete=complete_user,
-    help="As root: be this user for the command and all else but capture (default: who called sudo).",
-)
-@click.option(
-    "--linger",
-    type=Seconds(),
-    default=5.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for processes that outlive the command.",
-)
-@click.option(
-    "--buffer",
-    metavar="SIZE",
-    default="16M",
-    show_default=True,
-    help="Size of the kernel's event buffer: a power of two such as 64M.",
-)
-@click.option(
-    "--probes",
-    metavar="DIR",
-    help="Run the BPF programs from this copy of their sources (ebpf: needs clang; bcc).",
-)
-@verbose_option
 @click.option("-q", "--quiet", is_flag=True, help="No summary and no progress, only errors.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, shell_complete=complete_command)
 def command(
@@ -119,6 +159,62 @@ def command(
     goes to standard error, and the exit status is the command's own unless it succeeded and
     the audit did not come out clean (100: findings, 101: incomplete).
     """
+    return audit_command(
+        backend=backend,
+        policy_file=policy_file,
+        fail_on=fail_on,
+        recording=recording,
+        sudo=sudo,
+        user=user,
+        linger=linger,
+        buffer=buffer,
+        probes=probes,
+        verbose=verbose,
+        quiet=quiet,
+        command=command,
+        outputs=outputs,
+        choose=lambda wanted: _choose_policy(wanted, policy_file, profile, zones),
+    )
+
+
+def _choose_policy(
+    wanted: Wanted, policy_file: str | None, profile: str | None, zones: tuple[str, ...]
+) -> Policy:
+    from writeaudit import pipeline
+
+    return pipeline.choose_policy(
+        wanted.command,
+        wanted.cwd,
+        wanted.env,
+        policy_file=policy_file,
+        profile=profile,
+        zones=zones,
+        named=wanted.named,
+    )
+
+
+def audit_command(
+    *,
+    backend: str,
+    policy_file: str | None,
+    fail_on: tuple[str, ...],
+    recording: str | None,
+    sudo: bool,
+    user: str | None,
+    linger: float,
+    buffer: str,
+    probes: str | None,
+    verbose: bool,
+    quiet: bool,
+    command: tuple[str, ...],
+    outputs: Outputs,
+    choose: Callable[[Wanted], Policy],
+    confine: Callable[[Policy], Confinement] | None = None,
+) -> int:
+    """Run and audit a command; return the exit status.
+
+    ``choose`` finds the policy. ``confine`` has the command held to it. ``policy_file`` is no output.
+    """
     limits = CaptureLimits(buffer_bytes=parse_size(buffer), linger_s=linger)
     cwd = working_directory()
     who = command_user(user, os.environ)
@@ -133,7 +229,6 @@ def command(
     )
     check_targets(outputs)
     check_command(command)
-    from writeaudit import pipeline
     from writeaudit.analysis.fail_on import parse_fail_on
 
     failing = parse_fail_on(fail_on)
@@ -141,17 +236,20 @@ def command(
     argv = tuple(os.fsencode(word) for word in command)
     texts = {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()}
     named: set[str] = set()
-    policy = pipeline.choose_policy(
-        argv, cwd, texts, policy_file=policy_file, profile=profile, zones=zones, named=named
-    )
+    policy = choose(Wanted(argv, cwd, texts, named))
+    audited, notes = Command(argv, env, frozenset(named)), notes_on(who, user)
+    if confine is not None:
+        confinement = confine(policy)
+        audited = audited._replace(confine=confinement.enter, landlock=confinement.abi)
+        notes = (*notes, *confinement.notes)
     return audit(
-        Command(argv, env, frozenset(named)),
+        audited,
         policy,
         Answer(
             recording or default_recording(texts), outputs, fail_on, failing, quiet=quiet, verbose=verbose
         ),
         backend=backend,
         probes=probes,
-        notes=notes_on(who, user),
+        notes=notes,
         limits=limits,
     )

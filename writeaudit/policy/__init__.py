@@ -9,17 +9,27 @@ from __future__ import annotations
 from writeaudit.policy.classify import Classifier
 from writeaudit.policy.profiles import discover_policy, known_profiles, survey_command
 from writeaudit.policy.programs import classifier_for
+from writeaudit.policy.reach import PolicyReach
 from writeaudit.policy.schema import from_json, load_policy, overlay_zones, to_json, with_project
 from writeaudit.policy.temporary import MOVES
-from writeaudit.policy.zones import ZoneMatcher, covers_path, literal_directory, with_devices, with_inherited
+from writeaudit.policy.zones import (
+    ZoneMatcher,
+    covers_path,
+    escape_pattern,
+    literal_directory,
+    with_devices,
+    with_inherited,
+)
 
 __all__ = [
     "MOVES",
     "Classifier",
+    "PolicyReach",
     "ZoneMatcher",
     "classifier_for",
     "covers_path",
     "discover_policy",
+    "escape_pattern",
     "from_json",
     "known_profiles",
     "literal_directory",

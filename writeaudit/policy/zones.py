@@ -62,6 +62,11 @@ def with_devices(policy: Policy) -> Policy:
     return policy._replace(zones=(*policy.zones, _DEVICES))
 
 
+def is_built_in(zone: Zone) -> bool:
+    """Whether a zone is the ``devices`` that `with_devices` adds."""
+    return zone == _DEVICES
+
+
 INHERITED_ZONE = "inherited"
 _PROJECT_ZONE = "project"
 """What the profiles call a project's directory, where people put logs."""
@@ -269,6 +274,23 @@ class ZoneMatcher:
     def settles_directory(self, directory: bytes) -> bool:
         """Whether all that lies below `directory` (absolute) is in one zone, or outside every zone."""
         return not self._state_of(directory).states
+
+    def accesses_below(self, directory: bytes) -> frozenset[ZoneAccess]:
+        """Return the accesses of all zones of which a pattern may match something below `directory`.
+
+        A pattern that has matched `directory` itself does not count.
+        """
+        found: set[ZoneAccess] = set()
+        waiting = list(self._state_of(directory.rstrip(b"/")).states)
+        while waiting:
+            node = waiting.pop()
+            for child in (
+                *node.names.values(), *(child for _regex, child in node.globs),
+                *(() if node.anywhere is None else (node.anywhere,)),
+            ):  # fmt: skip
+                found.update(zone.access for _size, _strictness, _index, zone in child.ends)
+                waiting.append(child)
+        return frozenset(found)
 
     def find_zone(self, path: bytes) -> Zone | None:
         """Return the zone of an absolute, normalised path; None outside every zone.

@@ -102,7 +102,7 @@ class _Summary:
                 f"Backend {report.audit.run.backend.name}: {escape_path(why.encode())}", style="dim"
             )
         for note in report.audit.run.notes:
-            self._wrapped(escape_path(note.encode()), style="dim")
+            self._wrapped(escape_text(note), style="dim")
         self._findings()
         for remark in report.policy.remarks:
             self._blank()

@@ -14,6 +14,8 @@ from writeaudit.analysis.collector import RunContext
 from writeaudit.analysis.processes import name_process
 from writeaudit.audit import Mount, Observation
 from writeaudit.events import FsEvent, Op
+from writeaudit.judgement import ZoneAccess
+from writeaudit.text import escape_path
 
 _PROJECT_QUOTA = frozenset({"ext4", "xfs", "f2fs"})
 _QUOTA_OPTIONS = frozenset({"prjquota", "pquota", "pqnoenforce"})
@@ -40,6 +42,14 @@ class Refused(Protocol):
     def op(self) -> Op:
         """Link or rename."""
 
+    @property
+    def source(self) -> bytes:
+        """The old name."""
+
+    @property
+    def target(self) -> bytes:
+        """The new name."""
+
 
 class Candidate(NamedTuple):
     """Something that may have answered EXDEV."""
@@ -48,7 +58,7 @@ class Candidate(NamedTuple):
     """landlock, overlay, project, server: a stable word."""
     title: str
     weight: int
-    """2: evidence for it; 1: possible; 0: ruled out."""
+    """3: certain; 2: evidence for it; 1: possible; 0: ruled out."""
     speaks_for: tuple[str, ...]
     speaks_against: tuple[str, ...]
     remedy: str
@@ -100,6 +110,9 @@ def find_candidates(
     context: RunContext, restrictions: Restrictions, event: Refused, mount: Mount | None
 ) -> list[Candidate]:
     """Return who may have answered EXDEV to a link or rename within one mount, the likeliest first."""
+    confined = _blame_confinement(context, event)
+    if confined is not None:
+        return [confined]
     seen = context.get_observation(event.seq)
     found = [
         _suspect_landlock(context, restrictions, event),
@@ -108,6 +121,36 @@ def find_candidates(
         _suspect_server(mount),
     ]
     return sorted(found, key=lambda each: -each.weight)
+
+
+_REFER_SINCE = 2
+"""The version of Landlock that can allow to link and rename from one directory to another."""
+
+
+def _blame_confinement(context: RunContext, event: Refused) -> Candidate | None:
+    """Return Landlock, if `confine` had it forbid the operation: it is asked before the file system."""
+    if not context.run.landlock:
+        return None
+    title = "Landlock, for this confinement"
+    if context.run.landlock < _REFER_SINCE:
+        why = f"version {context.run.landlock} of it allows no link or rename between directories"
+        return Candidate("landlock", title, 3, (why,), (), "Linux 5.19 or newer can allow it.")
+    if context.trial is None:
+        return None
+    closed = []
+    for path in (event.source, event.target):
+        zone = context.trial.zone_of(path)
+        if zone is None:
+            closed.append(f"{escape_path(path)} lies outside every zone")
+        elif zone.access is not ZoneAccess.READ_WRITE:
+            closed.append(f"{escape_path(path)} lies in zone {zone.name}, which may not be written")
+    if not closed:
+        return None
+    remedy = (
+        "Both directories must be writable for that: a file that is linked into a writable place could be "
+        "changed there. Allow both in the policy, or have the tool copy."
+    )
+    return Candidate("landlock", title, 3, tuple(closed), (), remedy)
 
 
 def _suspect_landlock(context: RunContext, restrictions: Restrictions, event: Refused) -> Candidate:

@@ -103,6 +103,10 @@ def _choose_title(group: LinkGroup, title: str) -> str:
     return title
 
 
+_PROBABLE = 2
+"""The greatest weight of a candidate that is not certain."""
+
+
 def within_cause(found: Sequence[Candidate], target: str) -> str:
     """Return what may have answered EXDEV within one mount, with the evidence."""
     open_ones = [each for each in found if each.weight]
@@ -115,6 +119,8 @@ def within_cause(found: Sequence[Candidate], target: str) -> str:
     if not said:
         return f"{head} What it comes from is not known."
     verb = "It probably comes from" if sure else "It may come from"
+    if any(each.weight > _PROBABLE for each in sure):
+        verb = "It comes from"
     return f"{head} {verb} {' or '.join(said)}."
 
 
@@ -124,7 +130,8 @@ def describe_suspect(found: Sequence[Candidate]) -> str:
     if not sure:
         names = " or ".join(each.title for each in found if each.weight)
         return f" within one mount, which may come from {names}" if names else ""
-    return ", probably by " + " or ".join(f"{each.title} ({'; '.join(each.speaks_for)})" for each in sure)
+    by = ", by " if any(each.weight > _PROBABLE for each in sure) else ", probably by "
+    return by + " or ".join(f"{each.title} ({'; '.join(each.speaks_for)})" for each in sure)
 
 
 def list_remedies(found: Sequence[Candidate]) -> tuple[str, ...]:

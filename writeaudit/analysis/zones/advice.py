@@ -26,6 +26,11 @@ _NEEDED = {
     "ENOSPC": "room on the file system",
     "EDQUOT": "room in the user's quota",
 }
+_NOT_EXPRESSED = (
+    "Landlock cannot express all that the policy allows, and confine grants no more than it does: the notes "
+    "of the run say what is missing (a protected place inside a writable one, a name that was not there). "
+    "Name a directory of its own for what is to be made."
+)
 _UNITS = frozenset(
     {"cache", "venv", "node_modules", "target", "tool-caches", "bytecode", "state", "gems", "vendor"}
 )
@@ -95,19 +100,28 @@ class ZoneAdviser:
         return (f"Where nothing may ever reach the zone, ask the tool for copies{setting}.",)
 
     def advise_attempted(
-        self, zone: str | None, errno: str, activities: Sequence[PathActivity]
+        self, zone: str | None, errno: str, activities: Sequence[PathActivity], *, confined: bool = False
     ) -> tuple[str, ...]:
-        """Return what the refused operations would have needed, and how to do without them."""
+        """Return what the refused operations would have needed, and how to do without them.
+
+        ``confined``: whether Landlock refused them, by which the command is held to the policy.
+        """
         needed = self._name_need(errno)
         would = f"They would have needed {needed}, and a policy that allows it." if needed else ""
+        if confined:
+            would = "They would have needed a policy that allows it." if zone is not None else ""
         hints = self._for_zone(zone) if zone is not None else self._name_directories(activities)
         return tuple(each for each in (*hints, would) if each)
 
-    def advise_refused(self, zone: str | None, errno: str, variable: str | None = None) -> tuple[str, ...]:
+    def advise_refused(
+        self, zone: str | None, errno: str, variable: str | None = None, *, confined: bool = False
+    ) -> tuple[str, ...]:
         """Return what operations that the policy allows would have needed of the system.
 
-        ``variable`` says where they went.
+        ``variable`` says where they went. ``confined``: as for `advise_attempted`.
         """
+        if confined:
+            return (_NOT_EXPRESSED,)
         needed = self._name_need(errno)
         would = f"They need {needed}." if needed else ""
         if variable is not None and would:

@@ -18,7 +18,7 @@ from writeaudit.analysis.files.activity import (
 )
 from writeaudit.analysis.installers import installer_of
 from writeaudit.analysis.zones.advice import ZoneAdviser
-from writeaudit.analysis.zones.refusals import as_json, explain_refusal, moved_by
+from writeaudit.analysis.zones.refusals import as_json, explain_refusal, is_confined, moved_by
 from writeaudit.analysis.zones.unjudged import unjudged_finding
 from writeaudit.events import FsEvent, Op
 from writeaudit.judgement import Finding, Judged, Reason, Severity, Verdict
@@ -197,7 +197,9 @@ class ZoneCollector:
             self._refused_message(zone, errno, activities),
             "The policy forbids these, and the system refused them before anything changed. "
             f"{self._describe_consequence()}",
-            self._advice.advise_attempted(zone, errno, activities),
+            self._advice.advise_attempted(
+                zone, errno, activities, confined=self._is_confined(errno, activities)
+            ),
             zone,
             errno=errno,
         )
@@ -208,7 +210,12 @@ class ZoneCollector:
             activities,
             self._refused_message(zone, errno, activities),
             f"The policy allows these, but the system does not. {self._describe_consequence()}",
-            self._advice.advise_refused(zone, errno, moved_by(self._context, activities, zone)),
+            self._advice.advise_refused(
+                zone,
+                errno,
+                moved_by(self._context, activities, zone),
+                confined=self._is_confined(errno, activities),
+            ),
             zone,
             severity=Severity.NOTE if self._context.run.succeeded else Severity.WARNING,
             errno=errno,
@@ -227,12 +234,20 @@ class ZoneCollector:
             f"without: {self._name_zone(zone)} may not have been used.",
             "access(2) answers whether a file may be written. pip, for instance, turns its cache off if it "
             "may not, and downloads everything again.",
-            self._advice.advise_refused(zone, errno, moved_by(self._context, activities, zone)),
+            self._advice.advise_refused(
+                zone,
+                errno,
+                moved_by(self._context, activities, zone),
+                confined=self._is_confined(errno, activities),
+            ),
             zone,
             severity=Severity.NOTE if self._context.run.succeeded else Severity.WARNING,
             title=f"{rule('WA205').title}: asked beforehand{'' if asked == 1 else ', repeatedly'}",
             errno=errno,
         )
+
+    def _is_confined(self, errno: str, activities: list[PathActivity]) -> bool:
+        return errno == "EACCES" and is_confined(self._context, activities)
 
     def _refused_message(self, zone: str | None, errno: str, activities: list[PathActivity]) -> str:
         tries = sum(activity.events for activity in activities)

@@ -29,10 +29,40 @@ def explain_refusal(context: RunContext, errno: str, activities: Sequence[PathAc
             return _explain_full(errno, known, seen)
         case "EBUSY":
             return _explain_busy(context, activities)
+        case "EACCES" if is_confined(context, activities):
+            return ", as Landlock holds the command to the policy"
         case "EACCES" | "EPERM":
             return _explain_permission(context, errno, activities)
         case _:
             return ""
+
+
+def is_confined(context: RunContext, activities: Sequence[PathActivity]) -> bool:
+    """Whether EACCES comes from Landlock, by which `confine` holds the command to its policy.
+
+    It is asked after modes and access lists: what those refuse, it has nothing to do with.
+    """
+    if not context.run.landlock:
+        return False
+    for activity in activities:
+        seen = context.get_observation(activity.seq)
+        deciding = None if seen is None else _find_deciding(seen, activity)
+        if deciding is not None:
+            return _may_change(context, deciding)
+    return True
+
+
+def _find_deciding(seen: Observation, activity: PathActivity) -> FileState | None:
+    """Return whose mode decides: to make, move or remove a name is a change of its directory."""
+    of_name = seen.file is None or bool(_ABOUT_NAMES & activity.ops.keys())
+    return seen.directory if of_name else seen.file
+
+
+def _may_change(context: RunContext, state: FileState) -> bool:
+    """Whether owner and mode let the user of the run write; of groups that is not known."""
+    if context.run.uid in (0, state.uid):
+        return context.run.uid == 0 or bool(state.mode & 0o200)
+    return bool(state.mode & 0o022 or state.acl)
 
 
 def moved_by(context: RunContext, activities: Iterable[PathActivity], zone: str | None) -> str | None:

@@ -20,7 +20,7 @@ from typing import NamedTuple, NoReturn
 
 from writeaudit.capture.interface import Command
 from writeaudit.capture.launch import job_control, signal_dispositions
-from writeaudit.errors import CaptureError, CommandNotExecutable, CommandNotFound
+from writeaudit.errors import CaptureError, CommandNotExecutable, CommandNotFound, WriteauditError
 
 _SI_KERNEL = 0x80
 """siginfo.si_code of a signal that the terminal driver sent (sigaction(2))."""
@@ -41,7 +41,7 @@ _FORWARDED = (
 _ERRNO = struct.Struct("=ii")
 _READY = b"r"
 """What a child says that waits at its start line."""
-_STAGE_EXEC, _STAGE_ENTER = 1, 2
+_STAGE_EXEC, _STAGE_ENTER, _STAGE_CONFINE = 1, 2, 3
 
 
 class Exit(NamedTuple):
@@ -99,6 +99,8 @@ def _launch_error(stage: int, number: int, argv0: bytes) -> Exception:
     reason = os.strerror(number)
     if stage == _STAGE_ENTER:
         return CaptureError(f"the command cannot be watched: {reason}")
+    if stage == _STAGE_CONFINE:
+        return WriteauditError(f"the command cannot be confined, and was not run: {reason}")
     if number == errno.ENOENT:
         return CommandNotFound(f"{name!r}: command not found", hint="check the spelling and PATH")
     return CommandNotExecutable(f"{name!r} cannot be executed: {reason}")
@@ -155,11 +157,34 @@ def _run_child(
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if announce is not None:
             announce()
+        if command.confine is not None:
+            stage = _STAGE_CONFINE
+            command.confine()
+            stage = _STAGE_EXEC
         os.execvpe(args[0], args, command.env)
     except OSError as error:
         os.write(failure, _ERRNO.pack(stage, error.errno or 0))
     finally:
         os._exit(127)
+
+
+def become_command(command: Command) -> NoReturn:
+    """Exec the command in place of this process, which has started no thread.
+
+    It has the process's number, parent, terminal and signals then: there is nothing to pass on. Raises
+    `CommandNotFound` or `CommandNotExecutable`, and `WriteauditError` if it cannot be confined.
+    """
+    args = list(command.argv)
+    stage = _STAGE_EXEC
+    try:
+        signal_dispositions.INHERITED.restore_ignored()
+        if command.confine is not None:
+            stage = _STAGE_CONFINE
+            command.confine()
+            stage = _STAGE_EXEC
+        os.execvpe(args[0], args, command.env)
+    except OSError as error:
+        raise _launch_error(stage, error.errno or 0, args[0]) from error
 
 
 class SignalFd:
