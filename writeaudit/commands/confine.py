@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from writeaudit.commands.auditing import check_command, working_directory
 from writeaudit.commands.base import RunCommand
 from writeaudit.commands.complete import complete_command, complete_recording
 from writeaudit.commands.options import judged_again, policy_options
@@ -19,8 +20,6 @@ from writeaudit.commands.run import (
     Wanted,
     audit_command,
     audit_options,
-    check_command,
-    working_directory,
 )
 from writeaudit.commands.users import become, command_environment, command_user
 from writeaudit.errors import UsageError
@@ -88,15 +87,16 @@ def command(
     no privilege, and a process cannot shed it. Zones with access none cannot be read either. Everything
     else can be read and executed.
 
-    Not covered: changes of mode, owner, times and extended attributes; sockets with a name in the file system,
-    and so what daemons do when asked; files that are open already. Setuid programs and sudo gain no
-    privilege (no_new_privs), nothing can be mounted, processes outside can be neither traced nor signalled.
+    Not covered: changes of mode, owner, times and extended attributes; stat; sockets with a name in the file
+    system, and so what daemons do when asked; ioctl and writing on files that are open already. Setuid
+    programs and sudo gain no privilege (no_new_privs), nothing can be mounted, processes outside can be
+    neither traced nor signalled.
 
     The exit status is the command's own. 125: it cannot be confined, and was not run.
     """
     if source is not None and (options["policy_file"] is not None or options["profile"] is not None):
         raise UsageError(
-            "--from does not go with --policy or --profile", hint="each says what may be written"
+            "--from does not go with --policy or --profile", hint="each of them says what may be written"
         )
     if audit:
         given = {name: value for name, value in options.items() if name not in _OF_POLICY}

@@ -34,7 +34,6 @@ from writeaudit.commands.options import (
 from writeaudit.commands.outputs import check_outputs
 from writeaudit.commands.users import command_environment, command_user
 
-
 if TYPE_CHECKING:
     from writeaudit.judgement import Policy
 

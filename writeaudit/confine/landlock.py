@@ -190,7 +190,7 @@ def _rights_of(rule: Rule) -> int:
     if Grant.WRITE in rule.grant:
         rights |= _DIRECTORY_WRITES if rule.is_directory else _FILE_WRITES
     if Grant.WRITE_ONLY_FILES in rule.grant:
-        rights |= _WRITE_FILE
+        rights |= _WRITE_FILE | _TRUNCATE  # the shell's > opens with O_TRUNC
     return rights
 
 
