@@ -15,7 +15,7 @@ from tests.conftest import Cli
 from tests.scenarios.conftest import Audit, Mounts, SetEnvironment, copy_cache, uv_environment, warm_up
 from tests.scenarios.test_uv_versions import installed_uv
 
-pytestmark = pytest.mark.requires_root
+pytestmark = [pytest.mark.requires_root, pytest.mark.about_answers]
 
 
 def test_release_of_uv_that_writes_into_a_frozen_environment(

@@ -23,7 +23,7 @@ from tests.conftest import Cli, _path
 from tests.scenarios.conftest import Mounts, auditor
 from writeaudit.capture.interface import Backend
 
-pytestmark = pytest.mark.requires_root
+pytestmark = [pytest.mark.requires_root, pytest.mark.about_answers]
 
 _DATA = tomllib.loads(Path(__file__).with_name("healthy_tools.toml").read_text())
 _TOOLS: dict[str, dict[str, Any]] = _DATA["tools"]

@@ -16,6 +16,8 @@ from tests.conftest import ROOT, Cli
 from tests.scenarios.conftest import Audit, Audited, Mounts, auditor
 from writeaudit.capture.interface import Backend
 
+pytestmark = pytest.mark.about_answers
+
 _NO_TMP = ("--zone", "tmp=/nowhere:rw")
 """The tests' own directories lie below /tmp, which profiles allow."""
 _START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from writeaudit.cli import main; main()"

@@ -30,7 +30,7 @@ for package in sorted(os.listdir(store)):
             os.sendfile(copy.fileno(), source.fileno(), 0, 1000)
 """
 
-pytestmark = pytest.mark.requires_root
+pytestmark = [pytest.mark.requires_root, pytest.mark.about_answers]
 
 
 @pytest.fixture

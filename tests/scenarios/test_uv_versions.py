@@ -19,7 +19,7 @@ from tests.scenarios.conftest import (
     warm_up,
 )
 
-pytestmark = pytest.mark.requires_root
+pytestmark = [pytest.mark.requires_root, pytest.mark.about_answers]
 
 
 def installed_uv(version: str, place: Path) -> str:
