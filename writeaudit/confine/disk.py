@@ -18,7 +18,7 @@ def read_place(path: bytes, made: Iterable[bytes] = ()) -> PlaceState | None:
     """
     try:
         found = os.lstat(path)
-    except OSError:
+    except (OSError, ValueError):  # the latter for a NUL, which only a made-up recording holds
         return None
     fmt = stat.S_IFMT(found.st_mode)
     entries, size = (

@@ -166,8 +166,10 @@ def _open_place(each: Shown) -> int:
     """Return a descriptor of what is at a place, -1 if nothing is."""
     try:
         return os.open(each.place.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return -1
+    except ValueError as error:
+        raise SandboxUnavailable("a path with a NUL in it is no path") from error
 
 
 def _show(each: Shown, source: int, scratch: bytes) -> None:

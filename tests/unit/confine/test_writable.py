@@ -7,6 +7,7 @@ from dataclasses import replace
 from tests.support.analysis_streams import run_info
 from tests.support.writable_runs import MOUNT, Story, directory, disk
 from writeaudit.audit import Binary, Process
+from writeaudit.confine.disk import read_place
 from writeaudit.confine.writable import Kind, Need, find_writable_set, outermost
 from writeaudit.events import Access, Op
 
@@ -184,3 +185,10 @@ def test_many_places_take_no_time_that_grows_with_their_square() -> None:
     for number in range(5000):
         story.write(b"/srv/%d/x" % number)
     assert len(find_writable_set(story.audit()).places) == 5000
+
+
+def test_a_made_up_recording_asks_the_disk_nothing_that_it_cannot_answer() -> None:
+    story = Story()
+    story.write(b"/srv/a\0b/c")
+    (place,) = find_writable_set(story.audit(), read_place).places
+    assert place.path == b"/srv/a\0b"
