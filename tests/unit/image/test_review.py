@@ -276,3 +276,10 @@ def test_a_root_directory_is_read_as_one_layer(tmp_path: Path) -> None:
     assert tell(read, FactKind.SETUID) == [("setuid", "/su", 0)]
     assert find(read, "WA506") == []
     assert read.problems == ()
+
+
+def test_what_is_overwritten_counts_and_a_change_of_mode_does_not(tmp_path: Path) -> None:
+    lower = Layer().file("new", b"\1" * 9000).file("chmod", b"\2" * 7000)
+    read = read_layers(tmp_path, lower, Layer().file("new", b"2").file("chmod", b"\2" * 7000, mode=0o755))
+    (finding,) = find(read, "WA504")
+    assert (finding.bytes, finding.severity) == (9000, Severity.NOTE)
