@@ -300,7 +300,7 @@ def _deleted_findings(read: ReadImage) -> list[Finding]:
                 kind="secret",
             )
         )
-    deleted = {fact.path for fact in image.of(FactKind.DELETED)}
+    deleted = {fact.path for fact in image.of(FactKind.DELETED, FactKind.OVERWRITTEN, FactKind.REPLACED)}
     told = {(fact.layer, fact.path) for fact in facts}
     facts = [
         fact
@@ -314,7 +314,8 @@ def _deleted_findings(read: ReadImage) -> list[Finding]:
             _make_finding(
                 "WA504",
                 facts,
-                f"{plural(len(facts), 'file')} ({size(total)}) that a later layer deletes, and that every "
+                f"{plural(len(facts), 'file')} ({size(total)}) that a later layer deletes or overwrites, "
+                "and that every "
                 "pull "
                 f"brings along: {_with_sizes(facts)}.",
                 _LAYER_CAUSE,
