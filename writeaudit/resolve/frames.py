@@ -76,6 +76,8 @@ class Frames:
         self._all: list[_Made] = []
         self._by_ns: dict[int, _Made] = {}
         self.started_ns = 0
+        self._mounted = (0, 0, 0)
+        """Time, process and mount namespace of the last change of mounts."""
 
     # What capture says besides events.
 
@@ -108,6 +110,20 @@ class Frames:
         self.active = True
         if mount_ns is not None:
             self._enter_namespace(time_ns, pid, mount_ns)
+
+    def note_change(self, raw: RawEvent) -> None:
+        """Take a change of mounts that succeeded."""
+        mount = self._registry.get_current(raw.path.mount)
+        mount_ns = raw.path.mount_ns if mount is None else mount.mount_ns
+        self._mounted = (raw.time_ns, raw.pid, mount_ns or 0)
+
+    def mounted_in(self, time_ns: int, pid: int) -> int | None:
+        """Return the namespace that a process changed the mounts of at that time; None if it is not known.
+
+        mount(2) and its like work in the caller's own namespace alone.
+        """
+        when, who, mount_ns = self._mounted
+        return mount_ns if mount_ns and (when, who) == (time_ns, pid) else None
 
     def note_mount(self, mount: Mount) -> None:
         """The kernel side met a mount."""

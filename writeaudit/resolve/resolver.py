@@ -39,6 +39,7 @@ from writeaudit.resolve.operands import OperandResolver, ResolvedOperand
 from writeaudit.resolve.shortcuts import THERE, Quick, Shortcuts
 from writeaudit.text import escape_path
 
+_CHANGES_MOUNTS = frozenset({Op.MOUNT, Op.UMOUNT, Op.PIVOT_ROOT})
 _RECENT = 8192
 """How many of the last events can still turn out to be doubtful."""
 
@@ -130,6 +131,9 @@ class Resolver:
     def mounts_changed(self, time_ns: int, pid: int) -> None:
         """Some mount table may differ from here on; `pid` is in the namespace concerned."""
         mount_ns = self._namespaces.namespace_of(pid)
+        if mount_ns is None:
+            # It is gone; what is mounted belongs to the namespace of whoever mounts it.
+            mount_ns = self.frames.mounted_in(time_ns, pid)
         self.frames.note_entry(time_ns, pid, mount_ns)
         for doubt in self._namespaces.reread_mounts(time_ns, pid, mount_ns, self._seq):
             for recent in self._recall_events():
@@ -175,6 +179,8 @@ class Resolver:
         dev = target.dev
         if dev is None and target.mount is not None:
             dev = target.mount.dev
+        if ok and raw.op in _CHANGES_MOUNTS:
+            self.frames.note_change(raw)
         event = FsEvent(
             self._seq,
             max(raw.time_ns - self._started_ns, 0),
