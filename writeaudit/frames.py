@@ -126,8 +126,9 @@ class FrameTotals:
 
     events: int = 0
     changes: int = 0
-    paths: set[bytes] = field(default_factory=set)
-    """That changed, by their names in the frame; the first `MOST_PATHS`."""
+    paths: dict[bytes, bytes | None] = field(default_factory=dict)
+    """That changed, by their names in the frame, with the host's name where it has one; the first
+    `MOST_PATHS`."""
     setup: Counter[str] = field(default_factory=Counter)
     """Operations of set-up, by name."""
 
@@ -156,4 +157,5 @@ class FrameCounter:
         if event.result == OK and effect_of(event) is Effect.CHANGED:
             totals.changes += 1
             if len(totals.paths) < MOST_PATHS:
-                totals.paths.add(event.inner_path or event.path)
+                inner = event.inner_path or event.path
+                totals.paths[inner] = None if inner == event.path else event.path

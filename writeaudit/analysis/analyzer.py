@@ -22,6 +22,7 @@ from writeaudit.audit import (
     Binary,
     Completeness,
     FileState,
+    Frame,
     Mount,
     Observation,
     Process,
@@ -69,6 +70,7 @@ class Analyzer:
         shared: Sequence[SharedFile] = (),
         binaries: Sequence[Binary] = (),
         caches: Sequence[FileState] = (),
+        frames: Sequence[Frame] = (),
     ) -> None:
         self.processes = ProcessTable(processes)
         self._ended: CommandOutcome | None = None
@@ -85,6 +87,7 @@ class Analyzer:
             binaries,
             caches,
             self.get_outcome,
+            frames,
         )
         self._outcome = OutcomeCollector(context)
         self._links = LinkCollector(context)
@@ -169,6 +172,7 @@ def analyze_audit(
         audit.shared,
         audit.binaries,
         audit.caches,
+        audit.frames,
     )
     analyzer.judge_all(audit.events, judge)
     findings = attach_actors(

@@ -9,8 +9,19 @@ from typing import Protocol, runtime_checkable
 
 from writeaudit.analysis.mounts import RecordedMounts
 from writeaudit.analysis.processes import ProcessTable
-from writeaudit.audit import Binary, Completeness, FileState, Mount, Observation, Process, RunInfo, SharedFile
+from writeaudit.audit import (
+    Binary,
+    Completeness,
+    FileState,
+    Frame,
+    Mount,
+    Observation,
+    Process,
+    RunInfo,
+    SharedFile,
+)
 from writeaudit.events import FsEvent, Op
+from writeaudit.frames import SetUp
 from writeaudit.judgement import CommandOutcome, Finding, Judged, Policy, Sides, Zone
 
 EVERY_OP = frozenset(Op)
@@ -61,10 +72,17 @@ class RunContext:
     """The directories of the policy's caches."""
     outcome: Callable[[], CommandOutcome] = lambda: CommandOutcome(failed=False)
     """How the command ended and why; to be asked once all events have been fed."""
+    frames: Sequence[Frame] = ()
+    """Containers and sandboxes."""
 
     def get_observation(self, seq: int) -> Observation | None:
         """Return what was seen of the disk at an event."""
         return self.observations.get(seq)
+
+    @cached_property
+    def setup(self) -> SetUp:
+        """Tells the work of container runtimes from that of the programs in containers."""
+        return SetUp(self.frames, self.processes)
 
     @cached_property
     def table(self) -> ProcessTable:

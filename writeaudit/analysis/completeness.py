@@ -234,7 +234,8 @@ _REASONS = {
     Doubt.GONE: "a directory on the path was gone before it could be looked up",
     Doubt.MOVED: "a rename may have moved a directory or a symlink that its own names lead through",
     Doubt.REFUTED: "another event shows that the path was looked up too late",
-    Doubt.NAMESPACE: "the mounts of another mount namespace had changed before they could be read",
+    Doubt.NAMESPACE: "the name is unplaced: the mounts of its container or sandbox had changed, or were "
+    "gone, before they could be read",
 }
 
 

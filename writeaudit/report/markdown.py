@@ -14,7 +14,16 @@ from heapq import nsmallest
 
 from writeaudit.audit import Mount
 from writeaudit.judgement import Came, FileSummary, Finding, Severity, Verdict
-from writeaudit.report.view import CHANGED, OUTSIDE, Report, ZoneRow, mount_rows, zone_rows
+from writeaudit.report.view import (
+    CHANGED,
+    OUTSIDE,
+    Report,
+    ZoneRow,
+    describe_setup,
+    frame_rows,
+    mount_rows,
+    zone_rows,
+)
 from writeaudit.report.wording import code_spans, command_line, duration, ending, list_gaps, verdict
 from writeaudit.text import escape_path, escape_text, plural, size
 
@@ -35,7 +44,8 @@ _FIGURES = (
 """The end of a table's head, after three columns of words."""
 _SYMBOLS = {Severity.ERROR: "🔴", Severity.WARNING: "🟡", Severity.NOTE: "⚪"}
 _WORST_FIRST = {
-    Verdict.VIOLATION: 0, Verdict.ATTEMPT: 1, Verdict.ALLOWED: 2, Verdict.FAILED: 3, Verdict.READ: 4,
+    Verdict.VIOLATION: 0, Verdict.ATTEMPT: 1, Verdict.UNPLACED: 2, Verdict.ALLOWED: 3, Verdict.FAILED: 4,
+    Verdict.READ: 5,
 }  # fmt: skip
 
 
@@ -102,6 +112,7 @@ def _sections(report: Report) -> Iterator[tuple[str, Iterable[str]]]:
     yield "the worst paths", _worst_paths(report)
     yield "the zones", _zones(report)
     yield "the mounts", _mounts(report)
+    yield "the containers", _frames(report)
     yield "the run", _run(report)
 
 
@@ -219,7 +230,7 @@ def _zones(report: Report) -> Iterator[str]:
         )
         if row.zone and len(row.zone.patterns) > 4:
             where += f" and {len(row.zone.patterns) - 4} more"
-        access = row.zone.access if row.zone else ""
+        access = row.access
         yield (
             f"| {_zone_of(row)} | {access} | {where} | {row.extent.files:,} | {size(row.extent.bytes)} "
             f"| {row.verdicts[Verdict.VIOLATION]:,} | {row.refused:,} |\n"
@@ -246,6 +257,20 @@ def _mounts(report: Report) -> Iterator[str]:
             f"| {_mount(row.mount)} | {row.extent.files:,} | {size(row.extent.bytes)} "
             f"| {row.verdicts[Verdict.VIOLATION]:,} | {row.refused:,} |\n"
         )
+    yield "\n</details>\n\n"
+
+
+def _frames(report: Report) -> Iterator[str]:
+    rows = frame_rows(report)
+    if not rows:
+        return
+    yield "<details><summary>Containers and sandboxes</summary>\n\n"
+    yield "| frame | paths changed | first of them, as named there | set-up |\n| --- | ---: | --- | --- |\n"
+    for row in rows[:40]:
+        paths = ", ".join(escape_cell(escape_path(path)) for path in list(row.totals.paths)[:3])
+        setup = describe_setup(row.totals.setup) or "none"
+        name = escape_cell(f"{row.frame.kind} {row.shown_name}")
+        yield f"| {name} | {len(row.totals.paths):,} | {paths} | {setup} |\n"
     yield "\n</details>\n\n"
 
 

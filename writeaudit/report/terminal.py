@@ -14,8 +14,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from writeaudit.judgement import Finding, Severity, Verdict
-from writeaudit.report.view import MountRow, Report, ReportOutcome, Status, ZoneRow, mount_rows, zone_rows
-from writeaudit.report.wording import arrivals, code_spans, duration, ending, verdict
+from writeaudit.report.view import (
+    MountRow,
+    Report,
+    ReportOutcome,
+    Status,
+    ZoneRow,
+    frame_rows,
+    mount_rows,
+    zone_rows,
+)
+from writeaudit.report.wording import arrivals, code_spans, describe_frame, duration, ending, verdict
 from writeaudit.text import escape_path, escape_text, plural, quote_name, show_zone, size
 
 if TYPE_CHECKING:
@@ -40,6 +49,10 @@ _RUNNER = re.compile(r"##(?=\[|vso\[|teamcity\[)")
 """What log readers of CI services take for a command wherever it stands in a line."""
 _COMMAND = ("::", "##", "---", "+++", "~~~", "section_")
 """What they take for one at the start of a line."""
+
+
+_FRAMES = 6
+"""Containers and sandboxes that have a line."""
 
 
 def prepare() -> None:
@@ -110,6 +123,7 @@ class _Summary:
                 f"{escape_path(remark.encode('utf-8', 'surrogateescape'))}.", first="policy: ", indent=0
             )
         self._places()
+        self._frames()
         came = arrivals(report)
         if came:
             self._blank()
@@ -149,7 +163,7 @@ class _Summary:
                 ("zone", "access"),
                 [
                     (
-                        (show_zone(row.name) if row.zone else row.name, row.zone.access if row.zone else ""),
+                        (show_zone(row.name) if row.zone else row.name, row.access),
                         row,
                     )
                     for row in zones
@@ -174,6 +188,15 @@ class _Summary:
     def _verdict(self) -> None:
         style = f"bold {_COLOURS[self._report.outcome]}"
         self._wrapped(verdict(self._report), style=style, first="writeaudit: ", rest=0)
+
+    def _frames(self) -> None:
+        rows = frame_rows(self._report)
+        for row in rows[:_FRAMES]:
+            self._blank()
+            self._wrapped(describe_frame(row))
+        if len(rows) > _FRAMES:
+            self._blank()
+            self._wrapped(f"and {len(rows) - _FRAMES:,} more containers and sandboxes; see the reports")
 
     def _finding(self, finding: Finding) -> None:
         self._blank()
@@ -287,7 +310,7 @@ def cell_len(text: str) -> int:
     return measure(text)
 
 
-_SHOWN = (Verdict.ALLOWED, Verdict.VIOLATION, Verdict.ATTEMPT)
+_SHOWN = (Verdict.ALLOWED, Verdict.VIOLATION, Verdict.ATTEMPT, Verdict.UNPLACED)
 
 
 def fill(prose: str, width: int) -> Iterator[list[tuple[bool, str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -12,7 +13,7 @@ from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from writeaudit import __version__
-from writeaudit.audit import Audit, Mount, pick_events
+from writeaudit.audit import Audit, Frame, Mount, pick_events
 from writeaudit.events import FsEvent, Op
 from writeaudit.frames import CONTAINER_ZONE, FrameTotals, SetUp
 from writeaudit.judgement import (
@@ -32,6 +33,7 @@ from writeaudit.judgement import (
     by_gravity,
 )
 from writeaudit.rules import RuleGroup, rules_of
+from writeaudit.text import escape_path, escape_text
 
 _T = TypeVar("_T")
 
@@ -185,6 +187,11 @@ class ZoneRow(NamedTuple):
     verdicts: Mapping[Verdict, int]
     refused: int = 0
     """Changes that the system refused, allowed or not."""
+
+    @property
+    def access(self) -> str:
+        """What may be done in it; empty for what is no zone of the policy."""
+        return "" if self.zone is None or not self.zone.patterns else self.zone.access.value
 
     @property
     def name(self) -> str:
@@ -354,6 +361,40 @@ def _zones_elsewhere(report: Report) -> Iterator[Zone]:
     for name in sorted({name for name, _verdict in report.totals.zones if name is not None} - known):
         zone = inside.get(name, Zone(name, ZoneAccess.READ_WRITE, ()))
         yield zone._replace(name=name)
+
+
+class FrameRow(NamedTuple):
+    """One line of "containers and sandboxes"."""
+
+    frame: Frame
+    totals: FrameTotals
+    program: str
+    """What made it, shown; empty if that is not known."""
+
+    @property
+    def shown_name(self) -> str:
+        """The frame's name, escaped."""
+        return escape_text(self.frame.name)
+
+
+def frame_rows(report: Report) -> list[FrameRow]:
+    """Return a row for each container and sandbox, in the order in which they were met."""
+    return [
+        FrameRow(frame, report.frames.get(frame.id, FrameTotals()), _maker(report, frame))
+        for frame in report.audit.frames
+    ]
+
+
+def describe_setup(counts: Mapping[str, int]) -> str:
+    """Return operations and their counts in words: ``12 mount, 3 mkdir``."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {op}" for op, count in ordered)
+
+
+def _maker(report: Report, frame: Frame) -> str:
+    held = [process for process in report.audit.processes if process.pid == frame.pid and process.argv]
+    made = next((each for each in reversed(held) if each.started_ns <= frame.began_ns), None)
+    return escape_path(os.path.basename(made.argv[0])) if made is not None else ""
 
 
 def mount_rows(report: Report) -> list[MountRow]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from writeaudit.audit import Completeness, RunInfo, tell_losses
 from writeaudit.judgement import Came, Severity, Verdict
-from writeaudit.report.view import OUTSIDE, Report, ReportOutcome, Status
+from writeaudit.report.view import OUTSIDE, FrameRow, Report, ReportOutcome, Status, describe_setup
 from writeaudit.rules import RuleGroup, rules_of
 from writeaudit.text import escape_argument, escape_path, escape_text, plural, quote_name, show_zone, size
 
@@ -264,3 +264,22 @@ def code_spans(prose: str) -> list[tuple[bool, str]]:
     if len(parts) % 2 == 0:
         return [(False, prose)]
     return [(number % 2 == 1, part) for number, part in enumerate(parts) if part]
+
+
+_FRAME_PATHS = 3
+"""How many changed paths of a container are named."""
+
+
+def describe_frame(row: FrameRow) -> str:
+    """Return what was done in a container or sandbox, by the paths that it has there."""
+    totals = row.totals
+    name = f"{row.frame.kind} {quote_name(row.frame.name.encode('utf-8', 'surrogateescape'))}"
+    named = ", ".join(quote_name(path) for path in list(totals.paths)[:_FRAME_PATHS])
+    more = ", …" if len(totals.paths) > _FRAME_PATHS else ""
+    changed = (
+        f"{plural(len(totals.paths), 'path')} changed ({named}{more})" if totals.paths else "nothing changed"
+    )
+    made = sum(totals.setup.values())
+    by = f" by {row.program}" if row.program else ""
+    setup = f"; set-up{by} took {plural(made, 'operation')} ({describe_setup(totals.setup)})" if made else ""
+    return f"In {name}: {changed} by {plural(totals.events, 'operation')}{setup}."

@@ -38,6 +38,7 @@ from writeaudit.events import (
     effect_of,
     has_no_name,
 )
+from writeaudit.frames import UNPLACED
 from writeaudit.judgement import Came, FileSummary, Judged, JudgedEvent, Origin, Verdict
 from writeaudit.paths import last_component
 
@@ -366,6 +367,11 @@ class _Summaries(Sequence[FileSummary]):
     def __iter__(self) -> Iterator[FileSummary]:
         return map(self._make_summary, *self._entries)
 
+    def _zone_name(self, path: bytes, history: PathHistory) -> str | None:
+        if history.verdict is Verdict.UNPLACED:
+            return UNPLACED
+        return self._classifier.zone_name(path, history.mount)
+
     def _make_summary(
         self, directory: Directory, name: bytes, held: PathHistory | SharedHistory
     ) -> FileSummary:
@@ -374,7 +380,9 @@ class _Summaries(Sequence[FileSummary]):
         return FileSummary(
             path,
             history.mount,
-            self._classifier.zone_name(path, history.mount),
+            UNPLACED
+            if history.verdict is Verdict.UNPLACED
+            else self._classifier.zone_name(path, history.mount),
             history.verdict,
             history.net_effect(),
             history.counts.times,

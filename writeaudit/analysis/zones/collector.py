@@ -45,6 +45,8 @@ class ZoneCollector:
         self._attempts: dict[tuple[str | None, str], Places] = {}
         self._refused: dict[tuple[str | None, str], Places] = {}
         self._unjudged: Places = {}
+        self._setup: Places = {}
+        """The same, by container runtimes for their own purposes."""
         self._asked: dict[tuple[str | None, str], Places] = {}
         """Questions, by access(2), whether something may be written that the policy allows."""
 
@@ -74,7 +76,7 @@ class ZoneCollector:
         elif verdict is Verdict.ATTEMPT:
             activities = self._attempts.setdefault((judged.zone, event.result), {})
         elif verdict is Verdict.ALLOWED and judged.reason is Reason.OUTSIDE:
-            activities = self._unjudged
+            activities = self._setup if self._context.setup.contains_event(event) else self._unjudged
         elif judged.reason is Reason.REFUSED and event.op is Op.ACCESS:
             activities = self._asked.setdefault((judged.zone, event.result), {})
         elif judged.reason is Reason.REFUSED and not _told_elsewhere(event):
@@ -124,6 +126,9 @@ class ZoneCollector:
         unjudged = [activity for activity in self._unjudged.values() if activity.real]
         if unjudged:
             found.append(unjudged_finding(unjudged, self._context, self._advice))
+        setup = [activity for activity in self._setup.values() if activity.real]
+        if setup:
+            found.append(unjudged_finding(setup, self._context, self._advice, setup=True))
         return found
 
     def _divide_activities(self, activities: list[PathActivity]) -> Iterable[list[PathActivity]]:

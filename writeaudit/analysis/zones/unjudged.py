@@ -24,9 +24,12 @@ _MOST_PLACES = 8
 
 
 def unjudged_finding(
-    activities: Sequence[PathActivity], context: RunContext, adviser: ZoneAdviser
+    activities: Sequence[PathActivity], context: RunContext, adviser: ZoneAdviser, *, setup: bool = False
 ) -> Finding:
-    """Return the one finding for all that changed where nobody said whether it may (at least one place)."""
+    """Return the one finding for all that changed where nobody said whether it may (at least one place).
+
+    ``setup``: it is what container runtimes did to make their containers ready.
+    """
     home = context.run.env.get("HOME")
     groups = by_directory(activities, os.fsencode(home) if home else None, _MOST_PLACES)
     listed = "; ".join(_describe_group(group) for group in groups)
@@ -37,7 +40,9 @@ def unjudged_finding(
         nobody = "Of what is joined no profile is guessed, and no"
     return Finding(
         rule="WA202",
-        title="written outside temporary places by what was joined"
+        title="written outside temporary places by container runtimes, to set containers up"
+        if setup
+        else "written outside temporary places by what was joined"
         if context.run.joined
         else "written outside temporary places by a command that no profile knows",
         severity=Severity.NOTE,

@@ -31,7 +31,14 @@ from writeaudit.report.view import Arrivals, Numbers, Report
 from writeaudit.text import escape_path, escape_text, plural, size
 
 VERSION = 2
-ORDER = (Verdict.VIOLATION, Verdict.ATTEMPT, Verdict.ALLOWED, Verdict.FAILED, Verdict.READ)
+ORDER = (
+    Verdict.VIOLATION,
+    Verdict.ATTEMPT,
+    Verdict.UNPLACED,
+    Verdict.ALLOWED,
+    Verdict.FAILED,
+    Verdict.READ,
+)
 """Verdicts, the worst first."""
 
 _RANK = {verdict: rank for rank, verdict in enumerate(ORDER)}

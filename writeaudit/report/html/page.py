@@ -26,16 +26,21 @@ from writeaudit.report.html.process_tree import Group, ProcessTree
 from writeaudit.report.html.rule_pages import RulePage, read_rules
 from writeaudit.report.view import (
     OUTSIDE,
+    FrameRow,
     MountRow,
     Report,
     ReportOutcome,
     ZoneRow,
+    describe_setup,
+    frame_rows,
     mount_rows,
     zone_rows,
 )
 from writeaudit.report.wording import command_line, duration, ending, list_gaps, verdict
 from writeaudit.text import escape_text, plural, size
 
+FRAME_PATHS = 50
+"""Changed paths of a container that are listed."""
 STATIC_FILES = 100
 """Paths that are there without the script; it replaces them by the whole list."""
 
@@ -144,6 +149,18 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameView:
+    """A container or sandbox: the paths that changed, by their names there, with the host's names."""
+
+    row: FrameRow
+    paths: Sequence[tuple[bytes, bytes | None]]
+    further: int
+    """How many paths are not listed."""
+    setup: int
+    setup_words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Everything that the template needs; the template only lays it out."""
 
@@ -159,6 +176,7 @@ class Page:
     most: int
     """The bytes of the fullest zone, 1 at least."""
     mounts: Sequence[MountRow]
+    frames: Sequence[FrameView]
     files: Sequence[FileSummary]
     files_total: int
     processes: Sequence[ProcessRow]
@@ -196,6 +214,7 @@ def build_page(report: Report, packed: Packed, ranked: Iterable[FileSummary]) ->
         zones=zones,
         most=max([1, *(row.extent.bytes for row in zones)]),
         mounts=mounts,
+        frames=[_frame(row) for row in frame_rows(report)],
         files=list(islice(ranked, STATIC_FILES)),
         files_total=len(report.files),
         processes=process_rows(packed.tree),
@@ -210,6 +229,13 @@ def build_page(report: Report, packed: Packed, ranked: Iterable[FileSummary]) ->
         tabs={name: many for name, many in packed.lists.items() if many},
         kinds=sorted({*completeness.emitted, *completeness.received, *completeness.lost}),
     )
+
+
+def _frame(row: FrameRow) -> FrameView:
+    listed = list(islice(row.totals.paths.items(), FRAME_PATHS))
+    setup = row.totals.setup
+    further = len(row.totals.paths) - len(listed)
+    return FrameView(row, listed, further, sum(setup.values()), describe_setup(setup))
 
 
 def _tiles(report: Report, zones: Sequence[ZoneRow], least: str) -> list[Tile]:
