@@ -32,6 +32,7 @@ class ProcessBook:
     def __init__(self) -> None:
         self._all: list[_Open] = []
         self._now: dict[int, _Open] = {}
+        self._gone: dict[int, _Open] = {}
         self.fresh: set[int] = set()
         """Processes that were forked and have neither run another program nor changed anything yet."""
 
@@ -75,6 +76,7 @@ class ProcessBook:
         if entry is not None:
             entry.ended_ns = time_ns
             entry.exit_status = exit_status
+            self._gone[pid] = entry
 
     def ancestors_of(self, pid: int) -> Iterator[int]:
         """Yield a process and those above it, as far as they are known."""
@@ -87,10 +89,14 @@ class ProcessBook:
 
     def list_commands(self, pid: int) -> Iterator[tuple[bytes, ...]]:
         """Yield the command line of a process and of those above it, as far as they are known."""
-        for number in self.ancestors_of(pid):
-            entry = self._now.get(number)
-            if entry is not None:
-                yield entry.argv
+        seen: set[int] = set()
+        while pid not in seen:
+            seen.add(pid)
+            entry = self._now.get(pid) or self._gone.get(pid)
+            if entry is None:
+                return
+            yield entry.argv
+            pid = entry.ppid
 
     def list_processes(self) -> tuple[Process, ...]:
         """Return all entries in the order in which they began."""

@@ -76,6 +76,8 @@ class Frames:
         self._all: list[_Made] = []
         self._by_ns: dict[int, _Made] = {}
         self.started_ns = 0
+        self._roots: dict[int, Mount] = {}
+        """Of each namespace, what was met last at its root."""
         self._mounted = (0, 0, 0)
         """Time, process and mount namespace of the last change of mounts."""
 
@@ -129,6 +131,8 @@ class Frames:
         """The kernel side met a mount."""
         if not mount.own and mount.mount_ns:
             self.active = True
+            if mount.mountpoint == b"/" and len(self._roots) < MOST_FRAMES:
+                self._roots[mount.mount_ns] = mount
 
     # Events.
 
@@ -213,7 +217,8 @@ class Frames:
     def _root_of(self, made: _Made) -> bytes | None:
         """Return the frame's root directory by the name that the host has for it; None if it has none."""
         table = self._registry.tables.get(made.mount_ns)
-        mount = None if table is None else table.points.get(b"/")
+        read = None if table is None else table.points.get(b"/")
+        mount = self._roots.get(made.mount_ns, read)
         if mount is None:
             return None
         return self._registry.own.name_of(mount.dev, mount.root, b"/")

@@ -90,6 +90,8 @@ class OperandResolver:
         name, base = operand.name, operand.base
         if operand.detached and mount is not None and base is not None:
             return self._resolve_detached(operand, mount)
+        if mount is None and operand.mount_ns not in (None, self._registry.own_ns) and base is not None:
+            return self._resolve_inner(raw, operand, follow=follow)
         if name is None:
             resolved = self._resolve_file(operand, mount, foreign=foreign)
             if resolved.path == b"/" and (raw.op in DATA_OPS or _must_not_be_root(raw, operand)):
@@ -192,6 +194,33 @@ class OperandResolver:
         inside = path_suffix(path, resolved.mount.mountpoint)
         if inside is not None:
             self._into_own(resolved, resolved.mount, inside)
+        return resolved
+
+    def _resolve_inner(self, raw: RawEvent, operand: Operand, *, follow: bool) -> ResolvedOperand:
+        """Resolve what is known by its path in another mount namespace alone, as strace tells it."""
+        assert operand.mount_ns is not None
+        assert operand.base is not None
+        namespace = self._namespaces.get_foreign(operand.mount_ns)
+        if operand.name is None:
+            resolved = ResolvedOperand(operand.base, Certainty.KERNEL, operand.doubt)
+            resolved.dev, resolved.ino, resolved.fmt = operand.dev, operand.ino, operand.fmt
+            resolved.deleted = operand.deleted
+        else:
+            resolved = _look_up_name(namespace.names, raw, operand, operand.root, follow=follow)
+            resolved.deleted = operand.deleted and _has_no_name(operand.name)
+            resolved.namespace = namespace
+            resolved.spelled = operand
+        path, table = resolved.path, namespace.table
+        if path[:1] != b"/":
+            return resolved  # a pipe, a socket
+        if table is None or not namespace.holds_for(raw.time_ns):
+            resolved.doubt = resolved.doubt & ~Doubt.GONE | Doubt.NAMESPACE
+            return resolved
+        on_point = raw.op in _ON_MOUNT_POINTS
+        mount = resolved.mount = table.mount_around(path) if on_point else table.mount_of(path)
+        inside = None if mount is None else path_suffix(path, mount.mountpoint)
+        if mount is not None and inside is not None:
+            self._into_own(resolved, mount, inside)
         return resolved
 
     def _into_own(self, resolved: ResolvedOperand, mount: Mount, inside: bytes) -> bool:

@@ -6,9 +6,10 @@ import pytest
 
 from tests.support.raw_events import at, raw
 from writeaudit.audit import Mount
-from writeaudit.events import FsEvent, Op, Operand
+from writeaudit.events import Certainty, FsEvent, Op, Operand
 from writeaudit.resolve.frames import Frames, name_frame
 from writeaudit.resolve.mounts.registry import MountRegistry
+from writeaudit.resolve.resolver import Resolver
 
 HOST_NS, OTHER_NS, THIRD_NS = 1, 2, 3
 
@@ -87,6 +88,30 @@ def test_nothing_is_asked_before_there_is_another_namespace() -> None:
     assert not found.active
     found.note_entry(0, 10, None)
     assert found.active
+
+
+def test_whoever_is_gone_has_mounted_in_its_own_namespace() -> None:
+    found = frames()
+    mounted = raw(Op.MOUNT, at(b"/", b"/mnt", mount=40))._replace(pid=10, time_ns=7)
+    found.note_change(mounted)
+    assert found.mounted_in(7, 10) == OTHER_NS
+    assert found.mounted_in(8, 10) is None
+    assert found.mounted_in(7, 11) is None
+    found.note_change(mounted._replace(path=Operand(b"/mnt", b"x", None, OTHER_NS)))
+    assert found.mounted_in(7, 10) == OTHER_NS
+    found.note_change(mounted._replace(path=Operand(b"/mnt", b"x", 99)))
+    assert found.mounted_in(7, 10) is None
+
+
+def test_a_name_by_its_path_in_another_namespace_needs_the_table_of_that(resolver: Resolver) -> None:
+    """As strace tells it: without mounts. Before the table was read nobody can place it."""
+    registry = resolver.registry
+    operand = at(b"/", b"/f", mount_ns=OTHER_NS, root=b"/")
+    event = resolver.resolve_event(raw(Op.UNLINK, operand))
+    assert (event.certainty, event.mount, event.path) == (Certainty.LEXICAL, None, b"/f")
+    registry.read_table(OTHER_NS, b"90 1 0:99 / / rw - tmpfs tmpfs rw\n")
+    event = resolver.resolve_event(raw(Op.CHMOD, Operand(b"/f", None, mount_ns=OTHER_NS)))
+    assert (event.certainty, event.mount, event.path) == (Certainty.KERNEL, 90, b"/f")
 
 
 _ID = b"0123456789abcdef" * 4

@@ -250,7 +250,9 @@ class Namespaces:
         namespace = self.get_foreign(mount_ns)
         doubtful = [Doubtful(namespace, namespace.read_seq, None)] if namespace.read_after(time_ns) else []
         namespace.changed_ns = max(namespace.changed_ns, time_ns)
-        if self._read_table(namespace, pid, time_ns, seq) is not None:
+        # Of many changes in a row, one reads the table for all: a container's program may be gone soon.
+        known = namespace.disk is not None and namespace.table is not None and namespace.read_ns >= time_ns
+        if not known and self._read_table(namespace, pid, time_ns, seq) is not None:
             self._hold_root(namespace, pid)
         return doubtful
 
