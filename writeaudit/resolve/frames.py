@@ -116,16 +116,23 @@ class Frames:
     def note_change(self, raw: RawEvent) -> None:
         """Take a change of mounts that succeeded."""
         mount = self._registry.get_current(raw.path.mount)
-        mount_ns = raw.path.mount_ns if mount is None else mount.mount_ns
-        self._mounted = (raw.time_ns, raw.pid, mount_ns or 0)
+        if mount is not None:
+            mount_ns = mount.mount_ns or self._registry.own_ns  # what is attached nowhere is in no table
+        elif raw.path.mount is None and raw.path.base is not None:
+            mount_ns = raw.path.mount_ns or self._registry.own_ns  # so are names of our own namespace told
+        else:
+            mount_ns = 0
+        self._mounted = (raw.time_ns, raw.pid, mount_ns)
 
     def mounted_in(self, time_ns: int, pid: int) -> int | None:
-        """Return the namespace that a process changed the mounts of at that time; None if it is not known.
+        """Return the namespace whose mounts a process that is gone changed then; None if it is not known.
 
-        mount(2) and its like work in the caller's own namespace alone.
+        mount(2) and its like work in the caller's own namespace alone, and come with an event. What comes
+        without one made a namespace, entered one, or made a mount that is attached nowhere: no table is
+        another for it, and our own is as good as any to be read again.
         """
         when, who, mount_ns = self._mounted
-        return mount_ns if mount_ns and (when, who) == (time_ns, pid) else None
+        return (mount_ns or None) if (when, who) == (time_ns, pid) else self._registry.own_ns
 
     def note_mount(self, mount: Mount) -> None:
         """The kernel side met a mount."""

@@ -131,10 +131,9 @@ class Resolver:
     def mounts_changed(self, time_ns: int, pid: int) -> None:
         """Some mount table may differ from here on; `pid` is in the namespace concerned."""
         mount_ns = self._namespaces.namespace_of(pid)
-        if mount_ns is None:
-            # It is gone; what is mounted belongs to the namespace of whoever mounts it.
-            mount_ns = self.frames.mounted_in(time_ns, pid)
         self.frames.note_entry(time_ns, pid, mount_ns)
+        if mount_ns is None:
+            mount_ns = self.frames.mounted_in(time_ns, pid)
         for doubt in self._namespaces.reread_mounts(time_ns, pid, mount_ns, self._seq):
             for recent in self._recall_events():
                 evidence = recent.evidence

@@ -95,8 +95,9 @@ def test_whoever_is_gone_has_mounted_in_its_own_namespace() -> None:
     mounted = raw(Op.MOUNT, at(b"/", b"/mnt", mount=40))._replace(pid=10, time_ns=7)
     found.note_change(mounted)
     assert found.mounted_in(7, 10) == OTHER_NS
-    assert found.mounted_in(8, 10) is None
-    assert found.mounted_in(7, 11) is None
+    # Other changes attach nothing: unshare, open_tree.
+    assert found.mounted_in(8, 10) == HOST_NS
+    assert found.mounted_in(7, 11) == HOST_NS
     found.note_change(mounted._replace(path=Operand(b"/mnt", b"x", None, OTHER_NS)))
     assert found.mounted_in(7, 10) == OTHER_NS
     found.note_change(mounted._replace(path=Operand(b"/mnt", b"x", 99)))
