@@ -138,13 +138,15 @@ def describe_image(image: Image) -> str:
 
 def describe_waste(image: Image) -> str:
     """Return how much of it is of no use; empty if nothing is."""
-    if not image.waste.total:
-        return ""
-    return (
-        f"{size(image.waste.hidden)} are hidden by later layers, {size(image.waste.repeated)} are stored "
-        "twice "
-        "(before compression)."
-    )
+    parts = [
+        f"{size(count)} are {what}"
+        for count, what in (
+            (image.waste.hidden, "hidden by later layers"),
+            (image.waste.repeated, "stored twice"),
+        )
+        if count
+    ]
+    return f"{', '.join(parts)} (before compression)." if parts else ""
 
 
 def describe_hardening(image: Image) -> str:
