@@ -110,7 +110,7 @@ def _begin(words: Sequence[str]) -> None:
             with contextlib.suppress(WriteauditError):  # raised again by `run`
                 client.start_through_sudo(ring_bytes)
     elif loads:
-        loading.AHEAD.start(ring_bytes)
+        loading.AHEAD.start_loading(ring_bytes)
 
 
 def _out_of(error: BaseException | None) -> WriteauditError | None:

@@ -128,7 +128,7 @@ class _Recorder:
         self.shared = SharedFiles()
         self.binaries = Binaries()
         self._progress = progress
-        self.resolver = Resolver(privileged=client.running())
+        self.resolver = Resolver(privileged=client.running_monitor())
         self.resolver.look_at(directories)
         self.processes = ProcessBook()
         self.resolver.frames.lineage = self.processes.list_commands

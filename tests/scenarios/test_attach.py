@@ -447,11 +447,11 @@ def test_user_without_root_joins_own_processes_alone(attaching: Attaching, tmp_p
             os.setgroups([])
             os.setresgid(nobody.pw_gid, nobody.pw_gid, nobody.pw_gid)
             os.setresuid(nobody.pw_uid, nobody.pw_uid, nobody.pw_uid)
-            side = asked.load("ebpf", 1 << 16, None, "processes")
-            side.hold(1)
+            side = asked.load_programs("ebpf", 1 << 16, None, "processes")
+            side.hold_recording(1)
             for pid in (own.pid, other.pid, 1):
                 try:
-                    answers.append(side.follow(pid))
+                    answers.append(side.follow_process(pid))
                 except OSError as error:
                     answers.append(error.strerror)
             try:

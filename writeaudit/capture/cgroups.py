@@ -151,7 +151,7 @@ def made_cgroup(name: str) -> Iterator[ControlGroup]:
         yield find_cgroup(directory)
     finally:
         for each in {directory, *others}:
-            _remove(each)
+            _remove_group(each)
 
 
 def place_for(name: str, hierarchies: tuple[Hierarchy, ...]) -> str:
@@ -176,7 +176,7 @@ def place_for(name: str, hierarchies: tuple[Hierarchy, ...]) -> str:
     return os.path.join(chosen[0].mountpoint, *parts)
 
 
-def _remove(directory: str) -> None:
+def _remove_group(directory: str) -> None:
     """Remove a cgroup and those below it that nobody is in."""
     for _ in range(_TRIES):
         for place, _directories, _files in os.walk(directory, topdown=False):

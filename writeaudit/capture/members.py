@@ -68,47 +68,47 @@ class ProcessTable:
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
 
-    def status(self, pid: int) -> Status | None:
+    def read_status(self, pid: int) -> Status | None:
         """Return who a thread belongs to, and who started that process."""
         try:
             with open(f"{self._proc}/{pid}/status", "rb") as file:
                 group = next(line for line in file if line.startswith(b"Tgid:"))
             process = int(group.split()[1])
-            fields = self._stat(process)
+            fields = self._read_stat(process)
         except (OSError, StopIteration, ValueError, IndexError):
             return None
         return Status(process, int(fields[1]), bool(int(fields[6]) & _KERNEL_THREAD), fields[0] in b"ZX")
 
-    def parents(self) -> dict[int, int]:
+    def read_parents(self) -> dict[int, int]:
         """Return who started each process."""
         found: dict[int, int] = {}
         for name in os.listdir(self._proc):
             if name.isdecimal():
                 with contextlib.suppress(OSError, ValueError, IndexError):
-                    found[int(name)] = int(self._stat(int(name))[1])
+                    found[int(name)] = int(self._read_stat(int(name))[1])
         return found
 
-    def argv(self, pid: int) -> tuple[bytes, ...]:
+    def read_argv(self, pid: int) -> tuple[bytes, ...]:
         """Return the arguments of a process; none if it has none, or is gone."""
-        raw = self._read(pid, "cmdline")
+        raw = self._read_file(pid, "cmdline")
         return tuple(raw.removesuffix(b"\0").split(b"\0")) if raw else ()
 
-    def environment(self, pid: int) -> dict[bytes, bytes] | None:
+    def read_environment(self, pid: int) -> dict[bytes, bytes] | None:
         """Return what a process was started with; None if it may not be read."""
-        raw = self._read(pid, "environ")
+        raw = self._read_file(pid, "environ")
         if raw is None:
             return None
         pairs = (entry.partition(b"=") for entry in raw.split(b"\0") if b"=" in entry)
         return {name: value for name, _equals, value in pairs}
 
-    def umask(self, pid: int) -> str | None:
+    def read_umask(self, pid: int) -> str | None:
         """Return its umask, as an octal number."""
-        for line in (self._read(pid, "status") or b"").splitlines():
+        for line in (self._read_file(pid, "status") or b"").splitlines():
             if line.startswith(b"Umask:"):
                 return line.split()[1].decode("ascii", "replace")
         return None
 
-    def link(self, pid: int, name: str) -> bytes | None:
+    def read_link(self, pid: int, name: str) -> bytes | None:
         """Return what ``exe``, ``cwd`` or ``root`` lead to."""
         try:
             return os.readlink(os.fsencode(f"{self._proc}/{pid}/{name}"))
@@ -117,14 +117,14 @@ class ProcessTable:
 
     def processes_of(self, threads: Iterable[int]) -> set[int]:
         """Return the processes of threads."""
-        return {status.pid for tid in threads if (status := self.status(tid)) is not None}
+        return {status.pid for tid in threads if (status := self.read_status(tid)) is not None}
 
-    def _stat(self, pid: int) -> list[bytes]:
+    def _read_stat(self, pid: int) -> list[bytes]:
         """Return the fields of proc_pid_stat(5) from the third on: the state."""
         with open(f"{self._proc}/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()
 
-    def _read(self, pid: int, name: str) -> bytes | None:
+    def _read_file(self, pid: int, name: str) -> bytes | None:
         try:
             with open(f"{self._proc}/{pid}/{name}", "rb") as file:
                 return file.read()
@@ -257,7 +257,7 @@ def check_process(pid: int, table: ProcessTable, own: int | None = None) -> int:
     ``own``: our own process, which nobody can follow.
     """
     own = os.getpid() if own is None else own
-    status = table.status(pid)
+    status = table.read_status(pid)
     if status is None or status.is_over:
         raise CaptureError(f"no such process: {pid}", hint="see: ps -e, pgrep NAME")
     if status.is_kernel:
@@ -267,7 +267,7 @@ def check_process(pid: int, table: ProcessTable, own: int | None = None) -> int:
         )
     if status.pid == own:
         raise CaptureError(f"process {pid} is writeaudit itself", hint="join another one")
-    if status.pid in line_above(own, table.parents()):
+    if status.pid in line_above(own, table.read_parents()):
         raise CaptureError(
             f"process {pid} is above writeaudit: who follows it and its children follows writeaudit itself",
             hint="start writeaudit from elsewhere: another terminal, or systemd-run",

@@ -64,14 +64,14 @@ def joined_spot(since_ns: int, until_ns: int, left: int) -> BlindSpot:
 
     ``since_ns``, ``until_ns``: CLOCK_MONOTONIC. ``left``: how many processes still ran at the end.
     """
-    message = f"joined: what was done before {_clock(since_ns)} is not in here"
+    message = f"joined: what was done before {_clock_time(since_ns)} is not in here"
     if left:
         those = plural(left, "process", "processes")
-        message += f", nor what the {those} that still ran did after {_clock(until_ns)}"
+        message += f", nor what the {those} that still ran did after {_clock_time(until_ns)}"
     return BlindSpot(JOINED, message, incomplete=False)
 
 
-def _clock(moment_ns: int) -> str:
+def _clock_time(moment_ns: int) -> str:
     """Return the time of day of a moment of CLOCK_MONOTONIC."""
     seconds = time.time() - (time.monotonic_ns() - moment_ns) / 1e9
     whole = int(seconds)

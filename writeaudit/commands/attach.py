@@ -279,18 +279,18 @@ class _Finder:
 
         pids = tuple(dict.fromkeys(check_process(pid, self._table) for pid in pids))
         first = pids[0]
-        argv = self._table.argv(first) or (b"%d" % first,)
-        env = self._table.environment(first)
+        argv = self._table.read_argv(first) or (b"%d" % first,)
+        env = self._table.read_environment(first)
         return Attachment(
             Processes(pids),
             Command(argv, self._env if env is None else env),
             tuple(f"process {pid}{self._called(pid)}" for pid in pids),
-            cwd=self._table.link(first, "cwd") or self._cwd,
-            umask=self._table.umask(first),
+            cwd=self._table.read_link(first, "cwd") or self._cwd,
+            umask=self._table.read_umask(first),
         )
 
     def _called(self, pid: int) -> str:
-        argv = self._table.argv(pid)
+        argv = self._table.read_argv(pid)
         return f" ({escape_path(os.path.basename(argv[0]))})" if argv else ""
 
     def _cgroup(self, directory: str) -> Attachment:
@@ -311,7 +311,7 @@ class _Finder:
         what = f"{found.engine} container"
         group = cgroup_of(found) if self._groups else None
         if group is not None:
-            return self._group(group, what, name, cwd=self._table.link(found.pid, "cwd"))
+            return self._group(group, what, name, cwd=self._table.read_link(found.pid, "cwd"))
         spot = BlindSpot(
             "exec_unseen",
             "the container was followed by its processes, not by a cgroup of its own: what was executed in "

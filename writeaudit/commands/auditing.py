@@ -160,8 +160,8 @@ def separate(
         become(who)
     elif sudo and os.geteuid() != 0:
         client.start_through_sudo(0 if joins else limits.buffer_bytes)
-    elif loads and client.running() is None:
-        AHEAD.start(limits.buffer_bytes)  # the kernel is busy with it while the rest is imported
+    elif loads and client.running_monitor() is None:
+        AHEAD.start_loading(limits.buffer_bytes)  # the kernel is busy with it while the rest is imported
 
 
 def working_directory() -> bytes:

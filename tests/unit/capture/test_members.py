@@ -52,13 +52,13 @@ def proc(tmp_path: Path) -> Path:
 
 def test_status_and_parents(proc: Path) -> None:
     table = ProcessTable(os.fspath(proc))
-    assert table.parents() == {1: 0, 10: 1, 11: 10, 20: 1, 30: 2, 40: 1}
-    status = table.status(11)
+    assert table.read_parents() == {1: 0, 10: 1, 11: 10, 20: 1, 30: 2, 40: 1}
+    status = table.read_status(11)
     assert status is not None
     assert (status.pid, status.ppid, status.is_kernel, status.is_over) == (11, 10, False, False)
-    assert table.status(99) is None
-    assert table.argv(10) == (b"prog", b"an arg")
-    assert table.umask(10) == "0027"
+    assert table.read_status(99) is None
+    assert table.read_argv(10) == (b"prog", b"an arg")
+    assert table.read_umask(10) == "0027"
 
 
 def test_thread_stands_for_its_process(proc: Path) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Sink
 from writeaudit.capture.kernel.libbpf import Libbpf
-from writeaudit.capture.kernel.loading import AHEAD, CoreSide, load, object_paths
+from writeaudit.capture.kernel.loading import AHEAD, CoreSide, load_side, object_paths
 from writeaudit.capture.kernel.privileged import client
-from writeaudit.capture.kernel.session import capture, programs_to_join
+from writeaudit.capture.kernel.session import capture_with_side, programs_to_join
 from writeaudit.capture.kernel.side import KernelSide, MapSide
 from writeaudit.capture.requirements import check_bpf
 from writeaudit.capture.targets import Target
@@ -38,20 +38,20 @@ class EbpfBackend:
 
     def capture(self, target: Target, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
         """See `writeaudit.capture.interface.Backend`."""
-        return capture(self._side(limits, programs_to_join(target)), target, sink, limits)
+        return capture_with_side(self._make_side(limits, programs_to_join(target)), target, sink, limits)
 
-    def _side(self, limits: CaptureLimits, joins: str) -> KernelSide:
-        monitor = client.running()
+    def _make_side(self, limits: CaptureLimits, joins: str) -> KernelSide:
+        monitor = client.running_monitor()
         if monitor is not None:
-            return monitor.load(self.name, limits.buffer_bytes, self._probes, joins)
+            return monitor.load_programs(self.name, limits.buffer_bytes, self._probes, joins)
         return MapSide(load_programs(limits.buffer_bytes, self._probes, joins))
 
 
 def load_programs(ring_bytes: int, probes: str | None, joins: str = "") -> CoreSide:
     """Load and attach the programs: those that are being loaded already, if they are the ones.
 
-    ``probes``: a directory with a copy of their sources to compile. ``joins``: as `loading.load` takes it.
-    Raises `BackendUnavailable`.
+    ``probes``: a directory with a copy of their sources to compile. ``joins``: see
+    `loading.load_side`. Raises `BackendUnavailable`.
     """
     if probes is not None:
         import tempfile  # noqa: PLC0415 - start-up
@@ -60,11 +60,11 @@ def load_programs(ring_bytes: int, probes: str | None, joins: str = "") -> CoreS
         check_bpf()
         Libbpf()
         with tempfile.TemporaryDirectory(prefix="writeaudit-probes-") as directory:
-            return load(ring_bytes, compiled_objects(Path(probes), Path(directory)), joins)
-    side = None if joins else AHEAD.take(ring_bytes)
+            return load_side(ring_bytes, compiled_objects(Path(probes), Path(directory)), joins)
+    side = None if joins else AHEAD.take_loaded(ring_bytes)
     if side is None:
         check_bpf()
-        side = load(ring_bytes, joins=joins)
+        side = load_side(ring_bytes, joins=joins)
     return side
 
 

@@ -48,14 +48,16 @@ class Joiner:
         self._unread: set[int] = set()
         self.followed: set[int] = set()
 
-    def join(self) -> None:
+    def join_all(self) -> None:
         """Follow all. Raises `CaptureError` if that cannot be."""
         if isinstance(self._joined, ControlGroup):
             self._side.follow_group(self._joined.hierarchy, self._joined.id)
         deadline = time.monotonic() + _PATIENCE_S
         quiet = False
         while True:
-            found = [self._follow(pid) for pid in sorted(self._list() - self.followed - self._seen)]
+            found = [
+                self._follow_process(pid) for pid in sorted(self._list_targets() - self.followed - self._seen)
+            ]
             if not any(found) and quiet:
                 break
             quiet = not any(found)
@@ -69,23 +71,23 @@ class Joiner:
         if isinstance(self._joined, Processes) and not self.followed:
             raise CaptureError("the processes to join have ended", hint="see: ps -e")
 
-    def _list(self) -> set[int]:
+    def _list_targets(self) -> set[int]:
         """Return who is to be followed, as far as can be known now."""
         if isinstance(self._joined, ControlGroup):
             members = list_members(self._joined, self._table)
             self._hidden = max(self._hidden, members.unseen)
             return set(members.pids)
         # The present first: who loses a parent meanwhile is noted in the kernel.
-        parents = self._table.parents()
-        births = self._side.births()
+        parents = self._table.read_parents()
+        births = self._side.list_births()
         self._unsure = self._unsure or set(parents)
         self._unsure.update(child for child, _parent in births)
         return tree_of({*self._joined.pids, *self.followed}, parents, births)
 
-    def _follow(self, pid: int) -> bool:
+    def _follow_process(self, pid: int) -> bool:
         """Follow one; returns whether that may have come too late for its children. Raises `CaptureError`."""
         self._seen.add(pid)
-        status = self._table.status(pid)
+        status = self._table.read_status(pid)
         if status is None:
             return pid in self._unsure
         if status.is_kernel:
@@ -96,10 +98,10 @@ class Joiner:
                 hint="join those below it, or start writeaudit from elsewhere",
             )
         try:
-            followed = self._side.follow(pid)
+            followed = self._side.follow_process(pid)
         except PermissionError as error:
             if isinstance(self._joined, Processes) and pid in self._joined.pids:
-                raise refused(pid, error) from error
+                raise refusal_error(pid, error) from error
             self._refused.add(pid)
             return True
         if followed is None:
@@ -107,13 +109,13 @@ class Joiner:
         self.followed.add(pid)
         return followed
 
-    def describe(self, pid: int, time_ns: int) -> Iterator[Record]:
+    def describe_process(self, pid: int, time_ns: int) -> Iterator[Record]:
         """Yield what the rest of writeaudit has to know of a process that was followed just now."""
-        status = self._table.status(pid)
+        status = self._table.read_status(pid)
         if status is None or status.is_over:
             return
-        facts = self._facts(pid)
-        exe, argv = b"" if facts is None else facts.exe, self._table.argv(pid)
+        facts = self._read_facts(pid)
+        exe, argv = b"" if facts is None else facts.exe, self._table.read_argv(pid)
         yield ProcessStart(time_ns, pid, status.ppid)
         if exe or argv:
             yield ProcessExec(time_ns, pid, exe, argv)
@@ -122,7 +124,7 @@ class Joiner:
             return
         seen: set[tuple[int, int]] = set()
         for mapping in facts.mappings:
-            operand = self._operand(pid, mapping)
+            operand = self._make_operand(pid, mapping)
             self._note(pid, mapping, operand)
             if mapping.writable and (mapping.dev, mapping.ino) not in seen:
                 seen.add((mapping.dev, mapping.ino))
@@ -130,20 +132,20 @@ class Joiner:
 
     def describe_namespace(self, pid: int, time_ns: int) -> Iterator[Record]:
         """Have the mount table of a process read, unless it is one that was read already."""
-        namespace = self._namespace(pid)
+        namespace = self._read_namespace(pid)
         if namespace not in self._namespaces:
             self._namespaces.add(namespace)
             yield MountsChanged(time_ns, pid)
 
     def describe_newcomer(self, start: ProcessStart) -> Iterator[Record]:
         """Yield the same of one that came into the cgroup later, in place of what the kernel told of it."""
-        for record in self.describe(start.pid, start.time_ns):
+        for record in self.describe_process(start.pid, start.time_ns):
             if isinstance(record, ProcessStart) and (start.ppid or not record.ppid):
                 yield start
             else:
                 yield record
 
-    def spots(self) -> Iterator[BlindSpot]:
+    def list_blind_spots(self) -> Iterator[BlindSpot]:
         """Yield what of those that are joined cannot be seen."""
         if self._refused:
             yield BlindSpot(
@@ -172,9 +174,9 @@ class Joiner:
                 len(self._unread),
             )
 
-    def _facts(self, pid: int) -> Facts | None:
+    def _read_facts(self, pid: int) -> Facts | None:
         try:
-            facts = self._side.facts(pid)
+            facts = self._side.read_facts(pid)
         except PermissionError:
             self._unread.add(pid)
             return None
@@ -186,14 +188,14 @@ class Joiner:
             self._unread.add(pid)
         return facts
 
-    def _namespace(self, pid: int) -> int:
+    def _read_namespace(self, pid: int) -> int:
         try:
             return os.stat(f"/proc/{pid}/ns/mnt").st_ino
         except OSError:
             return 0
 
-    def _operand(self, pid: int, mapping: SharedMapping) -> Operand:
-        namespace = self._namespace(pid)
+    def _make_operand(self, pid: int, mapping: SharedMapping) -> Operand:
+        namespace = self._read_namespace(pid)
         return Operand(
             mapping.path,
             None,
@@ -205,7 +207,7 @@ class Joiner:
         )
 
 
-def refused(pid: int, error: OSError) -> CaptureError:
+def refusal_error(pid: int, error: OSError) -> CaptureError:
     """Return what to say where a process may not be joined."""
     return CaptureError(
         f"process {pid} cannot be joined: {error.strerror} (it is another user's, or has rights that you "

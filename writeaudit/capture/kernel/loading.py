@@ -60,7 +60,7 @@ class CoreSide:
         self.ring_bytes = ring_bytes
         self.sees_uring = sees_uring
 
-    def map(self, name: str) -> Map:
+    def get_map(self, name: str) -> Map:
         """Return a map by its name in the source."""
         return self._object.get_map(name)
 
@@ -85,7 +85,7 @@ def lift_memory_limit() -> None:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-def load(ring_bytes: int, paths: Sequence[str] | None = None, joins: str = "") -> CoreSide:
+def load_side(ring_bytes: int, paths: Sequence[str] | None = None, joins: str = "") -> CoreSide:
     """Load and attach the first object that the kernel takes (default: of `object_paths`).
 
     ``joins``: with the programs of `hooks.hooks_in_order`. Raises `BackendUnavailable`.
@@ -159,11 +159,11 @@ class _PendingLoad:
     def _load_programs(self) -> None:
         try:
             check_bpf()
-            self._side = load(self.ring_bytes)
+            self._side = load_side(self.ring_bytes)
         except BaseException as error:  # noqa: BLE001 - handed on to whoever asks for the result
             self._error = error
 
-    def result(self) -> CoreSide:
+    def wait_for_result(self) -> CoreSide:
         """Wait for the end; raises what loading raised."""
         self._thread.join()
         if self._error is not None:
@@ -178,18 +178,18 @@ class AheadLoader:
     def __init__(self) -> None:
         self._pending: _PendingLoad | None = None
 
-    def start(self, ring_bytes: int) -> None:
+    def start_loading(self, ring_bytes: int) -> None:
         """Begin to load the programs in the background; does nothing where that has begun already."""
         if self._pending is None or self._pending.ring_bytes != ring_bytes:
             self._pending = _PendingLoad(ring_bytes)
 
-    def take(self, ring_bytes: int) -> CoreSide | None:
+    def take_loaded(self, ring_bytes: int) -> CoreSide | None:
         """Return what was loaded, once, if it was asked for with a buffer of that size."""
         pending = self._pending
         if pending is None or pending.ring_bytes != ring_bytes:
             return None
         self._pending = None
-        return pending.result()
+        return pending.wait_for_result()
 
 
 AHEAD = AheadLoader()

@@ -34,7 +34,7 @@ from writeaudit.capture.kernel.ring import split_records
 from writeaudit.capture.kernel.side import KernelSide
 from writeaudit.capture.kernel.wire import H_JOINED, RecordKind
 from writeaudit.capture.kernel.worker import Worker
-from writeaudit.capture.launch.attendance import attend, signals_held
+from writeaudit.capture.launch.attendance import attend_sources, signals_held
 from writeaudit.capture.launch.launcher import Child, Exit, spawn_child, supervise_child
 from writeaudit.capture.members import SharedMapping
 from writeaudit.capture.process_state import process_exists
@@ -75,13 +75,13 @@ def programs_to_join(target: Target) -> str:
     return CGROUP if isinstance(target.joined, ControlGroup) else PROCESSES
 
 
-def capture(side: KernelSide, target: Target, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+def capture_with_side(side: KernelSide, target: Target, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
     """Capture under an attached kernel side, which is taken out again in any case."""
     session = _Session(side, sink)
     try:
         if isinstance(target, Attachment):
-            return session.attach(target)
-        return session.run(target, limits)
+            return session.attach_running(target)
+        return session.run_command(target, limits)
     finally:
         session.close()
 
@@ -113,7 +113,7 @@ class _Session:
         self._switch_s = sys.getswitchinterval()
         self._processors = Processors()
         self._drain_policy = DrainPolicy(self._processors.has_spare, side.ring_bytes // 4)
-        self._worker = Worker(self._work, self._processors.has_spare)
+        self._worker = Worker(self._decode_chunk, self._processors.has_spare)
         self._dropped = 0
         self._undecoded = 0
         self._failure: Exception | None = None
@@ -133,16 +133,16 @@ class _Session:
         self._processors.close()
         self._side.close()
 
-    def attach(self, attachment: Attachment) -> CaptureOutcome:
-        """Join what runs already. See `capture`."""
+    def attach_running(self, attachment: Attachment) -> CaptureOutcome:
+        """Join what runs already. See `capture_with_side`."""
         cookie, announce = _draw_announcement()
         with signals_held():
             # Before anything is mapped that a fork would have to copy.
             child = spawn_child(attachment.command) if attachment.command is not None else None
             try:
-                self._side.hold(cookie)
+                self._side.hold_recording(cookie)
                 announce()
-                joined_ns, released_ns = self._join(attachment.joined)
+                joined_ns, released_ns = self._join_running(attachment.joined)
                 attachment.on_joined()
             except BaseException:
                 self._side.detach()
@@ -150,39 +150,39 @@ class _Session:
                     child.abandon_child()
                 raise
             try:
-                ended = self._stay(attachment, child)
+                ended = self._watch_attached(attachment, child)
                 ended_ns = time.monotonic_ns()
                 self._side.detach()
                 with self._keeping_on():
                     self._worker.hurry()
-                    self._finish()
+                    self._finish_decoding()
             except BaseException:
                 self._side.detach()
                 raise
         left = len(self._alive)
-        outcome = self._outcome(ended, joined_ns, ended_ns)
+        outcome = self._make_outcome(ended, joined_ns, ended_ns)
         spots = (joined_spot(released_ns, ended_ns, left), *attachment.spots, *self._joined_spots())
         return replace(outcome, blind_spots=(*spots, *outcome.blind_spots), survivors=())
 
-    def _join(self, joined: Processes | ControlGroup) -> tuple[int, int]:
+    def _join_running(self, joined: Processes | ControlGroup) -> tuple[int, int]:
         """Follow all who are there; returns when that was so, and since when what they do is recorded."""
         own_ns = os.stat("/proc/self/ns/mnt").st_ino
         self._joiner = Joiner(self._side, joined, own_ns, self._note_mapping)
-        self._joiner.join()
+        self._joiner.join_all()
         joined_ns = time.monotonic_ns()
         known: list[Record] = []
         for pid in sorted(self._joiner.followed):
-            known += self._joiner.describe(pid, joined_ns)
+            known += self._joiner.describe_process(pid, joined_ns)
             self._alive.add(pid)
-            self._decoder.meet(pid)
+            self._decoder.note_process(pid)
         self._sink(known or [ProcessExit(joined_ns, 0, None)])
-        self._side.release()
+        self._side.release_recording()
         return joined_ns, time.monotonic_ns()
 
     def _note_mapping(self, pid: int, mapping: SharedMapping, file: Operand) -> None:
         self._decoder.note_mapping(pid, mapping.start, mapping.end - mapping.start, file)
 
-    def _stay(self, attachment: Attachment, child: Child | None) -> Exit:
+    def _watch_attached(self, attachment: Attachment, child: Child | None) -> Exit:
         """Watch until the audit is to end."""
         with self._keeping_on():
             self._worker.start()
@@ -190,7 +190,7 @@ class _Session:
         ended = Exit(None, None)
         if child is not None:
             child.release_child()
-            ended = self._supervise(child)
+            ended = self._supervise_child(child)
             if not attachment.until_exit:
                 return ended
         deadline = None if attachment.seconds is None else time.monotonic() + attachment.seconds
@@ -204,20 +204,20 @@ class _Session:
                 return True
             return leaves and met and not self._alive
 
-        drain, tick = self._steps()
-        attend({self._side.wake_fd: drain}, is_over, tick_s=_TICK_S, on_tick=tick)
+        drain, tick = self._guarded_steps()
+        attend_sources({self._side.wake_fd: drain}, is_over, tick_s=_TICK_S, on_tick=tick)
         return ended
 
     def _joined_spots(self) -> tuple[BlindSpot, ...]:
-        return () if self._joiner is None else tuple(self._joiner.spots())
+        return () if self._joiner is None else tuple(self._joiner.list_blind_spots())
 
-    def run(self, command: Command, limits: CaptureLimits) -> CaptureOutcome:
-        """Run a command. See `capture`."""
+    def run_command(self, command: Command, limits: CaptureLimits) -> CaptureOutcome:
+        """Run a command. See `capture_with_side`."""
         cookie, announce = _draw_announcement()
         child = spawn_child(command, announce=announce)
         try:
             # While the child comes up: mapped before, the buffer would be a burden to the fork.
-            self._side.begin(cookie)
+            self._side.begin_recording(cookie)
         except BaseException:
             child.abandon_child()
             raise
@@ -227,55 +227,55 @@ class _Session:
             self._side.detach()
             raise
         try:
-            ended = self._watch(child)
+            ended = self._watch_command(child)
             ended_ns = time.monotonic_ns()
             # Whoever presses Ctrl-C now does not want to wait: those left over are named.
             with self._keeping_on(), contextlib.suppress(KeyboardInterrupt):
                 self._worker.hurry()
-                self._linger(limits.linger_s)
+                self._wait_for_survivors(limits.linger_s)
             self._side.detach()
             with self._keeping_on():
-                self._finish()
-            return self._outcome(ended, started_ns, self._ended_ns or ended_ns)
+                self._finish_decoding()
+            return self._make_outcome(ended, started_ns, self._ended_ns or ended_ns)
         except BaseException:
             self._sink(())  # it has begun, if nothing was heard of it yet
             raise
 
-    def _finish(self) -> None:
+    def _finish_decoding(self) -> None:
         """Take in what is left, once the programs are out of the kernel."""
-        self._drain()
+        self._drain_buffer()
         self._worker.wait_until_done()
         left: list[Record] = []
         self._decoder.finish_run(left)
         self._sink(left)
         self._final_totals()
 
-    def _watch(self, child: Child) -> Exit:
+    def _watch_command(self, child: Child) -> Exit:
         """Wait until the command has ended, whatever part of writeaudit fails meanwhile."""
         self._alive.add(child.pid)
         self._command = child.pid
         sys.setswitchinterval(_SWITCH_S)
         with self._keeping_on():
-            if self._side.state().expects:
+            if self._side.read_state().expects:
                 raise CaptureError("the command started without being noticed by the kernel side")
         with self._keeping_on():
             self._worker.start()
-        return self._supervise(child)
+        return self._supervise_child(child)
 
-    def _supervise(self, child: Child) -> Exit:
-        drain, tick = self._steps()
+    def _supervise_child(self, child: Child) -> Exit:
+        drain, tick = self._guarded_steps()
         return supervise_child(child, {self._side.wake_fd: drain}, tick_s=_TICK_S, on_tick=tick)
 
-    def _steps(self) -> tuple[Callable[[], None], Callable[[], None]]:
+    def _guarded_steps(self) -> tuple[Callable[[], None], Callable[[], None]]:
         """Return what is to be done when the buffer fills up, and again and again."""
 
         def drain() -> None:
             with self._keeping_on():
-                self._drain()
+                self._drain_buffer()
 
         def tick() -> None:
             with self._keeping_on():
-                self._tick()
+                self._drain_if_due()
 
         return drain, tick
 
@@ -287,18 +287,18 @@ class _Session:
         except Exception as error:  # noqa: BLE001 - the outcome tells it
             self._failure = self._failure or error
 
-    def _tick(self) -> None:
+    def _drain_if_due(self) -> None:
         """Empty the kernel's buffer if that is in nobody's way, or if it cannot wait."""
-        state = self._side.state()
+        state = self._side.read_state()
         self._note_mounts(state.mount_generation)
         if state.waiting and (self._mounts_move or self._drain_policy.is_due(state.waiting)):
-            self._drain()
+            self._drain_buffer()
 
-    def _drain(self) -> None:
+    def _drain_buffer(self) -> None:
         """Empty the kernel's buffer."""
         if not self._mounts_move:
-            self._note_mounts(self._side.state().mount_generation)
-        while chunk := self._side.take():
+            self._note_mounts(self._side.read_state().mount_generation)
+        while chunk := self._side.take_records():
             try:
                 self._worker.push_chunk(chunk)
             except OSError:
@@ -312,7 +312,7 @@ class _Session:
             self._mounts_move = True
             self._worker.hurry()
 
-    def _work(self, chunk: bytes) -> None:
+    def _decode_chunk(self, chunk: bytes) -> None:
         """Decode one chunk and hand it on; in the background."""
         decode = self._decoder.decode_record
         batch: list[Record] = []
@@ -342,11 +342,11 @@ class _Session:
             with self._keeping_on():
                 self._sink(batch)
 
-    def _linger(self, limit_s: float) -> None:
+    def _wait_for_survivors(self, limit_s: float) -> None:
         """Wait for what the command left behind; daemons may outlive any patience."""
         deadline = time.monotonic() + limit_s
         while True:
-            self._drain()
+            self._drain_buffer()
             # Once all is decoded nobody is missing from `_alive`: a fork is told before an exit.
             if (self._worker.wait_until_done(_TICK_S) and not self._alive) or time.monotonic() >= deadline:
                 return
@@ -358,8 +358,8 @@ class _Session:
         if totals:
             self._sink(totals)
 
-    def _outcome(self, ended: Exit, started_ns: int, ended_ns: int) -> CaptureOutcome:
-        counters = self._side.counters()
+    def _make_outcome(self, ended: Exit, started_ns: int, ended_ns: int) -> CaptureOutcome:
+        counters = self._side.read_counters()
         received = self._decoder.received
         emitted = {kind.name.lower(): counters[_EMITTED + kind] for kind in RecordKind}
         lost = {kind.name.lower(): counters[_LOST + kind] for kind in RecordKind}
@@ -375,21 +375,21 @@ class _Session:
             ended_ns=ended_ns,
             lost_events=sum(lost.values()),
             blind_spots=self._blind_spots(counters),
-            survivors=self._survivors(lost["exit"] + lost["dropped"]),
+            survivors=self._list_survivors(lost["exit"] + lost["dropped"]),
             emitted=emitted,
             received=dict(received),
             lost=lost,
             failure=self._failure,
         )
 
-    def _survivors(self, lost: int) -> tuple[int, ...]:
+    def _list_survivors(self, lost: int) -> tuple[int, ...]:
         """Return who still runs. Where ends of processes were lost, /proc says who else is gone."""
         alive = sorted(self._alive - {self._command})
         return tuple(pid for pid in alive if not lost or process_exists(pid))
 
     def _blind_spots(self, counters: Sequence[int]) -> tuple[BlindSpot, ...]:
         spots = list(self._decoder.blind_spots())
-        lacks = self._side.state().lacks
+        lacks = self._side.read_state().lacks
         spots += [spot for bit, spot in _LACKING.items() if lacks & bit]
         if counters[_GONE]:
             spots.append(BlindSpot(outside.CLOSED.kind, outside.CLOSED.message, counters[_GONE]))

@@ -63,11 +63,13 @@ class KernelSide(Protocol):
     sees_uring: bool
     """Whether the programs for io_uring are attached."""
 
-    def begin(self, cookie: int) -> None:
+    def begin_recording(self, cookie: int) -> None:
         """Tell the programs what to record, and by what the process to follow announces itself."""
 
-    def hold(self, cookie: int) -> None:
-        """Begin as `begin` does, for what runs already: nothing is recorded until `release`.
+    def hold_recording(self, cookie: int) -> None:
+        """Begin as `begin_recording` does, for what runs already.
+
+        Nothing is recorded until `release_recording`.
 
         writeaudit itself has to announce itself then; nobody is followed for that.
         """
@@ -75,28 +77,28 @@ class KernelSide(Protocol):
     def follow_group(self, hierarchy: int, number: int) -> None:
         """Follow whoever comes into a cgroup from here on. Takes the programs of `hooks.CGROUP`."""
 
-    def follow(self, pid: int) -> bool | None:
+    def follow_process(self, pid: int) -> bool | None:
         """Follow a process that runs; returns False if it was followed already, None if it is gone.
 
         Raises PermissionError.
         """
 
-    def births(self) -> Sequence[tuple[int, int]]:
-        """Return who was forked since `hold`, and by whom: child and parent."""
+    def list_births(self) -> Sequence[tuple[int, int]]:
+        """Return who was forked since `hold_recording`, and by whom: child and parent."""
 
-    def facts(self, pid: int) -> Facts:
+    def read_facts(self, pid: int) -> Facts:
         """Return what a followed process has. Raises OSError."""
 
-    def release(self) -> None:
+    def release_recording(self) -> None:
         """Record from here on what those do who are followed."""
 
-    def state(self) -> State:
+    def read_state(self) -> State:
         """Return how things are."""
 
-    def take(self) -> bytes:
+    def take_records(self) -> bytes:
         """Take out of the buffer all that is finished, as `ring.Ring.take_records` does."""
 
-    def counters(self) -> Sequence[int]:
+    def read_counters(self) -> Sequence[int]:
         """Return the counters, summed over all processors."""
 
     def open_files(self) -> Sequence[tuple[int, int, int]]:
@@ -119,7 +121,7 @@ class Loaded(Protocol):
     ring_bytes: int
     sees_uring: bool
 
-    def map(self, name: str) -> Map:
+    def get_map(self, name: str) -> Map:
         """Return a map by its name in the source."""
 
     def count_misses(self) -> int:
@@ -145,28 +147,28 @@ class MapSide:
         self.ring_bytes = loaded.ring_bytes
         self.sees_uring = loaded.sees_uring
 
-    def begin(self, cookie: int) -> None:
+    def begin_recording(self, cookie: int) -> None:
         """Map the buffer, and tell the programs what to look for."""
         size = self.ring_bytes
         self._ring = self._ring or Ring(self._loaded.ring_fd, size)
-        self._loaded.map("table").update(_ZERO, pack_table()[0])
+        self._loaded.get_map("table").update(_ZERO, pack_table()[0])
         first = CONFIG.pack(
             cookie, 0, 0, 0, 0, _WAITS_COMMAND, 0, 0, size // 4, size, 0, 0, 0, *known_numbers()
         )
-        config = self._loaded.map("config")
+        config = self._loaded.get_map("config")
         config.update(_ZERO, first)
         self._config = mmap.mmap(config.fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ)
 
-    def hold(self, cookie: int) -> None:
+    def hold_recording(self, cookie: int) -> None:
         """See `KernelSide`. Calls of which the table says nothing are let pass: it says nothing of any."""
         size = self.ring_bytes
         self._ring = self._ring or Ring(self._loaded.ring_fd, size)
         rows = bytearray(pack_table()[0])
         # The operation alone: what is read while it is set is either the row of before, or the right one.
         rows[::_SPEC_BYTES] = bytes(len(rows) // _SPEC_BYTES)
-        self._loaded.map("table").update(_ZERO, bytes(rows))
+        self._loaded.get_map("table").update(_ZERO, bytes(rows))
         first = CONFIG.pack(cookie, 0, 0, 0, 0, _WAITS_SELF, 0, 0, size // 4, size, 0, 0, 1, *_NONE_UNKNOWN)
-        config = self._loaded.map("config")
+        config = self._loaded.get_map("config")
         config.update(_ZERO, first)
         self._config = mmap.mmap(config.fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
 
@@ -176,9 +178,9 @@ class MapSide:
         _NUMBER.pack_into(self._config, _HIERARCHY_AT, hierarchy)
         _GROUP_ID.pack_into(self._config, _GROUP_AT, number)
 
-    def follow(self, pid: int) -> bool | None:
+    def follow_process(self, pid: int) -> bool | None:
         """See `KernelSide`."""
-        if self.state().level:
+        if self.read_state().level:
             raise CaptureError(
                 "writeaudit runs in a pid namespace of its own, where the kernel calls processes otherwise",
                 hint="run it outside of the container",
@@ -189,7 +191,7 @@ class MapSide:
             process = os.pidfd_open(pid)
         except (FileNotFoundError, ProcessLookupError):
             return None
-        tasks, key = self._loaded.map("tasks"), _NUMBER.pack(pid)
+        tasks, key = self._loaded.get_map("tasks"), _NUMBER.pack(pid)
         try:
             is_new = tasks.add(key, _TASK.pack(_ARMED_MAPS, pid, 0))
             if not select.select([process], [], [], 0)[0]:
@@ -200,12 +202,12 @@ class MapSide:
         finally:
             os.close(process)
 
-    def births(self) -> list[tuple[int, int]]:
+    def list_births(self) -> list[tuple[int, int]]:
         """See `KernelSide`."""
-        pairs = self._loaded.map("births").items()
+        pairs = self._loaded.get_map("births").items()
         return [(_NUMBER.unpack(child)[0], _NUMBER.unpack(parent)[0]) for child, parent in pairs]
 
-    def facts(self, pid: int) -> Facts:
+    def read_facts(self, pid: int) -> Facts:
         """See `KernelSide`."""
         place = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -213,15 +215,15 @@ class MapSide:
         finally:
             os.close(place)
 
-    def release(self) -> None:
+    def release_recording(self) -> None:
         """See `KernelSide`."""
         assert isinstance(self._config, mmap.mmap)
         _NUMBER.pack_into(self._config, _SHARED_AT, 1)
         _NUMBER.pack_into(self._config, _JOINING_AT, 0)
-        self._loaded.map("table").update(_ZERO, pack_table()[0])
+        self._loaded.get_map("table").update(_ZERO, pack_table()[0])
         _KNOWN.pack_into(self._config, _KNOWN_AT, *known_numbers())
 
-    def state(self) -> State:
+    def read_state(self) -> State:
         """See `KernelSide`."""
         waiting = self._ring.count_waiting() if self._ring is not None else 0
         config = CONFIG.unpack_from(self._config)
@@ -229,13 +231,13 @@ class MapSide:
             waiting, config[_MOUNT_GENERATION], bool(config[_EXPECTS]), config[_LACKS], config[_LEVEL]
         )
 
-    def take(self) -> bytes:
+    def take_records(self) -> bytes:
         """See `KernelSide`."""
         return self._ring.take_records() if self._ring is not None else b""
 
-    def counters(self) -> list[int]:
+    def read_counters(self) -> list[int]:
         """See `KernelSide`."""
-        counters = self._loaded.map("counters")
+        counters = self._loaded.get_map("counters")
         sums: list[int] = []
         for index in range(COUNTERS):
             raw = counters.lookup(struct.pack("=I", index)) or b""
@@ -244,12 +246,12 @@ class MapSide:
 
     def open_files(self) -> list[tuple[int, int, int]]:
         """See `KernelSide`."""
-        entries = (FILE.unpack(value) for _, value in self._loaded.map("files").items())
+        entries = (FILE.unpack(value) for _, value in self._loaded.get_map("files").items())
         return [(key, total, calls) for key, _ino, total, calls, _dev, _pad in entries]
 
     def follows(self, pid: int) -> bool:
         """Whether a process is followed. Its number is that of writeaudit's pid namespace."""
-        tasks = self._loaded.map("tasks")
+        tasks = self._loaded.get_map("tasks")
         entry = tasks.lookup(struct.pack("=I", pid))
         if entry is not None and _TASK_PID.unpack_from(entry)[1] == pid:
             return True

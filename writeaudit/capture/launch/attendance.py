@@ -29,7 +29,7 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def attend(
+def attend_sources(
     sources: Mapping[int, Callable[[], object]],
     is_over: Callable[[], bool],
     *,

@@ -21,7 +21,7 @@ from writeaudit.audit import BlindSpot
 from writeaudit.capture import core_dumps
 from writeaudit.capture.interface import CaptureLimits, CaptureOutcome, Command, Sink
 from writeaudit.capture.launch import launcher
-from writeaudit.capture.launch.attendance import attend, signals_held
+from writeaudit.capture.launch.attendance import attend_sources, signals_held
 from writeaudit.capture.process_state import process_exists
 from writeaudit.capture.processors import lower_priority
 from writeaudit.capture.requirements import check_proc
@@ -111,7 +111,7 @@ class _Tracer:
     """Whether it had to be ended: it waited for memory that it did not get."""
     _replaced: bool = False
 
-    def attend(self) -> None:
+    def read_available(self) -> None:
         """Read what is there; see to it that the command can go on."""
         self.output.read_available()
         if self._replaced:
@@ -167,10 +167,10 @@ class StraceBackend:
     def capture(self, target: Target, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
         """Run a command under strace, or attach it. See `writeaudit.capture.interface.Backend.capture`."""
         if isinstance(target, Attachment):
-            return self._attach(target, sink, limits)
-        return self._run(target, sink, limits)
+            return self._capture_attached(target, sink, limits)
+        return self._capture_command(target, sink, limits)
 
-    def _attach(self, attachment: Attachment, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+    def _capture_attached(self, attachment: Attachment, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
         """Join processes with ``strace -p``."""
         if not isinstance(attachment.joined, Processes):
             raise BackendUnavailable(
@@ -186,7 +186,7 @@ class StraceBackend:
                     child = launcher.spawn_child(attachment.command)
                 try:
                     options = _build_options(version, write_end, filtered=False, ends="-I2")
-                    tracer = joining.attach(strace, options, attachment.joined.pids, write_end)
+                    tracer = joining.attach_strace(strace, options, attachment.joined.pids, write_end)
                 except BaseException:
                     if child is not None:
                         child.abandon_child()
@@ -194,13 +194,15 @@ class StraceBackend:
                 os.close(write_end)
                 write_end = -1
                 attachment.on_joined()
-                return self._stay(attachment, child, tracer, _joined_output(read_end, version, tracer, sink))
+                return self._watch_attached(
+                    attachment, child, tracer, _joined_output(read_end, version, tracer, sink)
+                )
         finally:
             if write_end >= 0:
                 os.close(write_end)
             os.close(read_end)
 
-    def _stay(
+    def _watch_attached(
         self, attachment: Attachment, child: launcher.Child | None, tracer: joining.Tracer, output: _Output
     ) -> CaptureOutcome:
         """Read what strace says until the audit is to end, and have it let go."""
@@ -215,7 +217,7 @@ class StraceBackend:
                 if child is None or attachment.until_exit:
                     limit = attachment.seconds
                     deadline = None if limit is None else time.monotonic() + limit
-                    attend(
+                    attend_sources(
                         {},
                         lambda: output.ended or (deadline is not None and time.monotonic() >= deadline),
                         tick_s=_TICK_S,
@@ -223,8 +225,8 @@ class StraceBackend:
                     )
             ended_ns = time.monotonic_ns()
         finally:
-            parser.leave()
-            tracer.leave(output.wait_for_end)
+            parser.leave_calls()
+            tracer.detach_strace(output.wait_for_end)
         left = sum(map(process_exists, parser.alive))
         last = parser.finish_trace()
         if last:
@@ -238,14 +240,14 @@ class StraceBackend:
             blind_spots=(
                 joined_spot(parser.started_ns, ended_ns, left),
                 *attachment.spots,
-                *_missed(tracer),
+                *_list_missed(tracer),
                 *parser.blind_spots,
             ),
             received={"line": parser.lines},
             lost=parser.lost,
         )
 
-    def _run(self, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
+    def _capture_command(self, command: Command, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
         """Run ``command`` under strace.
 
         Processes that outlive the command by more than ``limits.linger_s`` go on being
@@ -283,7 +285,7 @@ class StraceBackend:
             output = _Output(read_end, parser, sink)
             tracer = _Tracer(output, StallWatch(tracer_of(child.pid)))
             with _low_priority():
-                how = launcher.supervise_child(child, {}, tick_s=_TICK_S, on_tick=tracer.attend)
+                how = launcher.supervise_child(child, {}, tick_s=_TICK_S, on_tick=tracer.read_available)
             ended_ns = time.monotonic_ns()
             # Whoever presses Ctrl-C now does not want to wait: those left over are named.
             with contextlib.suppress(KeyboardInterrupt):
@@ -364,11 +366,11 @@ def _joined_output(fd: int, version: Version, tracer: joining.Tracer, sink: Sink
         keeps_privileges=keeps_privileges(filtered=False),
         dumps_are_files=core_dumps.are_files(),
     )
-    sink(parser.join(tracer.joined, now_ns))
+    sink(parser.join_running(tracer.joined, now_ns))
     return _Output(fd, parser, sink)
 
 
-def _missed(tracer: joining.Tracer) -> tuple[BlindSpot, ...]:
+def _list_missed(tracer: joining.Tracer) -> tuple[BlindSpot, ...]:
     if not tracer.missed:
         return ()
     return (

@@ -37,15 +37,15 @@ class ProcHost:
             return found
         return strip_deleted(found)[0]
 
-    def exe(self, pid: int) -> bytes | None:
+    def read_exe(self, pid: int) -> bytes | None:
         """Return the path of the program that a process runs."""
         return _read_link(f"/proc/{pid}/exe")
 
-    def root(self, tid: int) -> bytes | None:
+    def read_root(self, tid: int) -> bytes | None:
         """Return the root directory of a thread."""
         return _read_link(f"/proc/{tid}/root")
 
-    def threads(self, pid: int) -> tuple[int, ...]:
+    def list_threads(self, pid: int) -> tuple[int, ...]:
         """Return the threads of a process."""
         try:
             return tuple(sorted(map(int, os.listdir(f"/proc/{pid}/task"))))

@@ -22,7 +22,7 @@ _ENVIRONMENT = {b"LC_ALL": b"C", b"TZ": b"UTC0"}
 
 @dataclass(slots=True)
 class Tracer:
-    """A strace that is attached to processes. It ends with the last of them, or when `leave` is called.
+    """A strace that is attached to processes. It ends with the last of them, or by `detach_strace`.
 
     If writeaudit is killed its output goes nowhere, it ends of that, and the kernel lets the processes go on.
     """
@@ -32,7 +32,7 @@ class Tracer:
     missed: int
     """How many processes were made meanwhile by those that it had not come to yet."""
 
-    def leave(self, drain: Callable[[float], None]) -> None:
+    def detach_strace(self, drain: Callable[[float], None]) -> None:
         """Have it let go of the processes. ``drain`` reads what it still has to say, for some seconds."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
@@ -44,12 +44,14 @@ class Tracer:
             self.process.wait()
 
 
-def attach(strace: str, options: Sequence[bytes], pids: Iterable[int], output: int) -> Tracer:
+def attach_strace(strace: str, options: Sequence[bytes], pids: Iterable[int], output: int) -> Tracer:
     """Start strace, and return when it is attached to all. Raises `CaptureError` with its words."""
     table = ProcessTable()
     roots = tuple(pids)
-    members = tree_of(roots, table.parents(), ())
-    members = {pid for pid in members if (status := table.status(pid)) is not None and not status.is_over}
+    members = tree_of(roots, table.read_parents(), ())
+    members = {
+        pid for pid in members if (status := table.read_status(pid)) is not None and not status.is_over
+    }
     messages = os.memfd_create("strace")
     try:
         argv = [os.fsencode(strace), *options, *(b"-p%d" % pid for pid in sorted(members))]
@@ -71,7 +73,7 @@ def attach(strace: str, options: Sequence[bytes], pids: Iterable[int], output: i
             raise
     finally:
         os.close(messages)
-    now = tree_of(roots, table.parents(), ())
+    now = tree_of(roots, table.read_parents(), ())
     missed = sum(_tracer_of(pid) not in (process.pid, None) for pid in now)
     return Tracer(process, frozenset(members), missed)
 
@@ -93,7 +95,7 @@ def _wait_for(
             (line for line in said if "attach:" in line or "Operation not permitted" in line), None
         )
         if process.poll() is not None or (refused and waiting & roots) or time.monotonic() > deadline:
-            if not waiting and any(table.status(pid) is not None for pid in members):
+            if not waiting and any(table.read_status(pid) is not None for pid in members):
                 return
             reason = (refused or (said[-1] if said else "it does not answer")).rpartition("strace: ")[2]
             raise CaptureError(

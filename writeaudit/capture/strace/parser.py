@@ -110,7 +110,7 @@ class TraceParser:
         self.samples: list[bytes] = []
         """The first lines that could not be read."""
 
-    def join(self, pids: Iterable[int], time_ns: int) -> list[Record]:
+    def join_running(self, pids: Iterable[int], time_ns: int) -> list[Record]:
         """Begin with processes that run already, and are traced by now; return what they are."""
         out: list[Record] = []
         self._context.out = out
@@ -122,10 +122,10 @@ class TraceParser:
         self._processes.clear()
         self._context.pids.clear()
         for pid in sorted(pids):
-            self._join(pid, time_ns)
+            self._join_process(pid, time_ns)
         return out
 
-    def _join(self, pid: int, time_ns: int) -> None:
+    def _join_process(self, pid: int, time_ns: int) -> None:
         context, host = self._context, self._context.host
         known = host.find_parent(pid)
         if known is None:
@@ -134,10 +134,10 @@ class TraceParser:
         self._processes[pid] = process
         context.pids.add(pid)
         context.out.append(ProcessStart(time_ns, pid, process.ppid))
-        context.out.append(ProcessExec(time_ns, pid, host.exe(pid) or b"", host.read_cmdline(pid) or ()))
+        context.out.append(ProcessExec(time_ns, pid, host.read_exe(pid) or b"", host.read_cmdline(pid) or ()))
         files = DescriptorTable(users=0)
-        for tid in host.threads(pid) or (pid,):
-            cwd, root = host.read_cwd(tid), host.root(tid)
+        for tid in host.list_threads(pid) or (pid,):
+            cwd, root = host.read_cwd(tid), host.read_root(tid)
             fs = FsContext(cwd or b"/", root or b"/")
             fs.guessed, fs.root_guessed = cwd is None, root is None
             files.users += 1
@@ -146,7 +146,7 @@ class TraceParser:
             if host.mount_ns(tid) not in (None, context.own_mount_ns):
                 namespaces.new_namespace(context, thread, time_ns)
 
-    def leave(self) -> None:
+    def leave_calls(self) -> None:
         """Calls that are under way now have ended after the audit, as far as it is concerned."""
         self._leaving = True
 

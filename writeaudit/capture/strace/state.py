@@ -39,13 +39,13 @@ class Host(Protocol):
     def read_cwd(self, tid: int) -> bytes | None:
         """Return the working directory of a thread, as a path in writeaudit's own root."""
 
-    def exe(self, pid: int) -> bytes | None:
+    def read_exe(self, pid: int) -> bytes | None:
         """Return the path of the program that a process runs."""
 
-    def root(self, tid: int) -> bytes | None:
+    def read_root(self, tid: int) -> bytes | None:
         """Return the root directory of a thread, as a path in writeaudit's own root."""
 
-    def threads(self, pid: int) -> tuple[int, ...]:
+    def list_threads(self, pid: int) -> tuple[int, ...]:
         """Return the threads of a process; none if it is gone."""
 
     def mount_ns(self, tid: int) -> int | None:
@@ -90,15 +90,15 @@ class NoHost:
         """Return None."""
         return None
 
-    def exe(self, pid: int) -> bytes | None:  # noqa: ARG002
+    def read_exe(self, pid: int) -> bytes | None:  # noqa: ARG002
         """Return None."""
         return None
 
-    def root(self, tid: int) -> bytes | None:  # noqa: ARG002
+    def read_root(self, tid: int) -> bytes | None:  # noqa: ARG002
         """Return None."""
         return None
 
-    def threads(self, pid: int) -> tuple[int, ...]:  # noqa: ARG002
+    def list_threads(self, pid: int) -> tuple[int, ...]:  # noqa: ARG002
         """Return none."""
         return ()
 

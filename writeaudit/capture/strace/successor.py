@@ -89,7 +89,7 @@ def take_over(strace: int, processes: Collection[int]) -> bool:
             # Again, as strace itself: nobody but init has to wait for it.
             if os.fork() == 0:
                 detach_process({theirs})
-                _succeed(strace, set(processes), theirs)
+                _take_over(strace, set(processes), theirs)
         finally:
             os._exit(0)
     os.close(theirs)
@@ -100,20 +100,20 @@ def take_over(strace: int, processes: Collection[int]) -> bool:
         os.close(ours)
 
 
-def _succeed(strace: int, processes: set[int], told: int) -> None:
+def _take_over(strace: int, processes: set[int], told: int) -> None:
     if strace:
         processes |= _list_traced(strace)
     # They must make no call while nobody traces them. A stop takes effect when the call at hand has ended.
     for pid in processes:
-        _send(pid, signal.SIGSTOP)
+        _send_signal(pid, signal.SIGSTOP)
     if strace:
-        _send(strace, signal.SIGKILL)
+        _send_signal(strace, signal.SIGKILL)
         deadline = time.monotonic() + _PATIENCE_S
         while _list_traced(strace) and time.monotonic() < deadline:
             time.sleep(0.01)
     refused = not _seize_all(processes)
     for pid in processes:
-        _send(pid, signal.SIGCONT)
+        _send_signal(pid, signal.SIGCONT)
     os.write(told, b"n" if refused else b"y")
     os.close(told)
     _let_go_on()
@@ -147,7 +147,9 @@ def _seize_all(processes: set[int]) -> bool:
             return not refused
         done |= fresh
         for tid in fresh:
-            number = _ptrace(_PTRACE_SEIZE, tid, _TRACE_FORK | _TRACE_VFORK | _TRACE_CLONE | _TRACE_SECCOMP)
+            number = _call_ptrace(
+                _PTRACE_SEIZE, tid, _TRACE_FORK | _TRACE_VFORK | _TRACE_CLONE | _TRACE_SECCOMP
+            )
             # A thread that the new tracer has already, as its maker was traced by then, is refused, too.
             refused = refused or (number not in {0, errno.ESRCH} and tracer_of(tid) != os.getpid())
 
@@ -163,17 +165,17 @@ def _let_go_on() -> None:
             continue
         number, event = os.WSTOPSIG(status), status >> 16
         if event == _EVENT_STOP and number in _STOPS:
-            _ptrace(_PTRACE_LISTEN, tid, 0)  # it stays stopped, as its own parent wanted
+            _call_ptrace(_PTRACE_LISTEN, tid, 0)  # it stays stopped, as its own parent wanted
         else:
-            _ptrace(_PTRACE_CONT, tid, 0 if event else number)
+            _call_ptrace(_PTRACE_CONT, tid, 0 if event else number)
 
 
-def _send(pid: int, number: signal.Signals) -> None:
+def _send_signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(OSError):
         os.kill(pid, number)
 
 
-def _ptrace(request: int, tid: int, data: int) -> int:
+def _call_ptrace(request: int, tid: int, data: int) -> int:
     """Make a call; return 0, or the errno."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.restype = ctypes.c_long

@@ -19,13 +19,13 @@ def test_one_default_size_of_the_buffer() -> None:
 def test_what_was_loaded_ahead_is_taken_once_and_for_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[int] = []
     monkeypatch.setattr(loading, "check_bpf", lambda: None)
-    monkeypatch.setattr(loading, "load", loads.append)
+    monkeypatch.setattr(loading, "load_side", loads.append)
     monkeypatch.setattr(
-        loading._PendingLoad, "result", lambda self: self._thread.join() or str(self.ring_bytes)
+        loading._PendingLoad, "wait_for_result", lambda self: self._thread.join() or str(self.ring_bytes)
     )
     ahead = loading.AheadLoader()
-    assert ahead.take(4096) is None
-    ahead.start(4096)
-    ahead.start(4096)
-    assert [str(ahead.take(size)) for size in (8192, 4096, 4096)] == ["None", "4096", "None"]
+    assert ahead.take_loaded(4096) is None
+    ahead.start_loading(4096)
+    ahead.start_loading(4096)
+    assert [str(ahead.take_loaded(size)) for size in (8192, 4096, 4096)] == ["None", "4096", "None"]
     assert loads == [4096]

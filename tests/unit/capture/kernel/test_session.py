@@ -51,7 +51,7 @@ class Held:
     def left(self, held: int) -> int:
         """Return how much of so many bytes a tick leaves in the buffer."""
         self.side.held = held
-        self.session._tick()
+        self.session._drain_if_due()
         return self.side.held
 
 
@@ -111,8 +111,8 @@ def test_record_that_cannot_be_decoded_is_told_and_the_rest_counted(held: Held) 
     taken: list[Record] = []
     held.session._sink = taken.extend
     one, bad, two = (text.ljust(40, b"\0") for text in (b"1", b"!", b"2"))
-    held.session._work(_chunk(one, bad, two, two))
-    held.session._work(_chunk(two))
+    held.session._decode_chunk(_chunk(one, bad, two, two))
+    held.session._decode_chunk(_chunk(two))
     assert taken == [WriteTotal(0x31, 1, 1)]
     assert isinstance(held.session._failure, RecursionError)
     assert held.session._undecoded == 3
@@ -121,16 +121,16 @@ def test_record_that_cannot_be_decoded_is_told_and_the_rest_counted(held: Held) 
 def test_nothing_is_said_of_a_command_that_has_not_begun(held: Held) -> None:
     calls: list[object] = []
     held.session._sink = calls.append
-    held.session._work(b"")
+    held.session._decode_chunk(b"")
     assert calls == []
     held.session._command = 10
-    held.session._work(b"")
+    held.session._decode_chunk(b"")
     assert calls == [[]]
 
 
 def test_the_switch_interval_is_given_back() -> None:
     before = sys.getswitchinterval()
     held = Held()
-    sys.setswitchinterval(session._SWITCH_S)  # as `_watch` does
+    sys.setswitchinterval(session._SWITCH_S)  # as  does
     held.session.close()
     assert sys.getswitchinterval() == before

@@ -46,7 +46,7 @@ from writeaudit.capture.kernel.libbpf import Map
 from writeaudit.capture.kernel.loading import MOST_BIRTHS, lift_memory_limit
 from writeaudit.capture.kernel.perf import attach_perf
 from writeaudit.capture.kernel.privileged import client
-from writeaudit.capture.kernel.session import capture, programs_to_join
+from writeaudit.capture.kernel.session import capture_with_side, programs_to_join
 from writeaudit.capture.kernel.side import KernelSide, Loaded, MapSide
 from writeaudit.capture.requirements import check_bpf, explain_bpf_refusal
 from writeaudit.capture.targets import Target
@@ -74,19 +74,19 @@ class BccBackend:
         """Raise `BackendUnavailable` if it cannot run here. Compiles nothing."""
         check_bpf()
         bcc_home()
-        self._directory()
+        self._probes_directory()
 
     def capture(self, target: Target, sink: Sink, limits: CaptureLimits) -> CaptureOutcome:
         """See `writeaudit.capture.interface.Backend`."""
-        return capture(self._side(limits, programs_to_join(target)), target, sink, limits)
+        return capture_with_side(self._make_side(limits, programs_to_join(target)), target, sink, limits)
 
-    def _side(self, limits: CaptureLimits, joins: str) -> KernelSide:
-        monitor = client.running()
+    def _make_side(self, limits: CaptureLimits, joins: str) -> KernelSide:
+        monitor = client.running_monitor()
         if monitor is not None:
-            return monitor.load(self.name, limits.buffer_bytes, self._probes, joins)
+            return monitor.load_programs(self.name, limits.buffer_bytes, self._probes, joins)
         return MapSide(load_programs(limits.buffer_bytes, self._probes, joins))
 
-    def _directory(self) -> Path:
+    def _probes_directory(self) -> Path:
         return Path(self._probes) if self._probes is not None else _packaged_probes()
 
 
@@ -97,7 +97,7 @@ def load_programs(ring_bytes: int, probes: str | None, joins: str = "") -> Loade
     """
     backend = BccBackend(probes)
     backend.check()
-    return _load(backend._directory(), ring_bytes, joins)
+    return _load_programs(backend._probes_directory(), ring_bytes, joins)
 
 
 def _packaged_probes() -> Path:
@@ -153,33 +153,33 @@ class _BccSide:
         self._links: list[int] = []
         self._programs: dict[str, int] = {}
         self._maps: dict[str, bpf.BpfMap] = {}
-        self.ring_fd = self._own(bpf.create_map(RING, bpf.MAP_TYPE_RINGBUF, 0, 0, ring_bytes))
+        self.ring_fd = self._own_descriptor(bpf.create_map(RING, bpf.MAP_TYPE_RINGBUF, 0, 0, ring_bytes))
         self.ring_bytes = ring_bytes
         self.cpus = cpus
         self.sees_uring = False
 
-    def _own(self, fd: int) -> int:
+    def _own_descriptor(self, fd: int) -> int:
         self._fds.append(fd)
         return fd
 
     def create_map(self, name: str, shape: MapShape) -> None:
         """Make a map. Raises OSError."""
         flags = bpf.MAP_MMAPABLE if name == "config" else 0
-        fd = self._own(
+        fd = self._own_descriptor(
             bpf.create_map(name, shape.kind, shape.key_size, shape.value_size, shape.entries, flags)
         )
         values = self.cpus if shape.kind == bpf.MAP_TYPE_PERCPU_ARRAY else 1
         self._maps[name] = bpf.BpfMap(fd, shape.key_size, shape.value_size * values)
 
-    def map(self, name: str) -> Map:
+    def get_map(self, name: str) -> Map:
         return self._maps[name]
 
-    def attach(self, hook: Hook, source: Source, code_of: Callable[[str], bytes]) -> None:
+    def attach_program(self, hook: Hook, source: Source, code_of: Callable[[str], bytes]) -> None:
         """Link, load and attach one program. Raises OSError."""
         fds = {name: made.fd for name, made in self._maps.items()} | {RING: self.ring_fd}
         linked = link_program(hook.program, source, code_of, fds)
         kind = bpf.PROG_TYPE_RAW_TRACEPOINT if hook.category is None else bpf.PROG_TYPE_TRACEPOINT
-        program = self._own(bpf.load_program(hook.program, kind, *linked))
+        program = self._own_descriptor(bpf.load_program(hook.program, kind, *linked))
         self._programs[hook.program] = program
         if hook.category is None:
             self._links.append(bpf.open_raw_tracepoint(hook.tracepoint, program))
@@ -199,7 +199,7 @@ class _BccSide:
             os.close(self._fds.pop())
 
 
-def _load(directory: Path, ring_bytes: int, joins: str = "") -> _BccSide:
+def _load_programs(directory: Path, ring_bytes: int, joins: str = "") -> _BccSide:
     lift_memory_limit()
     source = read_source(directory)
     offsets = _find_offsets(source, joins)
@@ -219,7 +219,7 @@ def _load(directory: Path, ring_bytes: int, joins: str = "") -> _BccSide:
                 side.create_map(name, shape)
             release = os.uname().release
             for hook in hooks_in_order(release, joins):
-                side.attach(hook, source, code_of)
+                side.attach_program(hook, source, code_of)
             side.sees_uring = _attach_uring(side, uring_hooks(release), source, code_of)
         except BaseException as error:
             if side is not None:
@@ -235,7 +235,7 @@ def _attach_uring(
 ) -> bool:
     try:
         for hook in hooks:
-            side.attach(hook, source, code_of)
+            side.attach_program(hook, source, code_of)
     except OSError:
         return False
     return bool(hooks)

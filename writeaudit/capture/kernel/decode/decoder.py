@@ -182,7 +182,7 @@ class Decoder:
         else:
             self._decode_task(kind, payload, out)
 
-    def meet(self, pid: int) -> None:
+    def note_process(self, pid: int) -> None:
         """Take note of a process that was there before."""
         self._pids.add(pid)
 

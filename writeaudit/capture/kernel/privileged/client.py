@@ -22,8 +22,8 @@ from writeaudit.capture.kernel.privileged.protocol import (
     Answer,
     Ask,
     Hangup,
-    receive,
-    send,
+    receive_message,
+    send_message,
 )
 from writeaudit.errors import BackendUnavailable, CaptureError
 
@@ -51,12 +51,12 @@ class Monitor:
         self._lock = threading.Lock()
         self._over = False
 
-    def load(self, backend: str, ring_bytes: int, probes: str | None, joins: str = "") -> RemoteSide:
+    def load_programs(self, backend: str, ring_bytes: int, probes: str | None, joins: str = "") -> RemoteSide:
         """Have programs loaded and attached. Raises `BackendUnavailable`."""
         wanted = {"backend": backend, "ring_bytes": ring_bytes, "probes": probes, "joins": joins}
         # sudo may ask for a password meanwhile, for as long as it likes.
         try:
-            body, descriptors = self._ask(Ask.LOAD, json.dumps(wanted).encode(), timeout_s=None)
+            body, descriptors = self._ask_for_answer(Ask.LOAD, json.dumps(wanted).encode(), timeout_s=None)
         except CaptureError as error:
             raise self._not_started() from error
         shape = json.loads(body)
@@ -66,26 +66,26 @@ class Monitor:
 
     def namespace_of(self, pid: int) -> int:
         """Return the inode number of a followed process's mount namespace. Raises OSError."""
-        return int(NUMBER.unpack(self._ask(Ask.NAMESPACE, NUMBER.pack(pid))[0])[0])
+        return int(NUMBER.unpack(self._ask_for_answer(Ask.NAMESPACE, NUMBER.pack(pid))[0])[0])
 
     def mountinfo_of(self, pid: int) -> bytes:
         """Return a followed process's mountinfo. Raises OSError."""
-        return self._ask(Ask.MOUNTINFO, NUMBER.pack(pid))[0]
+        return self._ask_for_answer(Ask.MOUNTINFO, NUMBER.pack(pid))[0]
 
     def root_of(self, pid: int) -> tuple[int, int]:
         """Return descriptors of a followed process's root directory and its mountinfo. Raises OSError."""
-        _, (root, mounts) = self._ask(Ask.ROOT, NUMBER.pack(pid))
+        _, (root, mounts) = self._ask_for_answer(Ask.ROOT, NUMBER.pack(pid))
         return root, mounts
 
-    def ask(self, kind: Ask, body: bytes = b"", descriptors: tuple[int, ...] = ()) -> bytes:
+    def ask_monitor(self, kind: Ask, body: bytes = b"", descriptors: tuple[int, ...] = ()) -> bytes:
         """Ask for what has no descriptors to its answer. Raises OSError, `CaptureError`."""
-        return self._ask(kind, body, descriptors=descriptors)[0]
+        return self._ask_for_answer(kind, body, descriptors=descriptors)[0]
 
     def close(self) -> None:
         """Hang up: the process takes the programs out of the kernel, and ends."""
         self._channel.close()
 
-    def _ask(
+    def _ask_for_answer(
         self,
         kind: Ask,
         body: bytes,
@@ -97,8 +97,8 @@ class Monitor:
                 raise CaptureError("the privileged part of writeaudit is gone")
             try:
                 self._channel.settimeout(timeout_s)
-                send(self._channel, kind, body, descriptors)
-                answer, content, received = receive(self._channel)
+                send_message(self._channel, kind, body, descriptors)
+                answer, content, received = receive_message(self._channel)
             except (Hangup, OSError) as error:
                 self._over = True
                 raise CaptureError(
@@ -136,25 +136,25 @@ class RemoteSide:
         self.ring_bytes = ring_bytes
         self.sees_uring = sees_uring
 
-    def begin(self, cookie: int) -> None:
+    def begin_recording(self, cookie: int) -> None:
         """See `KernelSide`."""
-        self._monitor.ask(Ask.BEGIN, NUMBER.pack(cookie))
+        self._monitor.ask_monitor(Ask.BEGIN, NUMBER.pack(cookie))
 
-    def hold(self, cookie: int) -> None:
+    def hold_recording(self, cookie: int) -> None:
         """See `KernelSide`."""
-        self._monitor.ask(Ask.HOLD, NUMBER.pack(cookie))
+        self._monitor.ask_monitor(Ask.HOLD, NUMBER.pack(cookie))
 
     def follow_group(self, hierarchy: int, number: int) -> None:
         """See `KernelSide`."""
-        self._monitor.ask(Ask.GROUP, PAIR.pack(hierarchy, number))
+        self._monitor.ask_monitor(Ask.GROUP, PAIR.pack(hierarchy, number))
 
-    def follow(self, pid: int) -> bool | None:
+    def follow_process(self, pid: int) -> bool | None:
         """See `KernelSide`."""
         proof: tuple[int, ...] = ()
         try:
             with contextlib.suppress(PermissionError):  # who was started by root need not prove anything
                 proof = (os.open(f"/proc/{pid}/maps", os.O_RDONLY | os.O_CLOEXEC),)
-            answer = NUMBER.unpack(self._monitor.ask(Ask.FOLLOW, NUMBER.pack(pid), proof))[0]
+            answer = NUMBER.unpack(self._monitor.ask_monitor(Ask.FOLLOW, NUMBER.pack(pid), proof))[0]
         except (FileNotFoundError, ProcessLookupError):
             return None
         finally:
@@ -162,48 +162,48 @@ class RemoteSide:
                 os.close(fd)
         return None if answer == GONE else bool(answer)
 
-    def births(self) -> Sequence[tuple[int, int]]:
+    def list_births(self) -> Sequence[tuple[int, int]]:
         """See `KernelSide`."""
-        return list(PAIR.iter_unpack(self._monitor.ask(Ask.BIRTHS)))
+        return list(PAIR.iter_unpack(self._monitor.ask_monitor(Ask.BIRTHS)))
 
-    def facts(self, pid: int) -> Facts:
+    def read_facts(self, pid: int) -> Facts:
         """See `KernelSide`."""
         from writeaudit.capture.members import unpack_facts  # noqa: PLC0415 - start-up
 
-        return unpack_facts(self._monitor.ask(Ask.FACTS, NUMBER.pack(pid)))
+        return unpack_facts(self._monitor.ask_monitor(Ask.FACTS, NUMBER.pack(pid)))
 
-    def release(self) -> None:
+    def release_recording(self) -> None:
         """See `KernelSide`."""
-        self._monitor.ask(Ask.RELEASE)
+        self._monitor.ask_monitor(Ask.RELEASE)
 
-    def state(self) -> State:
+    def read_state(self) -> State:
         """See `KernelSide`."""
         from writeaudit.capture.kernel.side import State  # noqa: PLC0415 - start-up
 
-        waiting, generation, expects, lacks, level = STATE.unpack(self._monitor.ask(Ask.STATE))
+        waiting, generation, expects, lacks, level = STATE.unpack(self._monitor.ask_monitor(Ask.STATE))
         return State(waiting, generation, bool(expects), lacks, level)
 
-    def take(self) -> bytes:
+    def take_records(self) -> bytes:
         """See `KernelSide`."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.wake_fd)
-        return self._monitor.ask(Ask.TAKE)
+        return self._monitor.ask_monitor(Ask.TAKE)
 
-    def counters(self) -> Sequence[int]:
+    def read_counters(self) -> Sequence[int]:
         """See `KernelSide`."""
-        return [value for (value,) in NUMBER.iter_unpack(self._monitor.ask(Ask.COUNTERS))]
+        return [value for (value,) in NUMBER.iter_unpack(self._monitor.ask_monitor(Ask.COUNTERS))]
 
     def open_files(self) -> Sequence[tuple[int, int, int]]:
         """See `KernelSide`."""
-        return list(OPEN_FILE.iter_unpack(self._monitor.ask(Ask.OPEN_FILES)))
+        return list(OPEN_FILE.iter_unpack(self._monitor.ask_monitor(Ask.OPEN_FILES)))
 
     def count_misses(self) -> int:
         """See `KernelSide`."""
-        return int(NUMBER.unpack(self._monitor.ask(Ask.MISSES))[0])
+        return int(NUMBER.unpack(self._monitor.ask_monitor(Ask.MISSES))[0])
 
     def detach(self) -> None:
         """See `KernelSide`."""
-        self._monitor.ask(Ask.DETACH)
+        self._monitor.ask_monitor(Ask.DETACH)
 
     def close(self) -> None:
         """See `KernelSide`."""
@@ -214,7 +214,7 @@ class RemoteSide:
 _running: list[Monitor] = []
 
 
-def running() -> Monitor | None:
+def running_monitor() -> Monitor | None:
     """Return the privileged process, if one was started."""
     return _running[-1] if _running else None
 
@@ -258,7 +258,12 @@ def would_help() -> bool:
     from writeaudit.capture.own_status import own_status  # noqa: PLC0415 - start-up
     from writeaudit.capture.requirements import check_kernel, in_user_namespace  # noqa: PLC0415 - start-up
 
-    if running() is not None or os.geteuid() == 0 or shutil.which("sudo") is None or in_user_namespace():
+    if (
+        running_monitor() is not None
+        or os.geteuid() == 0
+        or shutil.which("sudo") is None
+        or in_user_namespace()
+    ):
         return False
     try:
         check_kernel()
@@ -283,7 +288,7 @@ def start_by_fork(ring_bytes: int, *, may_join: bool = False) -> Monitor:
             from writeaudit.capture.kernel.privileged import monitor  # noqa: PLC0415 - start-up
 
             monitor.stand_apart(theirs.fileno())
-            monitor.serve(theirs, ring_bytes, any_backend=True, may_join=may_join)
+            monitor.serve_client(theirs, ring_bytes, any_backend=True, may_join=may_join)
         finally:
             os._exit(0)
     theirs.close()

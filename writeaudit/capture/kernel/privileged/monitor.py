@@ -34,8 +34,8 @@ from writeaudit.capture.kernel.privileged.protocol import (
     Answer,
     Ask,
     Hangup,
-    receive,
-    send,
+    receive_message,
+    send_message,
 )
 from writeaudit.capture.kernel.side import MapSide
 from writeaudit.capture.members import pack_facts, read_facts
@@ -56,7 +56,9 @@ _CAPABILITY_VERSION = 0x20080522
 _SMALLEST_RING, _LARGEST_RING = 1 << 12, 1 << 31
 
 
-def serve(channel: socket.socket, ring_bytes: int, *, any_backend: bool, may_join: bool = False) -> None:
+def serve_client(
+    channel: socket.socket, ring_bytes: int, *, any_backend: bool, may_join: bool = False
+) -> None:
     """Answer questions until whoever asks them hangs up.
 
     ``ring_bytes``: the size of buffer with which to load the programs at once; 0: wait for what is
@@ -81,7 +83,7 @@ class _Monitor:
         if ring_bytes:
             try:
                 check_bpf()
-                self._ahead = loading.load(ring_bytes)
+                self._ahead = loading.load_side(ring_bytes)
             except BackendUnavailable as error:
                 self._ahead = error
 
@@ -90,43 +92,43 @@ class _Monitor:
         while True:
             for fd, _events in self._poll.poll():
                 if fd == self._channel.fileno():
-                    kind, body, descriptors = receive(self._channel, LONGEST_QUESTION)
+                    kind, body, descriptors = receive_message(self._channel, LONGEST_QUESTION)
                     try:
                         if len(descriptors) > (kind == Ask.FOLLOW):
                             raise Hangup  # it has nothing else to give
-                        self._answer(kind, body, descriptors[0] if descriptors else None)
+                        self._answer_question(kind, body, descriptors[0] if descriptors else None)
                     finally:
                         for given in descriptors:
                             os.close(given)
                 elif self._side is not None:
                     os.eventfd_write(self._wake, 1)
 
-    def _answer(self, kind: int, body: bytes, proof: int | None) -> None:
+    def _answer_question(self, kind: int, body: bytes, proof: int | None) -> None:
         try:
             if kind == Ask.LOAD:
-                self._load(body)
+                self._load_programs(body)
             elif kind == Ask.FOLLOW:
-                self._follow(NUMBER.unpack(body)[0], proof)
+                self._follow_process(NUMBER.unpack(body)[0], proof)
             elif kind in (Ask.NAMESPACE, Ask.MOUNTINFO, Ask.ROOT, Ask.FACTS):
-                self._look(kind, NUMBER.unpack(body)[0])
+                self._look_at_process(kind, NUMBER.unpack(body)[0])
             else:
                 self._ask_side(kind, body)
         except BackendUnavailable as error:
             said = {"message": error.reason, "hint": error.hint, "detail": error.detail}
             said |= {"command": error.command, "missing": error.missing}
-            self._send(Answer.UNAVAILABLE, _json(said))
+            self._send_answer(Answer.UNAVAILABLE, _to_json(said))
         except OSError as error:
-            self._send(Answer.ERRNO, NUMBER.pack(error.errno or errno.EIO))
+            self._send_answer(Answer.ERRNO, NUMBER.pack(error.errno or errno.EIO))
         except (ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
             raise Hangup from error
 
-    def _send(self, kind: int, body: bytes = b"", descriptors: tuple[int, ...] = ()) -> None:
+    def _send_answer(self, kind: int, body: bytes = b"", descriptors: tuple[int, ...] = ()) -> None:
         try:
-            send(self._channel, kind, body, descriptors)
+            send_message(self._channel, kind, body, descriptors)
         except OSError as error:
             raise Hangup from error
 
-    def _load(self, body: bytes) -> None:
+    def _load_programs(self, body: bytes) -> None:
         if self._side is not None:
             raise Hangup
         wanted = json.loads(body)
@@ -155,7 +157,7 @@ class _Monitor:
         self._poll.register(loaded.ring_fd, select.EPOLLIN | select.EPOLLET)
         _keep_capabilities()
         shape = {"ring_bytes": loaded.ring_bytes, "sees_uring": loaded.sees_uring}
-        self._send(Answer.DONE, _json(shape), (self._wake,))
+        self._send_answer(Answer.DONE, _to_json(shape), (self._wake,))
 
     def _load_other(self, backend: str, size: int, probes: str | None, joins: str) -> Loaded:
         if not self._any_backend and (backend != "ebpf" or probes is not None):
@@ -177,15 +179,15 @@ class _Monitor:
             raise Hangup
         answer = b""
         if kind in (Ask.HOLD, Ask.GROUP, Ask.BIRTHS, Ask.RELEASE):
-            answer = self._join(side, kind, body)
+            answer = self._join_running(side, kind, body)
         elif kind == Ask.BEGIN:
-            side.begin(NUMBER.unpack(body)[0])
+            side.begin_recording(NUMBER.unpack(body)[0])
         elif kind == Ask.STATE:
-            answer = STATE.pack(*side.state())
+            answer = STATE.pack(*side.read_state())
         elif kind == Ask.TAKE:
-            answer = side.take()
+            answer = side.take_records()
         elif kind == Ask.COUNTERS:
-            answer = b"".join(map(NUMBER.pack, side.counters()))
+            answer = b"".join(map(NUMBER.pack, side.read_counters()))
         elif kind == Ask.OPEN_FILES:
             answer = b"".join(OPEN_FILE.pack(*entry) for entry in side.open_files())
         elif kind == Ask.MISSES:
@@ -194,16 +196,16 @@ class _Monitor:
             side.detach()
         else:
             raise Hangup
-        self._send(Answer.DONE, answer)
+        self._send_answer(Answer.DONE, answer)
 
-    def _join(self, side: MapSide, kind: int, body: bytes) -> bytes:
+    def _join_running(self, side: MapSide, kind: int, body: bytes) -> bytes:
         """Do what it takes to join what runs already."""
         if kind == Ask.HOLD:
-            side.hold(NUMBER.unpack(body)[0])
+            side.hold_recording(NUMBER.unpack(body)[0])
         elif kind == Ask.BIRTHS:
-            return b"".join(PAIR.pack(*pair) for pair in side.births())
+            return b"".join(PAIR.pack(*pair) for pair in side.list_births())
         elif kind == Ask.RELEASE:
-            side.release()
+            side.release_recording()
         elif self._may_join:
             side.follow_group(*PAIR.unpack(body))
         else:
@@ -211,7 +213,7 @@ class _Monitor:
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         return b""
 
-    def _follow(self, pid: int, proof: int | None) -> None:
+    def _follow_process(self, pid: int, proof: int | None) -> None:
         """Follow a process that runs, for somebody who may look at it (ptrace(2), access mode checks).
 
         The kernel itself has decided on that when whoever asks opened the process's `maps`: a descriptor of
@@ -223,12 +225,12 @@ class _Monitor:
         try:
             if not self._may_join and not (proof is not None and _is_maps_of(place, proof)):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            is_new = self._side.follow(pid)
-            self._send(Answer.DONE, NUMBER.pack(GONE if is_new is None else is_new))
+            is_new = self._side.follow_process(pid)
+            self._send_answer(Answer.DONE, NUMBER.pack(GONE if is_new is None else is_new))
         finally:
             os.close(place)
 
-    def _look(self, kind: int, pid: int) -> None:
+    def _look_at_process(self, kind: int, pid: int) -> None:
         """Answer what takes root's rights to see of a process (ptrace(2), access mode checks)."""
         if self._side is None:
             raise Hangup
@@ -238,19 +240,19 @@ class _Monitor:
             if not self._side.follows(pid):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             if kind == Ask.NAMESPACE:
-                self._send(Answer.DONE, NUMBER.pack(os.stat("ns/mnt", dir_fd=place).st_ino))
+                self._send_answer(Answer.DONE, NUMBER.pack(os.stat("ns/mnt", dir_fd=place).st_ino))
                 return
             if kind == Ask.FACTS:
-                self._send(Answer.DONE, pack_facts(read_facts(place)))
+                self._send_answer(Answer.DONE, pack_facts(read_facts(place)))
                 return
             mounts = os.open("mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=place)
             try:
                 if kind == Ask.MOUNTINFO:
-                    self._send(Answer.DONE, b"".join(iter(lambda: os.read(mounts, 1 << 20), b"")))
+                    self._send_answer(Answer.DONE, b"".join(iter(lambda: os.read(mounts, 1 << 20), b"")))
                     return
                 root = os.open("root", os.O_PATH | os.O_CLOEXEC, dir_fd=place)
                 try:
-                    self._send(Answer.DONE, b"", (root, mounts))
+                    self._send_answer(Answer.DONE, b"", (root, mounts))
                 finally:
                     os.close(root)
             finally:
@@ -268,7 +270,7 @@ def _is_maps_of(place: int, proof: int) -> bool:
     return os.path.samestat(os.fstat(proof), os.stat("maps", dir_fd=place))
 
 
-def _json(value: object) -> bytes:
+def _to_json(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
@@ -302,10 +304,10 @@ def stand_apart(channel: int) -> None:
     if null > 2:
         os.close(null)
     os.closerange(3, channel)
-    os.closerange(max(channel + 1, 3), _limit())
+    os.closerange(max(channel + 1, 3), _descriptor_limit())
 
 
-def _limit() -> int:
+def _descriptor_limit() -> int:
     with contextlib.suppress(OSError):
         return max(map(int, os.listdir("/proc/self/fd"))) + 1
     return 1 << 16
@@ -325,7 +327,7 @@ def main() -> NoReturn:
     if os.fork():
         os._exit(0)
     stand_apart(channel.fileno())
-    serve(channel, ring_bytes, any_backend=False)
+    serve_client(channel, ring_bytes, any_backend=False)
     os._exit(0)
 
 

@@ -72,7 +72,9 @@ class Hangup(Exception):
     """The other side is gone, or says what makes no sense."""
 
 
-def send(channel: socket.socket, kind: int, body: bytes = b"", descriptors: tuple[int, ...] = ()) -> None:
+def send_message(
+    channel: socket.socket, kind: int, body: bytes = b"", descriptors: tuple[int, ...] = ()
+) -> None:
     """Send a message. Raises OSError."""
     head = HEAD.pack(kind, len(body))
     if descriptors:
@@ -84,7 +86,7 @@ def send(channel: socket.socket, kind: int, body: bytes = b"", descriptors: tupl
         channel.sendall(body)
 
 
-def receive(channel: socket.socket, longest: int = _LONGEST_ANSWER) -> tuple[int, bytes, list[int]]:
+def receive_message(channel: socket.socket, longest: int = _LONGEST_ANSWER) -> tuple[int, bytes, list[int]]:
     """Return kind, body and descriptors of the next message. Raises `Hangup`, OSError."""
     descriptors: list[int] = []
     head = b""
@@ -97,17 +99,17 @@ def receive(channel: socket.socket, longest: int = _LONGEST_ANSWER) -> tuple[int
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 descriptors += array.array("i", data[: len(data) - len(data) % 4])
         if not part:
-            _close(descriptors)
+            _close_all(descriptors)
             raise Hangup
         head += part
     kind, length = HEAD.unpack(head)
     if length > longest:
-        _close(descriptors)
+        _close_all(descriptors)
         raise Hangup
-    return kind, _body(channel, length), descriptors
+    return kind, _receive_body(channel, length), descriptors
 
 
-def _body(channel: socket.socket, length: int) -> bytes:
+def _receive_body(channel: socket.socket, length: int) -> bytes:
     body = bytearray(length)
     view, done = memoryview(body), 0
     while done < length:
@@ -119,6 +121,6 @@ def _body(channel: socket.socket, length: int) -> bytes:
     return bytes(body)
 
 
-def _close(descriptors: list[int]) -> None:
+def _close_all(descriptors: list[int]) -> None:
     for fd in descriptors:
         os.close(fd)

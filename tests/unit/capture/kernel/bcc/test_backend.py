@@ -120,14 +120,14 @@ def test_a_directory_without_probes_is_refused_before_the_command_runs(name: str
 def test_maps_are_as_the_host_has_them() -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
     path, directory = list(sys.path), Path.cwd()
-    side = bcc._load(resources.probe_sources(), 1 << 16)
+    side = bcc._load_programs(resources.probe_sources(), 1 << 16)
     try:
-        assert len(side.map("config").lookup(bytes(4)) or b"") == CONFIG.size
-        assert len(side.map("table").lookup(bytes(4)) or b"") == 16 * SPECS
-        assert len(side.map("counters").lookup(bytes(4)) or b"") == 8 * side.cpus
-        assert side.map("files").lookup(bytes(8)) is None
-        side.map("files").update(bytes(8), FILE.pack(1, 2, 3, 4, 5, 0))
-        assert [FILE.unpack(value) for _key, value in side.map("files").items()] == [(1, 2, 3, 4, 5, 0)]
+        assert len(side.get_map("config").lookup(bytes(4)) or b"") == CONFIG.size
+        assert len(side.get_map("table").lookup(bytes(4)) or b"") == 16 * SPECS
+        assert len(side.get_map("counters").lookup(bytes(4)) or b"") == 8 * side.cpus
+        assert side.get_map("files").lookup(bytes(8)) is None
+        side.get_map("files").update(bytes(8), FILE.pack(1, 2, 3, 4, 5, 0))
+        assert [FILE.unpack(value) for _key, value in side.get_map("files").items()] == [(1, 2, 3, 4, 5, 0)]
         assert side.count_misses() == 0
     finally:
         side.close()
@@ -146,7 +146,7 @@ def test_an_error_in_the_source_is_shown_where_it_is(copied: Path, capfd: pytest
     lines = header.read_text().count("\n")
     header.write_text(header.read_text() + "int broken = nothing;\n")
     with pytest.raises(BackendUnavailable, match=rf"walk\.h:{lines + 1}:\d+: error: .*nothing"):
-        bcc._load(copied, 16 << 20)
+        bcc._load_programs(copied, 16 << 20)
     assert capfd.readouterr() == ("", "")
 
 
@@ -158,7 +158,7 @@ def test_the_verifiers_words_are_shown(copied: Path) -> None:
     assert opening in text
     header.write_text(text.replace(opening, opening + "\t*(volatile __u64 *)(ctx->args[0]) = 1;\n"))
     with pytest.raises(BackendUnavailable, match=r"sched_process_exit: .*invalid mem access"):
-        bcc._load(copied, 16 << 20)
+        bcc._load_programs(copied, 16 << 20)
 
 
 @pytest.mark.requires_root

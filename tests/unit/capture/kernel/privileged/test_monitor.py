@@ -32,16 +32,16 @@ class FakeLoaded:
 class FakeSide(MapSide):
     """A kernel side that follows one process."""
 
-    def begin(self, cookie: int) -> None:
+    def begin_recording(self, cookie: int) -> None:
         self.cookie = cookie
 
-    def state(self) -> State:
+    def read_state(self) -> State:
         return State(7, 1, expects=False)
 
-    def take(self) -> bytes:
+    def take_records(self) -> bytes:
         return b"x" * (1 << 20)
 
-    def counters(self) -> list[int]:
+    def read_counters(self) -> list[int]:
         return [1, 2, 1 << 63]
 
     def open_files(self) -> list[tuple[int, int, int]]:
@@ -71,7 +71,7 @@ def channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     ours.settimeout(20)
 
     def serve() -> None:
-        monitor.serve(theirs, 0, any_backend=False)
+        monitor.serve_client(theirs, 0, any_backend=False)
         theirs.close()
 
     served = threading.Thread(target=serve, daemon=True)
@@ -87,12 +87,12 @@ def _client(channel: socket.socket) -> Monitor:
 
 
 def test_side_answers_through_the_socket(channel: socket.socket) -> None:
-    side = _client(channel).load("ebpf", 1 << 16, None)
-    side.begin(12)
+    side = _client(channel).load_programs("ebpf", 1 << 16, None)
+    side.begin_recording(12)
     assert (side.ring_bytes, side.sees_uring) == (1 << 16, True)
-    assert side.state() == State(7, 1, expects=False)
-    assert side.take() == b"x" * (1 << 20)
-    assert list(side.counters()) == [1, 2, 1 << 63]
+    assert side.read_state() == State(7, 1, expects=False)
+    assert side.take_records() == b"x" * (1 << 20)
+    assert list(side.read_counters()) == [1, 2, 1 << 63]
     assert list(side.open_files()) == [(1, 2, 3)]
     assert side.count_misses() == 5
     side.close()
@@ -100,7 +100,7 @@ def test_side_answers_through_the_socket(channel: socket.socket) -> None:
 
 def test_followed_processes_alone_are_looked_at(channel: socket.socket) -> None:
     client = _client(channel)
-    client.load("ebpf", 1 << 16, None)
+    client.load_programs("ebpf", 1 << 16, None)
     assert client.namespace_of(os.getpid()) == os.stat("/proc/self/ns/mnt").st_ino
     assert client.mountinfo_of(os.getpid()).count(b"\n") > 1
     root, mounts = client.root_of(os.getpid())
@@ -119,7 +119,7 @@ def test_only_packaged_programs_are_loaded_through_sudo(channel: socket.socket) 
     client = _client(channel)
     for backend, probes in (("ebpf", "/tmp/probes"), ("bcc", None), ("../../etc", None)):
         with pytest.raises(BackendUnavailable, match="--sudo"):
-            client.load(backend, 1 << 16, probes)
+            client.load_programs(backend, 1 << 16, probes)
 
 
 _LOAD = json.dumps({"backend": "ebpf", "ring_bytes": 1 << 16, "probes": None}).encode()
@@ -142,7 +142,7 @@ _LOAD = json.dumps({"backend": "ebpf", "ring_bytes": 1 << 16, "probes": None}).e
 def test_senseless_question_ends_it(channel: socket.socket, question: bytes) -> None:
     channel.sendall(question)
     with pytest.raises(protocol.Hangup):
-        protocol.receive(channel)
+        protocol.receive_message(channel)
 
 
 @pytest.mark.parametrize(
@@ -150,22 +150,22 @@ def test_senseless_question_ends_it(channel: socket.socket, question: bytes) -> 
     [(Ask.LOAD, _LOAD), (Ask.ROOT, b"1"), (Ask.BEGIN, b""), (99, b""), (Ask.NAMESPACE, b"/etc/pas")],
 )
 def test_senseless_question_once_loaded(channel: socket.socket, question: tuple[int, bytes]) -> None:
-    protocol.send(channel, Ask.LOAD, _LOAD)
-    kind, _body, fds = protocol.receive(channel)
+    protocol.send_message(channel, Ask.LOAD, _LOAD)
+    kind, _body, fds = protocol.receive_message(channel)
     assert kind == Answer.DONE
     os.close(fds[0])
-    protocol.send(channel, *question)
+    protocol.send_message(channel, *question)
     if question[0] == Ask.NAMESPACE:  # eight bytes are a number, whatever they spell
-        assert protocol.receive(channel)[0] == Answer.ERRNO
+        assert protocol.receive_message(channel)[0] == Answer.ERRNO
         return
     with pytest.raises(protocol.Hangup):
-        protocol.receive(channel)
+        protocol.receive_message(channel)
 
 
 def test_descriptors_are_not_taken(channel: socket.socket) -> None:
-    protocol.send(channel, Ask.LOAD, _LOAD, (0,))
+    protocol.send_message(channel, Ask.LOAD, _LOAD, (0,))
     with pytest.raises((protocol.Hangup, ConnectionResetError)):
-        protocol.receive(channel)
+        protocol.receive_message(channel)
 
 
 def test_privileged_process_that_is_gone_is_an_error() -> None:
@@ -173,9 +173,9 @@ def test_privileged_process_that_is_gone_is_an_error() -> None:
     theirs.close()
     client = _client(ours)
     with pytest.raises(BackendUnavailable, match="ended before it had begun"):
-        client.load("ebpf", 1 << 16, None)
+        client.load_programs("ebpf", 1 << 16, None)
     with pytest.raises(CaptureError, match="gone"):
-        client.ask(Ask.STATE)
+        client.ask_monitor(Ask.STATE)
     client.close()
 
 
@@ -183,7 +183,7 @@ def test_answer_that_does_not_come_is_an_error() -> None:
     ours, theirs = socket.socketpair()
     client = _client(ours)
     with pytest.raises(CaptureError, match="does not answer"):
-        client._ask(Ask.STATE, b"", timeout_s=0.05)
+        client._ask_for_answer(Ask.STATE, b"", timeout_s=0.05)
     theirs.close()
     client.close()
 
