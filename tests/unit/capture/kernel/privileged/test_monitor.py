@@ -190,7 +190,7 @@ def test_answer_that_does_not_come_is_an_error() -> None:
 
 def test_process_that_runs_is_followed_for_those_who_may_look_at_it(channel: socket.socket) -> None:
     client = _client(channel)
-    side = client.load("ebpf", 1 << 16, None, "processes")
+    side = client.load_programs("ebpf", 1 << 16, None, "processes")
     assert side.follow(os.getpid()) is True
     assert list(side.births()) == [(2, 1)]
     assert side.follow(1 << 30) is None, "nobody has that number"
@@ -199,13 +199,13 @@ def test_process_that_runs_is_followed_for_those_who_may_look_at_it(channel: soc
 @pytest.mark.parametrize("proof", ["none", "another file", "another process"])
 def test_process_is_not_followed_without_proof(channel: socket.socket, proof: str) -> None:
     client = _client(channel)
-    client.load("ebpf", 1 << 16, None, "processes")
+    client.load_programs("ebpf", 1 << 16, None, "processes")
     path = {"none": None, "another file": "/proc/self/status", "another process": "/proc/self/maps"}[proof]
     target = os.getppid() if proof == "another process" else os.getpid()
     given = () if path is None else (os.open(path, os.O_RDONLY),)
     try:
         with pytest.raises(PermissionError):
-            client.ask(Ask.FOLLOW, NUMBER.pack(target), given)
+            client.ask_monitor(Ask.FOLLOW, NUMBER.pack(target), given)
     finally:
         for fd in given:
             os.close(fd)
@@ -213,13 +213,13 @@ def test_process_is_not_followed_without_proof(channel: socket.socket, proof: st
 
 def test_cgroup_is_followed_for_root_alone(channel: socket.socket) -> None:
     client = _client(channel)
-    side = client.load("ebpf", 1 << 16, None, "cgroup")
+    side = client.load_programs("ebpf", 1 << 16, None, "cgroup")
     with pytest.raises(PermissionError):
         side.follow_group(0, 1)
 
 
 def test_descriptor_with_any_other_question_ends_it(channel: socket.socket) -> None:
     client = _client(channel)
-    client.load("ebpf", 1 << 16, None)
+    client.load_programs("ebpf", 1 << 16, None)
     with pytest.raises(CaptureError), open(os.devnull, "rb") as file:
-        client.ask(Ask.STATE, b"", (file.fileno(),))
+        client.ask_monitor(Ask.STATE, b"", (file.fileno(),))
