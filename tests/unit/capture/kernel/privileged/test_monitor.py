@@ -191,9 +191,9 @@ def test_answer_that_does_not_come_is_an_error() -> None:
 def test_process_that_runs_is_followed_for_those_who_may_look_at_it(channel: socket.socket) -> None:
     client = _client(channel)
     side = client.load_programs("ebpf", 1 << 16, None, "processes")
-    assert side.follow(os.getpid()) is True
-    assert list(side.births()) == [(2, 1)]
-    assert side.follow(1 << 30) is None, "nobody has that number"
+    assert side.follow_process(os.getpid()) is True
+    assert list(side.list_births()) == [(2, 1)]
+    assert side.follow_process(1 << 30) is None, "nobody has that number"
 
 
 @pytest.mark.parametrize("proof", ["none", "another file", "another process"])
