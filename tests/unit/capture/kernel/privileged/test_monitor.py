@@ -50,10 +50,10 @@ class FakeSide(MapSide):
     def count_misses(self) -> int:
         return 5
 
-    def follow(self, pid: int) -> bool:
+    def follow_process(self, pid: int) -> bool:
         return True
 
-    def births(self) -> list[tuple[int, int]]:
+    def list_births(self) -> list[tuple[int, int]]:
         return [(2, 1)]
 
     def follows(self, pid: int) -> bool:
