@@ -26,10 +26,10 @@ class FakeSide:
         self.held = 0
         self.taken = 0
 
-    def state(self) -> State:
+    def read_state(self) -> State:
         return State(self.held, self.mount_generation, expects=False)
 
-    def take(self) -> bytes:
+    def take_records(self) -> bytes:
         self.taken += 1
         chunk, self.held = bytes(self.held), 0
         return chunk
