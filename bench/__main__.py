@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.material import FULL, ROOT, SHORT, Scale, environment, place
 from bench.measure import CannotRun, Session
-from bench.page import Machine, page, table
+from bench.page import Machine, keep_section, page, table
 from bench.rows import ROWS, Line, Row
 from bench.sessions import SESSIONS
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.results.joinpath("performance.md").write_text(text)
     print("\n".join(table(lines)))
     if len(rows) == len(ROWS) and not options.short:
-        _PAGE.write_text(text)
+        _PAGE.write_text(keep_section(_PAGE.read_text(), text))
     return 0
 
 

@@ -115,3 +115,22 @@ def page(lines: Sequence[Line], sessions: Iterable[Session], machine: Machine) -
         "\n## Raw figures\n", *raw(sessions),
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
+
+
+BEGIN, END = "<!-- report page -->", "<!-- end of report page -->"
+"""Marks of the section that `bench.report_page` writes."""
+
+
+def put_section(page: str, text: str) -> str:
+    """Return a page with the section put in place of the old one, or before "## Machine"."""
+    if BEGIN in page:
+        return page[: page.index(BEGIN)] + text + page[page.index(END) + len(END) :].removeprefix("\n")
+    head, mark, tail = page.partition("\n## Machine\n")
+    return f"{head}\n{text}{mark}{tail}"
+
+
+def keep_section(old: str, new: str) -> str:
+    """Return a new page with the section of the old one, if that has any."""
+    if BEGIN not in old:
+        return new
+    return put_section(new, old[old.index(BEGIN) : old.index(END) + len(END)] + "\n")

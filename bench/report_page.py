@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import statistics
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.material import ROOT
+from bench.page import BEGIN, END, put_section
 from tests.support import report_samples as samples
 from tests.support.browser import Tab, chromium, find_browser
 from writeaudit.audit import Process
@@ -25,7 +27,6 @@ from writeaudit.judgement import FileSummary, NetEffect, Verdict
 from writeaudit.report import view
 from writeaudit.report.html import writer
 
-BEGIN, END = "<!-- report page -->", "<!-- end of report page -->"
 _PAGE = ROOT / "docs" / "performance.md"
 _WORDS = (
     "site-packages mod",
@@ -216,16 +217,13 @@ def section(results: Sequence[tuple[int, int, Mapping[str, float], float]], vers
                 f"{ratio:.2f} of {limit:g} {budget.unit}".rstrip() + (": met" if ratio <= 1 else ": missed")
             )
         lines.append(f"| {budget.what} | {' | '.join(cells)} |")
-    lines += ["", f"Browser: {version}.", END]
+    lines += [
+        "",
+        f"Browser: {version}. Load before the run: {os.getloadavg()[0]:.1f} (average of one minute); what takes time",
+        "takes longer by it.",
+        END,
+    ]
     return "\n".join(lines) + "\n"
-
-
-def put_section(page: str, text: str) -> str:
-    """Return a page with the section put in place of the old one, or before "## Machine"."""
-    if BEGIN in page:
-        return page[: page.index(BEGIN)] + text + page[page.index(END) + len(END) :].removeprefix("\n")
-    head, mark, tail = page.partition("\n## Machine\n")
-    return f"{head}\n{text}{mark}{tail}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

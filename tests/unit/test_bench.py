@@ -12,7 +12,7 @@ import pytest
 from bench import __main__ as command
 from bench.material import SHORT, environment, file_system, project
 from bench.measure import CannotRun, Sample, Session, Spread, Variant, alternate, run, single_run
-from bench.page import Machine, page
+from bench.page import BEGIN, END, Machine, keep_section, page, put_section
 from bench.rows import ROWS, Line
 from bench.sessions import SESSIONS
 from tests.conftest import ROOT
@@ -178,3 +178,12 @@ def test_the_short_form_measures_every_row(tmp_path: Path) -> None:
     assert {session["name"] for session in figures["sessions"]} == set(SESSIONS)
     assert done.stdout in (tmp_path / "results" / "performance.md").read_text()
     assert list((tmp_path / "work").iterdir()) == [], "something was left behind"
+
+
+def test_the_section_on_the_report_page_stays_when_the_page_is_written_anew() -> None:
+    old = put_section("# P\n\n## Goals\n\nold\n\n## Machine\n\n- x\n", f"{BEGIN}\nfigures\n{END}\n")
+    assert old == f"# P\n\n## Goals\n\nold\n\n{BEGIN}\nfigures\n{END}\n\n## Machine\n\n- x\n"
+    new = keep_section(old, "# P\n\n## Goals\n\nnew\n\n## Machine\n\n- y\n")
+    assert new == old.replace("old", "new").replace("- x", "- y")
+    assert put_section(new, f"{BEGIN}\nothers\n{END}\n") == new.replace("figures", "others")
+    assert keep_section("no section", "new") == "new"

@@ -37,7 +37,8 @@ const drawPictures = (model, choose) => {
   // -- treemap: laid out anew for the room there is, for each directory that is entered ------------------
   const holder = $("treemap");
   // Once the list is there.
-  if (holder) setTimeout(() => {
+  if (holder) setTimeout(async () => {
+    await pause();
     const sums = sumRows(model, null), measures = { left: sums.left, written: sums.written, files: sums.paths };
     let measure = "left", root = null, width = 0;
     const crumbs = $("crumbs"), picker = $("measure");
@@ -80,7 +81,9 @@ const drawPictures = (model, choose) => {
       holder.replaceChildren(svg);
       drawCrumbs();
     };
+    await pause();
     root = findStart(model, measures.left);
+    await pause();
     if (!measures.left(root)) { measure = "files"; root = findStart(model, measures.files); }
     picker.value = measure;
     picker.hidden = false;

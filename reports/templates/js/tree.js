@@ -28,7 +28,7 @@ const listDirectory = (model, from, to, length) => {
 // Sums over the rows that pass, up to each row: what is in a span is the difference of two.
 const sumRows = (model, pass) => {
   const { files, file } = model, forbidden = model.tables.verdicts.indexOf("violation");
-  const left = new Set(["created", "modified", "replaced"].map((net) => model.tables.nets.indexOf(net)));
+  const left = model.tables.nets.map((net) => ["created", "modified", "replaced"].includes(net));
   const temporary = model.tables.nets.indexOf("transient");
   const paths = new Uint32Array(files + 1), bad = new Uint32Array(files + 1), refused = new Uint32Array(files + 1);
   const written = new Float64Array(files + 1), kept = new Float64Array(files + 1), passing = new Float64Array(files + 1);
@@ -38,7 +38,7 @@ const sumRows = (model, pass) => {
     bad[i + 1] = bad[i] + (is && file.verdict[i] === forbidden ? 1 : 0);
     refused[i + 1] = refused[i] + (is && file.verdict[i] === 1 ? 1 : 0);
     written[i + 1] = written[i] + (is ? file.bytes[i] : 0);
-    kept[i + 1] = kept[i] + (is && left.has(net) ? file.bytes[i] : 0);
+    kept[i + 1] = kept[i] + (is && left[net] ? file.bytes[i] : 0);
     passing[i + 1] = passing[i] + (is && net === temporary ? file.bytes[i] : 0);
   }
   const span = (sums) => (node) => sums[node.to] - sums[node.from];
