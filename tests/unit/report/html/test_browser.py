@@ -328,7 +328,7 @@ def test_a_span_of_the_timeline_filters_by_time(show: Show, width: int) -> None:
 
 def test_a_click_in_the_treemap_filters_and_the_breadcrumb_leads_back(show: Show) -> None:
     tab = show(_page())
-    tab.wait("document.querySelector('#crumbs button')")
+    tab.wait("document.querySelector('#crumbs button') !== null")
     clicked = "[...document.querySelectorAll('#treemap g')].find((g) => g.textContent.includes('.venv/p1/:'))"
     _do(tab, f"{clicked}.dispatchEvent(new MouseEvent('click', {{bubbles: true}}))")
     assert set(_paths(tab)) == {f"/home/ada/src/.venv/p1/f{number}.py" for number in range(40)}
