@@ -32,7 +32,8 @@ const isZero = (bytes, from) => {
   const { buffer, byteOffset, length } = bytes;
   if (bytes.BYTES_PER_ELEMENT === 1) {
     for (; i < length && byteOffset + i & 3; i++) if (bytes[i]) return false;
-    const fours = new Uint32Array(buffer, byteOffset + i, length - i >> 2);
+    // No word begins at the end of what ends off its boundary.
+    const fours = i < length ? new Uint32Array(buffer, byteOffset + i, length - i >> 2) : [];
     for (let k = 0; k < fours.length; k++) if (fours[k]) return false;
     i += fours.length * 4;
   }

@@ -222,3 +222,20 @@ def test_filters_agree_with_a_plain_reading(tmp_path: Path) -> None:
     assert len(both) == 20
     # Counts by zone are as if the filter of zones were off.
     assert found[queries.index("zone:venv")]["zones"] == found[0]["zones"]
+
+
+def test_columns_of_any_length_anywhere_are_told_to_be_zero() -> None:
+    """Planes begin at any byte and have any length: words of four bytes are read only where there are any."""
+    found = _node(
+        """
+        const wrong = [];
+        for (let at = 0; at < 5; at++) for (let length = 0; length < 12; length++) for (let from = 0; from <= length; from++) {
+          const bytes = new Uint8Array(20).subarray(at, at + length);
+          if (!isZero(bytes, from)) wrong.push([at, length, from]);
+          for (let k = from; k < length; k++) { bytes[k] = 1; if (isZero(bytes, from)) wrong.push([at, length, from, k]); bytes[k] = 0; }
+        }
+        console.log(JSON.stringify(wrong));
+        """,
+        "decode.js",
+    )
+    assert found == []
