@@ -44,9 +44,9 @@ def _texts() -> Iterator[str]:
 
 
 def _words(text: str) -> list[str]:
-    """Return the words of a text; figures, paths and whatever else is no plain word as marks."""
+    """Return the words of a text in lower case; figures, paths and whatever is no plain word as marks."""
     words = [piece.strip(".,;:()!?→") for piece in re.sub(r"`[^`]*`", f" {_VALUE} ", text).split()]
-    return [word if re.fullmatch(r"[A-Za-z][a-z'-]*", word) else _VALUE for word in words if word]
+    return [word.lower() if re.fullmatch(r"[A-Za-z][a-z'-]*", word) else _VALUE for word in words if word]
 
 
 PAIRS: set[tuple[str, str]] = set()

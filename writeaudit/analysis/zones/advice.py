@@ -107,9 +107,10 @@ class ZoneAdviser:
         ``confined``: whether Landlock refused them, by which the command is held to the policy.
         """
         needed = self._name_need(errno)
-        would = f"They would have needed {needed}, and a policy that allows it." if needed else ""
+        who = "It" if sum(activity.events for activity in activities) == 1 else "They"
+        would = f"{who} would have needed {needed}, and a policy that allows it." if needed else ""
         if confined:
-            would = "They would have needed a policy that allows it." if zone is not None else ""
+            would = f"{who} would have needed a policy that allows it." if zone is not None else ""
         hints = self._for_zone(zone) if zone is not None else self._name_directories(activities)
         return tuple(each for each in (*hints, would) if each)
 
