@@ -123,7 +123,7 @@ def test_files_that_grant_access_are_never_allowed_by_a_paste(
     audited = audit(_script(tmp_path, script), *_NO_TMP, cwd=tmp_path)
     advice = [line for finding in audited.report["findings"] for line in finding["advice"]]
     assert not any(f"={home}:rw" in line or ".ssh:rw" in line or "keys:rw" in line for line in advice), advice
-    assert any("authorized_keys starts programs or grants access" in line for line in advice), advice
+    assert any("authorized_keys` starts programs or grants access" in line for line in advice), advice
 
 
 def test_suggested_policy_allows_what_was_done(
