@@ -48,7 +48,7 @@ class Story:
 def disk(places: Mapping[bytes, PlaceState]) -> DiskFacts:
     """Answer from a table; of any other path, nothing is known."""
 
-    def ask(path: bytes, _made: Iterable[bytes]) -> PlaceState | None:
+    def ask(path: bytes, _made: Iterable[bytes] | None) -> PlaceState | None:
         return places.get(path)
 
     return ask

@@ -12,9 +12,9 @@ _MOST_COUNTED = 100_000
 """So many entries are added up at most."""
 
 
-def read_place(path: bytes, made: Iterable[bytes] = ()) -> PlaceState | None:
+def read_place(path: bytes, made: Iterable[bytes] | None = None) -> PlaceState | None:
     """Return what is at a path, without what lies at or below ``made``; None if nothing is. Follows no
-    symlink.
+    symlink. What a directory holds is counted only where ``made`` is given.
     """
     try:
         found = os.lstat(path)
@@ -22,7 +22,7 @@ def read_place(path: bytes, made: Iterable[bytes] = ()) -> PlaceState | None:
         return None
     fmt = stat.S_IFMT(found.st_mode)
     entries, size = (
-        _count(path, frozenset(made)) if made != () and fmt == stat.S_IFDIR else (0, found.st_size)
+        _count(path, frozenset(made)) if made is not None and fmt == stat.S_IFDIR else (0, found.st_size)
     )
     return PlaceState(fmt, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, entries, size)
 

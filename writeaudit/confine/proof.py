@@ -201,7 +201,7 @@ class _Prover:
                 continue
             directory = os.path.dirname(refusal.path)
             while directory != b"/":
-                state = self._disk(directory, ())
+                state = self._disk(directory, None)
                 if state is not None and state.fmt == stat.S_IFDIR:
                     break
                 directory = os.path.dirname(directory)
@@ -211,7 +211,7 @@ class _Prover:
 
     def _new_place(self, directory: bytes, example: bytes, parts: Sequence[Place] = ()) -> Place:
         made = tuple(outermost(path for part in parts for path in part.made))
-        state = self._disk(directory, made or (b"",))
+        state = self._disk(directory, made)
         assert state is not None
         data = any(part.kind is Kind.VOLUME for part in parts)
         return Place(
@@ -232,7 +232,7 @@ class _Prover:
         """Return the set with one place around both sides of a rename or link."""
         assert refusal.source is not None
         common = os.path.commonpath([os.path.dirname(refusal.source), os.path.dirname(refusal.path)])
-        state = self._disk(common, ()) if common != b"/" else None
+        state = self._disk(common, None) if common != b"/" else None
         inner = [each for each in places if is_below(each.path, common)]
         if state is None or not inner or state.fmt != stat.S_IFDIR:
             return None

@@ -97,11 +97,12 @@ class PlaceState(NamedTuple):
         return bool(self.mode & stat.S_IWOTH)
 
 
-DiskFacts = Callable[[bytes, Iterable[bytes]], PlaceState | None]
-"""Answers for a path, given what the run made and left below it; None where nothing is there."""
+DiskFacts = Callable[[bytes, Iterable[bytes] | None], PlaceState | None]
+"""Answers for a path, given what the run made and left below it; None where nothing is there. Without what
+was made (None) it need not count what a directory holds."""
 
 
-def nothing_known(_path: bytes, _made: Iterable[bytes]) -> PlaceState | None:
+def nothing_known(_path: bytes, _made: Iterable[bytes] | None) -> PlaceState | None:
     """Answer nothing, for a recording whose machine is not this one."""
     return None
 
@@ -396,7 +397,7 @@ class _Finder:
             gathered.examples[path] = None
 
     def _is_directory(self, path: bytes) -> bool | None:
-        state = self._disk(path, ())
+        state = self._disk(path, None)
         return None if state is None else state.fmt == stat.S_IFDIR
 
     def _directories(self) -> dict[bytes, _Gathered]:
@@ -465,7 +466,7 @@ class _Finder:
         )  # fmt: skip
 
     def _file(self, path: bytes, gathered: _Gathered, measured: _Measure) -> Place:
-        state = self._disk(path, ())
+        state = self._disk(path, None)
         existed = self._history.before.get(path) is not False
         notes = [_ALONE]
         if not existed:
@@ -642,7 +643,7 @@ class _Measure:
         seen: set[bytes] = set()
         for process in audit.processes:
             # A script is run by its interpreter, under the name that was called.
-            called = process.argv[0] if process.argv and b"/" in process.argv[0] else b""
+            called = process.argv[0] if process.argv and b"/" in process.argv[0] else process.exe
             for path in (process.exe, os.path.normpath(os.path.join(audit.run.cwd, called))):
                 top = self._top_of(path)
                 if path[:1] != b"/" or top is None:

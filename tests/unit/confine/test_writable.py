@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 from tests.support.analysis_streams import run_info
 from tests.support.writable_runs import MOUNT, Story, directory, disk
@@ -134,6 +136,28 @@ def test_exec_stays_where_something_was_executed_or_made_to_be() -> None:
     assert executed.pop(b"/srv/none") is False
     assert len(executed) == 4
     assert all(executed.values())
+
+
+def test_a_program_found_on_path_says_nothing_of_the_working_directory() -> None:
+    story = Story()
+    story.write(b"/srv/project/out")
+    processes = [Process(5, 1, b"/bin/sh", (b"sh", b"-c", b"true"), 0, 9, 0)]
+    (place,) = find_writable_set(story.audit(processes=processes)).places
+    assert (place.path, place.executed, place.copy_up) == (b"/srv/project", False, False)
+
+
+def test_a_directory_is_counted_where_the_run_left_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(5 * MIB))
+    top = os.fsencode(tmp_path)
+    story = Story()
+    story.read(top + b"/file")
+    story.add(Op.MKDIR, top + b"/new")
+    story.add(Op.RMDIR, top + b"/new")
+    (place,) = find_writable_set(story.audit(), read_place).places
+    assert place.made == ()
+    assert place.copy_up
+    assert place.size is not None
+    assert place.size > 5 * MIB
 
 
 def test_a_file_whose_directory_is_too_wide_is_bound_alone() -> None:
