@@ -159,9 +159,12 @@ def _keep_house(
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    owner = (os.geteuid(), os.getegid()) if who is None else (who.uid, who.gid)
     try:
-        scratch = enter_sandbox(shown, owner)
+        if who is not None:
+            # First of all, so that the user makes the sandbox, in a user namespace: with root's rights, files
+            # that the user can replace would be copied and mounted, and set-user-ID programs would find them.
+            become(who)
+        scratch = enter_sandbox(shown, (os.geteuid(), os.getegid()))
         enter_directory(run.cwd)
     except WriteauditError as error:
         _answer(answer, {"unavailable": error.message, "hint": error.hint})
@@ -170,7 +173,7 @@ def _keep_house(
     if child == 0:
         try:
             os.close(control)
-            _audit(run, env, who, scratch, answer)
+            _audit(run, env, scratch, answer)
         finally:
             os._exit(0)
     os.close(answer)
@@ -231,22 +234,16 @@ def _answer(fd: int, content: Mapping[str, object]) -> None:
     os.close(fd)
 
 
-def _audit(
-    run: RunInfo, env: Mapping[bytes, bytes], who: Credentials | None, scratch: bytes, answer: int
-) -> None:
+def _audit(run: RunInfo, env: Mapping[bytes, bytes], scratch: bytes, answer: int) -> None:
     """Record the command, and answer how it ended and what it was refused."""
     from writeaudit import pipeline
     from writeaudit.capture.interface import CaptureLimits, Command
-    from writeaudit.capture.kernel.privileged import client
     from writeaudit.capture.select import AUTO
     from writeaudit.recording import Recording
 
     limits = CaptureLimits(linger_s=0.0)
     try:
-        if who is not None:
-            client.start_by_fork(limits.buffer_bytes)
-            become(who)
-        elif os.geteuid() != 0:
+        if os.geteuid() != 0:
             _drop_capabilities()
         os.write(answer, b"\n")
         path = os.fsdecode(os.path.join(scratch, b"rerun.wa"))

@@ -113,6 +113,7 @@ def _write_set(audit: Audit, target: str, *, prove: bool, minimal: bool, json_wa
 
 def _prove(run: RunInfo, writable: WritableSet, *, minimal: bool) -> Proof:
     from writeaudit.commands.rerun import rerun_command, rerun_environment
+    from writeaudit.commands.users import credentials_of
     from writeaudit.confine.disk import read_place
     from writeaudit.confine.proof import Rerun, prove_writable_set
     from writeaudit.confine.sandbox import Shown
@@ -130,9 +131,10 @@ def _prove(run: RunInfo, writable: WritableSet, *, minimal: bool) -> Proof:
         return rerun_command(run, shown, env)
 
     words = " ".join(shell_word(word) for word in run.command)
+    who = credentials_of(str(run.uid)).name  # by the number that counts, whatever name a recording gives it
     times = plural(len(writable.places) + 1 + minimal, "time")
     click.echo(
-        f"writeaudit: --prove runs the recorded command again, {times} or more, as {escape_text(run.user)} "
+        f"writeaudit: --prove runs the recorded command again, {times} or more, as {escape_text(who)} "
         "in "
         f"{escape_path(run.cwd)}: {words}\nwriteaudit: its root is read-only then, and the places are "
         "scratch copies "

@@ -178,6 +178,27 @@ def test_the_rerun_has_the_rights_of_the_user_concerned(cli: Cli, tmp_path: Path
     assert [each["path"] for each in refused] == ["/etc/not-allowed"]
 
 
+@pytest.mark.requires_root
+def test_root_who_reruns_for_another_user_lends_no_rights(cli: Cli, tmp_path: Path) -> None:
+    """A set-user-ID program must not find a /etc that its caller has changed."""
+    work = tmp_path / "work"
+    work.mkdir()
+    for place in (work, *work.parents):
+        if place == Path("/tmp"):
+            break
+        place.chmod(0o755)
+    os.chown(work, 12345, 12345)
+    shutil.copy("/usr/bin/id", work / "special")
+    (work / "special").chmod(0o4755)
+    # Refused in the recorded run, so that /etc is to belong to the user in a rerun.
+    script = "touch /etc/not-allowed || exit 3; test $(./special -u) = 12345 || exit 4; exit 5"
+    run = cli("run", "-q", "--user", "12345", "-o", work / "r.wa", "--", "sh", "-c", script, cwd=work)
+    assert run.returncode == 3, run.stderr
+    done = cli("suggest", work / "r.wa", "--prove", "--json", cwd=work)
+    assert done.returncode == 101, done.stderr
+    assert 4 not in [rerun["status"] for rerun in json.loads(done.stdout)["proof"]["reruns"]], done.stdout
+
+
 def test_kill_9_leaves_nothing_behind(cli: Cli, tmp_path: Path) -> None:
     word = f"writeaudit-test-{os.getpid()}"
     # The recorded run ends at once; a rerun finds its root read-only, and waits.
