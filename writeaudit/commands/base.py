@@ -91,8 +91,13 @@ def own_form(error: click.ClickException) -> UsageError:
         parameter = error.param
         if isinstance(parameter, click.Argument):
             name = parameter.human_readable_name
-            example = f"{path} -- COMMAND [ARG]…" if path.endswith((" run", " confine")) else f"{path} {name}"
-            return UsageError(f"{path} needs a {name}", hint=f"{example}; see: {path} --help")
+            params = context.command.params if context is not None else [parameter]
+            words = " ".join(each.human_readable_name for each in params if isinstance(each, click.Argument))
+            example = (
+                f"{path} -- COMMAND [ARG]…" if path.endswith((" run", " confine")) else f"{path} {words}"
+            )
+            article = "an" if name[:1] in "AEIOU" else "a"
+            return UsageError(f"{path} needs {article} {name}", hint=f"{example}; see: {path} --help")
     return UsageError(message[:1].lower() + message[1:], hint=f"see: {path} --help")
 
 

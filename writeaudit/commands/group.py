@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shlex
 
 import click
@@ -28,6 +29,8 @@ COMMANDS = (
     "completion",
 )
 """In the order of `--help`; each is the `command` of its module in `writeaudit.commands`."""
+_SIGPIPE_STATUS = 141
+"""128 and the number of SIGPIPE."""
 
 
 class _Lazy(click.Group):
@@ -55,6 +58,14 @@ class _Lazy(click.Group):
                 hint=f"did you mean {near}? All commands: writeaudit --help" if near else hint,
             )
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the subcommand. If whoever reads the output has gone, end as any filter does; click says 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise click.exceptions.Exit(_SIGPIPE_STATUS) from None
 
 
 @click.group(

@@ -85,15 +85,17 @@ def command(
     from writeaudit.report.image.terminal import write_summary
 
     failing = parse_fail_on(fail_on)
+    _check_platform(platform)
     if outputs.files.get("sqlite") is not None:
         raise UsageError(
             "--sqlite holds the events of a run, and an image that is only read has none",
             hint="--json has every fact of the image",
         )
+    written_to = {**outputs.by_option, "--format": None if form in (None, TERMINAL) else "-"}
     if os.path.isfile(source):
-        check_outputs(outputs.by_option, recording=source, recording_is="SOURCE")
+        check_outputs(written_to, recording=source, recording_is="SOURCE")
     else:
-        check_outputs(outputs.by_option)
+        check_outputs(written_to)
     check_targets(outputs)
     examined = pipeline.examine_image(
         source, platform=platform, fail_on=failing, fail_on_words=fail_on or ("error",)
@@ -109,3 +111,15 @@ def command(
         except (OSError, SystemExit):  # rich turns a broken pipe into SystemExit
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     return audit_status(examined)
+
+
+def _check_platform(platform: str | None) -> None:
+    """Raise UsageError if a text names no platform."""
+    from writeaudit.image.documents import parse_platform
+    from writeaudit.image.errors import ImageError
+
+    try:
+        if platform is not None:
+            parse_platform(platform)
+    except ImageError as error:
+        raise UsageError(error.message, hint=error.hint) from error

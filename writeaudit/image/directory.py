@@ -50,7 +50,12 @@ class DirectoryReader:
     def _below(self, fd: int, path: bytes, device: int, depth: int) -> Iterator[Entry]:
         if depth > self._limits.depth:
             raise Damage(f"directories in it are more than {self._limits.depth} deep", "bomb")
-        for name in sorted(map(os.fsencode, os.listdir(fd))):
+        try:
+            names = sorted(map(os.fsencode, os.listdir(fd)))
+        except OSError as error:  # it can be opened, and not listed: on FUSE or a damaged disk
+            self.remarks.append(f"{escape_path(path or b'/')}: {error.strerror}")
+            return
+        for name in names:
             inner = path + b"/" + name
             try:
                 state = os.lstat(name, dir_fd=fd)

@@ -121,3 +121,12 @@ def test_closed_standard_output_is_noticed_before_anything_runs(monkeypatch: pyt
     check_outputs({"--json": "report.json", "--html": None})
     with pytest.raises(OutputError, match="closed"):
         check_outputs({"--json": None, "--html": "-"})
+
+
+def test_a_reader_that_has_gone_ends_it_as_any_filter(recording: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "writeaudit", "suggest", str(recording), "--for", "docker"]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")

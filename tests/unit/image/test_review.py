@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -276,6 +278,24 @@ def test_a_root_directory_is_read_as_one_layer(tmp_path: Path) -> None:
     assert tell(read, FactKind.SETUID) == [("setuid", "/su", 0)]
     assert find(read, "WA506") == []
     assert read.problems == ()
+
+
+def test_a_directory_that_cannot_be_listed_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dead").mkdir()
+    (tmp_path / "live").write_text("x")
+    real = os.listdir
+
+    def list_names(place: int | str) -> list[str]:
+        if isinstance(place, int) and os.readlink(f"/proc/self/fd/{place}").endswith("dead"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), place)
+        return real(place)
+
+    monkeypatch.setattr(os, "listdir", list_names)
+    read = read_image(str(tmp_path))
+    assert ("added", "/live", 0) in tell(read)
+    assert any("/dead: Input/output error" in problem.message for problem in read.problems), read.problems
 
 
 def test_what_is_overwritten_counts_and_a_change_of_mode_does_not(tmp_path: Path) -> None:
