@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import select
@@ -265,8 +266,11 @@ def _is_maps_of(place: int, proof: int) -> bool:
     """Whether a descriptor is that of the `maps` of a process; ``place``: its directory in our own /proc.
 
     A file system of /proc that somebody else mounted is another device; and as long as a file there is
-    open, its inode is that process's, and nobody else's.
+    open, its inode is that process's, and nobody else's. With O_PATH anybody can have a descriptor of it: the
+    kernel checks the rights of whoever opens it for reading alone (open(2)).
     """
+    if fcntl.fcntl(proof, fcntl.F_GETFL) & os.O_PATH:
+        return False
     return os.path.samestat(os.fstat(proof), os.stat("maps", dir_fd=place))
 
 

@@ -196,13 +196,13 @@ def test_process_that_runs_is_followed_for_those_who_may_look_at_it(channel: soc
     assert side.follow_process(1 << 30) is None, "nobody has that number"
 
 
-@pytest.mark.parametrize("proof", ["none", "another file", "another process"])
+@pytest.mark.parametrize("proof", ["none", "another file", "another process", "only its name"])
 def test_process_is_not_followed_without_proof(channel: socket.socket, proof: str) -> None:
     client = _client(channel)
     client.load_programs("ebpf", 1 << 16, None, "processes")
-    path = {"none": None, "another file": "/proc/self/status", "another process": "/proc/self/maps"}[proof]
+    path = None if proof == "none" else "/proc/self/status" if proof == "another file" else "/proc/self/maps"
     target = os.getppid() if proof == "another process" else os.getpid()
-    given = () if path is None else (os.open(path, os.O_RDONLY),)
+    given = () if path is None else (os.open(path, os.O_PATH if proof == "only its name" else os.O_RDONLY),)
     try:
         with pytest.raises(PermissionError):
             client.ask_monitor(Ask.FOLLOW, NUMBER.pack(target), given)
