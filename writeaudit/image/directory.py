@@ -95,7 +95,7 @@ class DirectoryReader:
             first = self._seen.setdefault((state.st_dev, state.st_ino), path)
             if first != path:
                 return entry._replace(type=EntryType.HARD_LINK, link=first, size=0)
-        return entry._replace(content=_reader(fd, name), capability=_capability(fd, name))
+        return entry._replace(content=_reader(fd, name, state), capability=_capability(fd, name))
 
 
 def _entry(path: bytes, state: os.stat_result, type_: EntryType) -> Entry:
@@ -116,13 +116,15 @@ def _open(fd: int, name: bytes) -> int:
     return os.open(name, flags, dir_fd=fd)
 
 
-def _reader(fd: int, name: bytes) -> Callable[[], Iterator[bytes]]:
+def _reader(fd: int, name: bytes, state: os.stat_result) -> Callable[[], Iterator[bytes]]:
     def read() -> Iterator[bytes]:
         try:
             opened = _open(fd, name)
         except OSError as error:
             raise Unreadable(error.strerror or "it cannot be read") from error
         try:
+            if not os.path.samestat(os.fstat(opened), state):
+                raise Unreadable("it has become another file meanwhile")
             while data := os.read(opened, CHUNK):
                 yield data
         except OSError as error:

@@ -42,19 +42,37 @@ class DirectoryStore:
     def has(self, name: str) -> bool:
         """Whether there is such a regular file, not reached through a symlink."""
         try:
-            return stat.S_ISREG(os.lstat(self._place(name)).st_mode)
+            return stat.S_ISREG(self._look_at(name).st_mode)
         except (OSError, ValueError):
             return False
 
-    def _place(self, name: str) -> str:
-        return os.path.join(self._directory, name)
+    def _look_at(self, name: str) -> os.stat_result:
+        fd = self._open_below(name, os.O_PATH)
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+
+    def _open_below(self, name: str, flags: int) -> int:
+        """Open what has a name below the directory, through no symlink. Raises OSError, ValueError."""
+        *above, last = os.path.normpath(name).split("/")
+        if any(part in ("", ".", "..") for part in (*above, last)):
+            raise ValueError(name)
+        fd = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for part in above:
+                inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                os.close(fd)
+                fd = inner
+            return os.open(last, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        finally:
+            os.close(fd)
 
     @contextmanager
     def open(self, name: str) -> Iterator[Reader]:
         """Open one for reading. Raises `ImageError`."""
-        place = self._place(name)
         try:
-            fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = self._open_below(name, os.O_RDONLY | os.O_NONBLOCK)
         except (OSError, ValueError) as error:
             raise _unreadable(name, error) from error
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -66,7 +84,7 @@ class DirectoryStore:
     def size(self, name: str) -> int:
         """Return its size in bytes. Raises `ImageError`."""
         try:
-            return os.lstat(self._place(name)).st_size
+            return self._look_at(name).st_size
         except (OSError, ValueError) as error:
             raise _unreadable(name, error) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -236,3 +237,19 @@ def test_an_archive_that_is_cut_off_within_a_layer(tmp_path: Path) -> None:
     (tmp_path / "i.tar").write_bytes(whole[:-40_000])
     read = read_image(str(tmp_path / "i.tar"))
     assert [problem.kind for problem in read.problems] == ["truncated"]
+
+
+@pytest.mark.parametrize("way", ["../outside.tar", "absolute", "a/../../outside.tar", "linked/outside.tar"])
+def test_an_unpacked_archive_names_no_file_outside(tmp_path: Path, way: str) -> None:
+    made = make(Layer().file("private", b"1"))
+    files = docker_files(made)
+    (document,) = json.loads(files["manifest.json"])
+    directory = tmp_path / "image"
+    outside = tmp_path / "outside.tar"
+    (layer,) = document["Layers"]
+    outside.write_bytes(files.pop(layer))
+    document["Layers"] = [str(outside) if way == "absolute" else way]
+    write_layout(directory, {**files, "manifest.json": json.dumps([document]).encode()})
+    (directory / "linked").symlink_to(tmp_path)
+    with pytest.raises(ImageError, match="layer 0 is not in the archive"):
+        read_image(str(directory))
