@@ -62,6 +62,10 @@ def rerun_command(run: RunInfo, shown: Sequence[Shown], env: Mapping[bytes, byte
     When this process ends, however it does, so do the sandbox and all that runs in it.
     """
     who = whom_it_concerns(run)
+    if run.signal is not None and not 0 < run.signal < signal.NSIG:
+        raise SandboxUnavailable(
+            f"the recording says that signal {run.signal} ended the command: there is none"
+        )
     control_end, control = os.pipe()
     answer, answer_end = os.pipe()
     output, output_end = os.pipe()
