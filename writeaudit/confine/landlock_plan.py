@@ -35,10 +35,10 @@ class Kind(enum.Enum):
 
 
 class Disk(Protocol):
-    """What is asked of the disk. Follows no symlink."""
+    """What is asked of the disk."""
 
     def find_kind(self, path: bytes) -> Kind | None:
-        """Return what stands at a path; None if nothing does, or a directory above it is a symlink."""
+        """Return what stands at a path; None if nothing does. Symlinks above it are `leads_elsewhere`'s."""
 
     def leads_elsewhere(self, path: bytes) -> bool:
         """Whether there is a symlink on the way to a path, or at it."""
@@ -87,8 +87,11 @@ class Reach(Protocol):
     def access_at(self, path: bytes) -> ZoneAccess | None:
         """Return the access to a path; None outside every zone."""
 
+    def zone_name(self, path: bytes) -> str:
+        """Return what to call the zone that a path lies in."""
+
     def accesses_below(self, directory: bytes) -> frozenset[ZoneAccess]:
-        """Return the accesses of the zones that may begin below a directory."""
+        """Return the accesses that something below a directory may have, beside the directory's own."""
 
 
 class Grant(enum.Flag):
@@ -209,7 +212,7 @@ class _Planner:
                         f"{escape_path(path)} is not there, and cannot be made: a rule needs a file that is"
                     )
                 return
-            failure = self.disk.make_directory(path)
+            failure = self._find_hidden_way(path) or self.disk.make_directory(path)
             if failure is not None:
                 self.remarks.append(f"{escape_path(path)} is not there, and cannot be made: {failure}")
                 return
@@ -221,13 +224,26 @@ class _Planner:
             )
         self.walk_below(path, Grant.WRITE)
 
+    def _find_hidden_way(self, path: bytes) -> str | None:
+        """Return why the directories above a path may not be made, if they would lie in a hidden place."""
+        for at in range(1, len(path)):
+            above = path[:at]
+            if (
+                path[at : at + 1] == b"/"
+                and self.reach.access_at(above) is ZoneAccess.NONE
+                and self.disk.find_kind(above) is None
+            ):
+                return f"{escape_path(above)} lies in {self.reach.zone_name(above)}"
+        return None
+
     def lies_in_granted(self, path: bytes) -> bool:
         """Whether a path, or a directory above it, can be written."""
-        while path:
-            if Grant.WRITE in self.grants.get(path, Grant(0)):
+        while True:
+            if Grant.WRITE in self.grants.get(path or b"/", Grant(0)):
                 return True
+            if path in (b"", b"/"):
+                return False
             path = path[: path.rfind(b"/")]
-        return False
 
 
 def plan_rules(reach: Reach, disk: Disk, *, privileged: bool) -> Plan:
