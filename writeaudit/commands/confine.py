@@ -188,7 +188,8 @@ def _confine(policy: Policy, words: Sequence[str], abi: int | None, *, audited: 
 
     found = landlock.find_abi()
     used = found if abi is None else min(found, abi)
-    streams = [each.path for each in find_open_files() if each.fd < _STREAMS]
+    # Without its name a file needs no rule, and another that has the name now shall get none.
+    streams = [each.path for each in find_open_files() if each.fd < _STREAMS and each.is_there]
     reach = PolicyReach(with_inherited(policy, streams))
     plan = plan_rules(reach, RealDisk(), privileged=os.geteuid() == 0)
     rules = landlock.RuleSet(plan, used)
@@ -215,7 +216,7 @@ def _look_at_open_files(reach: PolicyReach) -> list[str]:
     from writeaudit.judgement import ZoneAccess
 
     notes = []
-    for fd, path in find_open_files():
+    for fd, path, _is_there in find_open_files():
         if reach.access_at(path) is ZoneAccess.READ_WRITE:
             continue
         where = f"descriptor {fd}, open for writing on {escape_path(path)} ({reach.zone_name(path)})"

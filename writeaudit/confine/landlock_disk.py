@@ -57,18 +57,30 @@ class OpenFile(NamedTuple):
 
     fd: int
     path: bytes
+    """What the kernel calls it, with `` (deleted)`` at its end if that name is gone."""
+    is_there: bool
+    """Whether this very file stands at the path, now and for this process."""
 
 
 def find_open_files() -> Iterator[OpenFile]:
     """Yield the inherited files and block devices that are open for writing."""
     for number in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):
-            mode = os.fstat(number).st_mode
+            found = os.fstat(number)
+            mode = found.st_mode
             if not os.get_inheritable(number) or not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
                 continue
             flags = fcntl.fcntl(number, fcntl.F_GETFL)
             if flags & os.O_PATH or flags & os.O_ACCMODE == os.O_RDONLY:
                 continue
             path = os.readlink(b"/proc/self/fd/%d" % number)
-            if path[:1] == b"/" and not path.startswith(b"/memfd:"):
-                yield OpenFile(number, path)
+            is_memfd = path.startswith(b"/memfd:") and found.st_nlink == 0
+            if path[:1] == b"/" and not is_memfd:
+                yield OpenFile(number, path, _stands_at(path, found))
+
+
+def _stands_at(path: bytes, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), found)
+    except OSError:
+        return False
