@@ -113,7 +113,7 @@ def tried(request: pytest.FixtureRequest, place: Path) -> tuple[str, dict[str, s
     return (user, *_try_all(place, user))
 
 
-_NEEDED = {"truncate_by_name": 3, "signal_another": 6}
+_NEEDED = {"truncate_by_name": 3, "open_with_truncation": 3, "signal_another": 6}
 """Since which version of Landlock it is refused."""
 
 
@@ -282,6 +282,20 @@ def test_redirected_output_outside_is_the_shells_doing(confined: Confined, tmp_p
     assert "stays open" in done.stderr
 
 
+def test_redirected_output_whose_name_is_gone_makes_none(tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "policy.toml").write_text('[zones.w]\npaths = ["w"]\naccess = "rw"\n')
+    done = subprocess.run(
+        [
+            *("sh", "-c", 'exec > out; rm out; exec "$@"', "sh", sys.executable, "-c", _START),
+            *("confine", "--policy", "policy.toml", "--", "echo", "hi"),
+        ],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"w", "policy.toml"}
+
+
 def test_an_unknown_command_needs_a_word(cli: Cli, tmp_path: Path) -> None:
     done = cli("confine", "--", "sh", "-c", "echo ran", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -307,6 +321,8 @@ def test_older_versions_say_what_they_lack(confined: Confined, tmp_path: Path, a
         "except OSError: pass\n"
         "try: os.truncate('outside', 0); print('truncated')\n"
         "except OSError: pass\n"
+        "try: os.open('outside', os.O_RDONLY | os.O_TRUNC); print('emptied')\n"
+        "except OSError: pass\n"
         "try: open('outside', 'w'); print('written')\n"
         "except OSError: pass\n"
         "try: os.kill(os.getppid(), 0); print('signalled')\n"
@@ -314,10 +330,23 @@ def test_older_versions_say_what_they_lack(confined: Confined, tmp_path: Path, a
     )
     done = confined("--abi", str(abi), "--", sys.executable, "-c", script, zones=("a=a:rw", "b=b:rw"))
     expected = {
-        word for word, holds in (("refer", abi >= 2), ("truncated", abi < 3), ("signalled", abi < 6)) if holds
+        word
+        for word, holds in (
+            ("refer", abi >= 2),
+            ("truncated", abi < 3),
+            ("emptied", abi < 3),
+            ("signalled", abi < 6),
+        )
+        if holds
     }
     assert set(done.stdout.split()) == expected
-    for needed, word in ((2, "links and renames"), (3, "truncate(2)"), (5, "ioctl(2)"), (6, "signals")):
+    for needed, word in (
+        (2, "links and renames"),
+        (3, "truncate(2)"),
+        (3, "O_TRUNC"),
+        (5, "ioctl(2)"),
+        (6, "signals"),
+    ):
         assert (word in done.stderr) == (abi < needed), word
 
 

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -57,7 +58,10 @@ _STEPS = (
         2, "5.19", _REFER,
         "links and renames from one directory to another are refused, in writable places as well",
     ),
-    _Step(3, "6.2", _TRUNCATE, "truncate(2) can shorten files that may not be written"),
+    _Step(
+        3, "6.2", _TRUNCATE,
+        "truncate(2), and open(2) for reading with O_TRUNC, can shorten files that may not be written",
+    ),
     _Step(5, "6.10", _IOCTL_DEV, "ioctl(2) on devices is not restrained"),
     _Step(
         6, "6.12", 0,
@@ -157,6 +161,9 @@ class RuleSet:
         except (FileNotFoundError, NotADirectoryError):
             return  # gone since it was looked at: nothing is granted
         with opened as fd:
+            mode = os.fstat(fd).st_mode
+            if stat.S_ISDIR(mode) is not rule.is_directory or stat.S_ISLNK(mode):
+                return  # exchanged since: what lies below was not looked at
             _call(
                 _ADD_RULE, ctypes.c_int(self.fd), ctypes.c_int(_PATH_BENEATH),
                 struct.pack("=Qi", rights, fd), ctypes.c_uint(0),
