@@ -12,6 +12,7 @@ from __future__ import annotations
 import array
 import ctypes
 import errno
+import fcntl
 import json
 import mmap
 import os
@@ -336,6 +337,18 @@ def set_attribute() -> None:
         raise NotImplementedError("user.*") if error.errno == errno.EOPNOTSUPP else error  # noqa: B904
 
 
+def set_flags() -> None:
+    """Do as chattr(1) does: FS_IOC_GETFLAGS, and FS_IOC_SETFLAGS with FS_NOATIME_FL."""
+    opened = os.open(f"{OUTSIDE}/open", os.O_RDONLY)
+    try:
+        (flags,) = struct.unpack("=i", fcntl.ioctl(opened, 0x80086601, bytes(4)))
+        fcntl.ioctl(opened, 0x40086602, struct.pack("=i", flags | 0x80))
+    except OSError as error:
+        if error.errno in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL):
+            raise NotImplementedError("no flags") from None
+        raise
+
+
 def change_owner() -> None:
     os.chown(f"{OUTSIDE}/open", os.getuid(), -1)
 
@@ -420,7 +433,7 @@ MUST_FAIL = (
     device_node, character_device_node, inherited_descriptor, kernel_setting, shed_it_in_a_child,
 )  # fmt: skip
 NOT_COVERED = (
-    change_mode, change_times, set_attribute, change_owner, read_status, descriptor_from_outside,
+    change_mode, change_times, set_attribute, set_flags, change_owner, read_status, descriptor_from_outside,
 )  # fmt: skip
 MUST_WORK = (
     write_inside, nameless_file_inside, write_to_devices, open_a_terminal, read_outside, reopen_own_stream,

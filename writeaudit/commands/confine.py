@@ -60,7 +60,8 @@ Examples:
     "source",
     metavar="RECORDING",
     shell_complete=complete_recording,
-    help='Allow what that run wrote (a file, or "last"): what suggest --for landlock says.',
+    help='Allow the directories in which that run wrote (a file, or "last"): what suggest --for landlock '
+    "says.",
 )
 @click.option(
     "--audit",
@@ -87,10 +88,14 @@ def command(
     no privilege, and a process cannot shed it. Zones with access none cannot be read either. Everything
     else can be read and executed.
 
-    Not covered: changes of mode, owner, times and extended attributes; stat; sockets with a name in the file
-    system, and so what daemons do when asked; ioctl and writing on files that are open already. Setuid
-    programs and sudo gain no privilege (no_new_privs), nothing can be mounted, processes outside can be
-    neither traced nor signalled.
+    Where the policy says more than Landlock can, less is granted, and a sentence says so. A command that
+    no profile knows needs --policy, --profile, --zone or --from.
+
+    Not covered: changes of mode, owner, times, extended attributes and flags (chattr); stat; sockets with a
+    name in the file system, and so what daemons do when asked; standard streams that are open for writing.
+    Other descriptors of that kind are closed where the policy forbids writing. Setuid programs and sudo gain
+    no privilege (no_new_privs), nothing can be mounted, processes outside can be neither traced nor (from
+    Linux 6.12 on) signalled.
 
     The exit status is the command's own. 125: it cannot be confined, and was not run.
     """
