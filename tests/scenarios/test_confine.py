@@ -412,8 +412,25 @@ def test_policy_of_a_recording(cli: Cli, tmp_path: Path) -> None:
     done = cli("confine", "--from", "r.wa", "--", "sh", "-c", "touch d/b; touch c; true", cwd=tmp_path)
     assert (tmp_path / "d/b").exists(), done.stderr
     assert not (tmp_path / "c").exists()
+    assert "--from makes" not in done.stderr
     both = cli("confine", "--from", "r.wa", "--policy", policy, "--", "true", cwd=tmp_path)
     assert both.returncode == 2
+
+
+@pytest.mark.requires_strace
+def test_recording_that_opens_the_home_directory_says_so(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[zones.d]\npaths = ["d"]\naccess = "rw"\n')
+    new = home / "new"
+    cli("run", "--backend", "strace", "--policy", policy, "-o", "r.wa", "--", "touch", new, cwd=tmp_path)
+    done = cli("confine", "--from", "r.wa", "--", "touch", home / "other", cwd=tmp_path)
+    assert f"--from makes all that is in {home} writable" in done.stderr
+    assert (home / "other").exists()
 
 
 # -- real installers ------------------------------------------------------------------------------

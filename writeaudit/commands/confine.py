@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,9 +23,10 @@ from writeaudit.commands.run import (
 )
 from writeaudit.commands.users import become, command_environment, command_user
 from writeaudit.errors import UsageError
-from writeaudit.text import escape_path
+from writeaudit.text import escape_path, plural
 
 if TYPE_CHECKING:
+    from writeaudit.confine.writable import Place
     from writeaudit.judgement import Policy
     from writeaudit.policy import PolicyReach
 
@@ -34,6 +35,7 @@ _ALONE = frozenset({"user", "quiet"})
 _OF_POLICY = frozenset({"profile", "zones"})
 """Options that are needed to choose the policy, and no further."""
 _STREAMS = 3
+_SHOWN = 3
 
 
 class _ConfineCommand(RunCommand):
@@ -161,12 +163,12 @@ def _choose_policy(wanted: Wanted, source: str | None, options: dict[str, Any]) 
             named=wanted.named,
             enforced=True,
         )
-    chosen = _read_policy(source)
     home = wanted.env.get("HOME", "/")
+    chosen = _read_policy(source, os.fsencode(home))
     return overlay_zones(chosen, options["zones"], wanted.env, wanted.cwd, home, named=wanted.named)
 
 
-def _read_policy(source: str) -> Policy:
+def _read_policy(source: str, home: bytes) -> Policy:
     """Return the policy that allows what a run wrote, and reading as that run's own policy did."""
     from writeaudit.confine.disk import read_place
     from writeaudit.confine.writable import find_writable_set
@@ -181,7 +183,43 @@ def _read_policy(source: str) -> Policy:
         )
         return Policy(
             os.path.basename(opened.path), f"recording {opened.path}", (writable, *hidden),
+            remarks=describe_wide_places(places, examined.report.policy, home),
         )  # fmt: skip
+
+
+def describe_wide_places(places: Iterable[Place], policy: Policy, home: bytes) -> tuple[str, ...]:
+    """Return a sentence on the directories that hold much besides what a run under `policy` wrote in them.
+
+    What its policy allows as a whole needs no words.
+    """
+    from writeaudit.confine.writable import Kind
+    from writeaudit.judgement import ZoneAccess
+    from writeaudit.places import is_too_wide
+    from writeaudit.policy import PolicyReach, literal_directory
+
+    reach = PolicyReach(policy)
+    protected = tuple(
+        literal_directory(pattern)
+        for zone in policy.zones
+        if zone.access is not ZoneAccess.READ_WRITE
+        for pattern in zone.patterns
+    )
+    wide = [
+        escape_path(place.path)
+        for place in places
+        if place.kind is not Kind.BIND
+        and is_too_wide(place.path, home, protected)
+        and {reach.access_at(place.path), *reach.accesses_below(place.path)} != {ZoneAccess.READ_WRITE}
+    ]
+    if not wide:
+        return ()
+    more = f" and {plural(len(wide) - _SHOWN, 'other')}" if len(wide) > _SHOWN else ""
+    where = f"{', '.join(wide[:_SHOWN])}{more}"
+    said = (
+        f"--from makes all that is in {where} writable, for the run wrote there; a policy can name "
+        "narrower places (writeaudit suggest --for policy writes one)"
+    )
+    return (said,)
 
 
 def _confine(policy: Policy, words: Sequence[str], abi: int | None, *, audited: bool) -> Confinement:
