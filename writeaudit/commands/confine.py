@@ -240,7 +240,7 @@ def _confine(policy: Policy, words: Sequence[str], abi: int | None, *, audited: 
         *(f"{remark}." for remark in policy.remarks if not audited),
         *landlock.list_gaps(used),
         *plan.remarks,
-        *_look_at_open_files(reach),
+        *close_open_files(reach),
         *_look_at_privileges(words),
     ]
     if audited:
@@ -253,16 +253,19 @@ def _confine(policy: Policy, words: Sequence[str], abi: int | None, *, audited: 
     return Confinement(rules.restrict_process, used, tuple(notes))
 
 
-def _look_at_open_files(reach: PolicyReach) -> list[str]:
+def close_open_files(reach: PolicyReach) -> list[str]:
     """Close what is open for writing where nothing may be written; say so, and what stays open."""
     from writeaudit.confine.landlock_disk import find_open_files
     from writeaudit.judgement import ZoneAccess
 
     notes = []
-    for fd, path, _is_there in find_open_files():
-        if reach.access_at(path) is ZoneAccess.READ_WRITE:
+    for fd, path, is_there, links in find_open_files():
+        # A file that has names, but not this one any more or not here, may lie anywhere.
+        elsewhere = not is_there and links > 0
+        if reach.access_at(path) is ZoneAccess.READ_WRITE and not elsewhere:
             continue
-        where = f"descriptor {fd}, open for writing on {escape_path(path)} ({reach.zone_name(path)})"
+        place = "a file that is not there now" if elsewhere else reach.zone_name(path)
+        where = f"descriptor {fd}, open for writing on {escape_path(path)} ({place})"
         if fd < _STREAMS:
             notes.append(f"{where}, stays open: the command can write there")
         else:

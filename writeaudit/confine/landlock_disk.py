@@ -60,6 +60,8 @@ class OpenFile(NamedTuple):
     """What the kernel calls it, with `` (deleted)`` at its end if that name is gone."""
     is_there: bool
     """Whether this very file stands at the path, now and for this process."""
+    links: int
+    """How many names the file has."""
 
 
 def find_open_files() -> Iterator[OpenFile]:
@@ -76,7 +78,7 @@ def find_open_files() -> Iterator[OpenFile]:
             path = os.readlink(b"/proc/self/fd/%d" % number)
             is_memfd = path.startswith(b"/memfd:") and found.st_nlink == 0
             if path[:1] == b"/" and not is_memfd:
-                yield OpenFile(number, path, _stands_at(path, found))
+                yield OpenFile(number, path, _stands_at(path, found), found.st_nlink)
 
 
 def _stands_at(path: bytes, found: os.stat_result) -> bool:

@@ -1,12 +1,17 @@
-"""What `confine` says of a recording's places, and of what it hands on."""
+"""What `confine` says of a recording's places, and of what is open already."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from writeaudit.commands.confine import describe_wide_places
+from writeaudit.commands.confine import close_open_files, describe_wide_places
+from writeaudit.confine import landlock_disk
+from writeaudit.confine.landlock_disk import OpenFile
 from writeaudit.confine.writable import Kind, Place
 from writeaudit.judgement import Policy, Zone, ZoneAccess
+from writeaudit.policy import PolicyReach
 
 HOME = b"/u/ann"
 RO, RW, NONE = ZoneAccess.READ_ONLY, ZoneAccess.READ_WRITE, ZoneAccess.NONE
@@ -49,3 +54,57 @@ def test_a_protected_place_of_the_policy_inside_is_said(access: ZoneAccess, patt
 def test_some_are_named_and_none_hurts_the_terminal() -> None:
     said = wide(*(b"/home/%d\x1b[1m" % number for number in range(5)))
     assert r"/home/0\x1b[1m, /home/1\x1b[1m, /home/2\x1b[1m and 2 others writable" in said
+
+
+def _hand_on(
+    monkeypatch: pytest.MonkeyPatch,
+    path: bytes,
+    *,
+    is_there: bool = True,
+    links: int = 1,
+    stream: bool = False,
+) -> tuple[bool, str]:
+    """Hand on a descriptor of a file that is said to be so; return whether it was closed, and the note."""
+    fd = os.open("/dev/null", os.O_WRONLY)
+    found = OpenFile(1 if stream else fd, path, is_there, links)
+    monkeypatch.setattr(landlock_disk, "find_open_files", lambda: iter([found]))
+    note = "".join(close_open_files(PolicyReach(policy((RW, b"/w"), (RO, b"/w/keep")))))
+    try:
+        os.close(fd)
+    except OSError:
+        return True, note.replace(f"descriptor {fd},", "descriptor N,")
+    return False, note
+
+
+@pytest.mark.parametrize(
+    ("path", "is_there", "links"),
+    [(b"/w/f", True, 1), (b"/w/f", True, 3), (b"/w/f (deleted)", False, 0)],
+)
+def test_descriptors_of_writable_files_stay(
+    path: bytes, is_there: bool, links: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _hand_on(monkeypatch, path, is_there=is_there, links=links) == (False, "")
+
+
+@pytest.mark.parametrize(
+    ("path", "is_there", "links", "place"),
+    [
+        (b"/w/keep/f", True, 1, "/w/keep/f (zone ro (ro))"),
+        (b"/x\n", True, 1, r"/x\x0a (no zone)"),
+        (b"/x (deleted)", False, 0, "/x (deleted) (no zone)"),
+        (b"/w/f (deleted)", False, 1, "/w/f (deleted) (a file that is not there now)"),
+        (b"/w/f", False, 1, "/w/f (a file that is not there now)"),
+    ],
+)
+def test_descriptors_of_other_files_are_closed(
+    path: bytes, is_there: bool, links: int, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, note = _hand_on(monkeypatch, path, is_there=is_there, links=links)
+    assert closed
+    assert note == f"descriptor N, open for writing on {place}, was closed"
+
+
+def test_standard_streams_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, note = _hand_on(monkeypatch, b"/x", stream=True)
+    assert not closed
+    assert note.endswith("on /x (no zone), stays open: the command can write there")

@@ -121,7 +121,7 @@ def found_at(fd: int) -> OpenFile | None:
 def test_files_that_are_open_for_writing(top: Path, flags: int, seen: bool) -> None:
     (top / "f").touch()
     with handed_on(os.open(top / "f", flags)) as fd:
-        expected = OpenFile(fd, raw(top / "f"), is_there=True)
+        expected = OpenFile(fd, raw(top / "f"), is_there=True, links=1)
         assert found_at(fd) == (expected if seen else None)
 
 
@@ -144,19 +144,26 @@ def test_what_changes_no_file(top: Path) -> None:
 def test_a_file_whose_name_is_gone(top: Path) -> None:
     with handed_on(os.open(top / "f", os.O_WRONLY | os.O_CREAT)) as fd:
         (top / "f").unlink()
-        assert found_at(fd) == OpenFile(fd, raw(top / "f") + b" (deleted)", is_there=False)
+        assert found_at(fd) == OpenFile(fd, raw(top / "f") + b" (deleted)", is_there=False, links=0)
         # Whoever has that very name now is another file.
         (top / "f (deleted)").touch()
-        assert found_at(fd) == OpenFile(fd, raw(top / "f (deleted)"), is_there=False)
+        assert found_at(fd) == OpenFile(fd, raw(top / "f (deleted)"), is_there=False, links=0)
 
 
 def test_a_file_that_was_renamed_over_and_one_that_was_renamed(top: Path) -> None:
     (top / "new").touch()
     with handed_on(os.open(top / "f", os.O_WRONLY | os.O_CREAT)) as fd:
         (top / "f").rename(top / "g")
-        assert found_at(fd) == OpenFile(fd, raw(top / "g"), is_there=True)
+        assert found_at(fd) == OpenFile(fd, raw(top / "g"), is_there=True, links=1)
         (top / "new").rename(top / "g")
-        assert found_at(fd) == OpenFile(fd, raw(top / "g (deleted)"), is_there=False)
+        assert found_at(fd) == OpenFile(fd, raw(top / "g (deleted)"), is_there=False, links=0)
+
+
+def test_a_file_that_has_another_name_yet(top: Path) -> None:
+    with handed_on(os.open(top / "f", os.O_WRONLY | os.O_CREAT)) as fd:
+        (top / "g").hardlink_to(top / "f")
+        (top / "f").unlink()
+        assert found_at(fd) == OpenFile(fd, raw(top / "f (deleted)"), is_there=False, links=1)
 
 
 def test_a_copy_of_a_descriptor(top: Path) -> None:
@@ -165,4 +172,4 @@ def test_a_copy_of_a_descriptor(top: Path) -> None:
         handed_on(fcntl.fcntl(fd, fcntl.F_DUPFD, 100)) as other,
     ):
         assert found_at(fd) is None
-        assert found_at(other) == OpenFile(other, raw(top / "f"), is_there=True)
+        assert found_at(other) == OpenFile(other, raw(top / "f"), is_there=True, links=1)
