@@ -19,7 +19,7 @@ from writeaudit.judgement import ZoneAccess
 from writeaudit.text import escape_path, plural
 
 _PROC = b"/proc"
-_MOST_LOOKED_AT = 50_000
+MOST_LOOKED_AT = 50_000
 """So many entries of directories are looked at. Each rule costs some microseconds and kernel memory."""
 _SHOWN = 3
 _FILE_NAME = re.compile(rb".\.[^.]*\Z|(?:rc|lock|config|history|file)\Z", re.IGNORECASE | re.DOTALL)
@@ -44,7 +44,7 @@ class Disk(Protocol):
         """Whether there is a symlink on the way to a path, or at it."""
 
     def list_names(self, directory: bytes) -> Sequence[bytes] | None:
-        """Return the names in a directory; None if it cannot be read."""
+        """Return the names in a directory; None if it cannot be read. Beyond `MOST_LOOKED_AT` not all."""
 
     def count_links(self, path: bytes) -> int:
         """Return how many names a file has."""
@@ -165,10 +165,10 @@ class _Planner:
             self.unreadable.append(directory)
             return []
         self.looked_at += len(names)
-        if self.looked_at > _MOST_LOOKED_AT:
+        if self.looked_at > MOST_LOOKED_AT:
             raise UsageError(
                 f"the policy cannot be enforced by Landlock: below {escape_path(directory)} more than "
-                f"{_MOST_LOOKED_AT} files would need rules of their own",
+                f"{MOST_LOOKED_AT} files would need rules of their own",
                 hint="a protected place inside a writable one, or a pattern such as /a/**/b, makes this "
                 "necessary: name narrower places",
             )

@@ -13,7 +13,7 @@ from writeaudit.policy.zones import (
     literal_name,
     with_devices,
 )
-from writeaudit.text import escape_text
+from writeaudit.text import escape_path, escape_text
 
 _IN_ZONE, _OUTSIDE, _READING = "WA201", "WA202", "WA204"
 """The rules of a change in a zone, of one outside every zone, and of a read."""
@@ -60,11 +60,11 @@ class PolicyReach:
             rule: ZoneMatcher((Zone(rule, ZoneAccess.READ_WRITE, _excepted_patterns(policy, rule)),))
             for rule in (_IN_ZONE, _OUTSIDE, _READING)
         }
-        self.remarks = tuple(remarks)
         self.hides_places = any(
             zone.access is ZoneAccess.NONE and zone.patterns for zone in (*general, *protecting)
         )
         """Whether there is a zone that may not be read."""
+        excepted = tuple(_excepted_zones(policy))
         self.starts = tuple(
             Start(
                 literal_directory(pattern) or b"/",
@@ -72,10 +72,23 @@ class PolicyReach:
                 zone.name,
                 is_built_in(zone),
             )
-            for zone in (*general, *_excepted_zones(policy))
+            for zone in (*general, *excepted)
             if zone.access is ZoneAccess.READ_WRITE
             for pattern in zone.patterns
         )
+        remarks += self._unopened(policy)
+        self.remarks = tuple(remarks)
+
+    def _unopened(self, policy: Policy) -> Iterable[str]:
+        """Yield a sentence for each excepted place that could be written but not read."""
+        for number, each in enumerate(policy.exemptions, 1):
+            for pattern in each.patterns if _IN_ZONE in each.rules else ():
+                path = literal_directory(pattern) or b"/"
+                if _is_literal(pattern) and self.access_at(path) is ZoneAccess.NONE:
+                    yield (
+                        f"exception {number} opens nothing at {escape_path(path)}, which may not be read: "
+                        f"it would need {_READING} as well"
+                    )
 
     def access_at(self, path: bytes) -> ZoneAccess | None:
         """Return the access of the zone that a path lies in, exceptions counted; None outside every zone."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from writeaudit.confine import landlock_disk
 from writeaudit.confine.landlock_disk import OpenFile, RealDisk, find_open_files
 from writeaudit.confine.landlock_plan import Kind
 
@@ -68,6 +69,15 @@ def test_names_of_any_bytes(top: Path) -> None:
     assert DISK.list_names(raw(top)) == [odd]
     assert DISK.find_kind(raw(top) + b"/" + odd) is Kind.DIRECTORY
     assert DISK.list_names(raw(top) + b"/" + odd) == []
+
+
+def test_a_directory_with_too_many_names_is_not_read_to_its_end(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landlock_disk, "MOST_LOOKED_AT", 3)
+    for number in range(10):
+        (top / str(number)).touch()
+    assert len(DISK.list_names(raw(top)) or ()) == 4
 
 
 def test_links_are_counted(top: Path) -> None:

@@ -315,7 +315,7 @@ def test_proc_in_a_writable_root_needs_no_words() -> None:
 
 
 def test_too_many_entries_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landlock_plan, "_MOST_LOOKED_AT", 5)
+    monkeypatch.setattr(landlock_plan, "MOST_LOOKED_AT", 5)
     disk = MadeUpDisk(*(b"/w/%d" % number for number in range(4)), b"/w/keep/")
     assert len(plan(disk, zone(RW, b"/w"), zone(RO, b"/w/keep")).rules) == 4
     disk = MadeUpDisk(*(b"/w/%d" % number for number in range(5)), b"/w/keep/")
@@ -324,7 +324,7 @@ def test_too_many_entries_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_limit_is_one_for_all_zones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landlock_plan, "_MOST_LOOKED_AT", 5)
+    monkeypatch.setattr(landlock_plan, "MOST_LOOKED_AT", 5)
     disk = MadeUpDisk(*(b"/%s/%d/" % (top, number) for top in (b"v", b"w") for number in range(3)))
     with pytest.raises(UsageError, match="more than 5 files"):
         plan(disk, zone(RW, b"/v/*"), zone(RW, b"/w/*"))

@@ -165,6 +165,14 @@ def test_an_exception_from_one_rule_allows_what_that_rule_is_about(
     assert reach.access_at(path) is access
 
 
+def test_an_exception_that_opens_nothing_is_said() -> None:
+    excepted = Exemption((b"/s/\x1b", b"/s/*/x", b"/p"), "why", ("WA201",))
+    reach = reach_of(zone(NONE, b"/s"), zone(RO, b"/p"), exemptions=(excepted,))
+    assert reach.remarks == (
+        r"exception 1 opens nothing at /s/\x1b, which may not be read: it would need WA204 as well",
+    )
+
+
 # -- against the verdicts ----------------------------------------------------------------------------
 
 _NAMES = (b"a", b"b", b"c")
