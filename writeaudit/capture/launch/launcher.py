@@ -100,6 +100,8 @@ def _launch_error(stage: int, number: int, argv0: bytes) -> Exception:
     if stage == _STAGE_ENTER:
         return CaptureError(f"the command cannot be watched: {reason}")
     if stage == _STAGE_CONFINE:
+        if number == errno.E2BIG:
+            reason = "more confinements are nested than Landlock allows (16)"
         return WriteauditError(f"the command cannot be confined, and was not run: {reason}")
     if number == errno.ENOENT:
         return CommandNotFound(f"{name!r}: command not found", hint="check the spelling and PATH")

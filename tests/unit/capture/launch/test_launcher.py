@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -16,7 +17,7 @@ import pytest
 
 from writeaudit.capture.interface import Command
 from writeaudit.capture.launch.launcher import Exit, spawn_child, supervise_child
-from writeaudit.errors import CommandNotExecutable, CommandNotFound
+from writeaudit.errors import CommandNotExecutable, CommandNotFound, WriteauditError
 
 
 def _command(*argv: str | Path) -> Command:
@@ -87,6 +88,19 @@ def test_command_that_is_not_there() -> None:
     child = spawn_child(_command("no-such-command-anywhere"))
     with pytest.raises(CommandNotFound, match="no-such-command-anywhere"):
         child.release_child()
+
+
+@pytest.mark.parametrize(
+    ("code", "why"), [(errno.E2BIG, "more confinements are nested"), (errno.ENOMEM, "Cannot allocate memory")]
+)
+def test_command_that_cannot_be_confined(code: int, why: str, capfd: pytest.CaptureFixture[str]) -> None:
+    def refuse() -> None:
+        raise OSError(code, "")
+
+    child = spawn_child(_command("echo", "ran")._replace(confine=refuse))
+    with pytest.raises(WriteauditError, match=f"cannot be confined, and was not run: {why}"):
+        child.release_child()
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize("kind", ["plain", "directory", "nonsense"])
