@@ -259,6 +259,15 @@ def test_file_with_several_names_is_said(confined: Confined, tmp_path: Path) -> 
     assert "other names of the same file" in confined("--", "true", zones=("f=f:rw",)).stderr
 
 
+def test_protected_file_under_another_name(confined: Confined, tmp_path: Path) -> None:
+    (tmp_path / "keep").write_text(_CONTENT)
+    (tmp_path / "f").hardlink_to(tmp_path / "keep")
+    done = confined("--", "sh", "-c", "echo x > f", zones=("f=f:rw", "keep=keep:ro"))
+    assert done.returncode != 0
+    assert (tmp_path / "keep").read_text() == _CONTENT
+    assert "it is protected as zone keep (ro) says" in done.stderr
+
+
 def test_zone_of_one_program_is_nobodys(confined: Confined, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     policy = tmp_path / "when.toml"

@@ -14,6 +14,7 @@ class MadeUpDisk:
         self,
         *spellings: bytes,
         links: dict[bytes, int] | None = None,
+        same: dict[bytes, bytes] | None = None,
         unreadable: tuple[bytes, ...] = (),
         failure: str | None = None,
     ) -> None:
@@ -21,6 +22,8 @@ class MadeUpDisk:
         self.made: list[bytes] = []
         self.listed: list[bytes] = []
         self._links = links or {}
+        self._same = same or {}
+        """Other names of a file or directory."""
         self._unreadable = unreadable
         self._failure = failure
         for spelling in spellings:
@@ -53,6 +56,9 @@ class MadeUpDisk:
 
     def count_links(self, path: bytes) -> int:
         return self._links.get(path, 1)
+
+    def find_identity(self, path: bytes) -> tuple[int, int] | None:
+        return (1, hash(self._same.get(path, path))) if path in self.kinds else None
 
     def make_directory(self, path: bytes) -> str | None:
         if self._failure is not None:

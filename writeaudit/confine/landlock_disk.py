@@ -45,6 +45,14 @@ class RealDisk:
         except OSError:
             return 0
 
+    def find_identity(self, path: bytes) -> tuple[int, int] | None:
+        """Return the device and inode of what stands at a path."""
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def make_directory(self, path: bytes) -> str | None:
         """Make a directory and those above it."""
         try:

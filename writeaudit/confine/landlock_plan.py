@@ -49,6 +49,9 @@ class Disk(Protocol):
     def count_links(self, path: bytes) -> int:
         """Return how many names a file has."""
 
+    def find_identity(self, path: bytes) -> tuple[int, int] | None:
+        """Return the device and inode of what stands at a path; None if nothing does."""
+
     def make_directory(self, path: bytes) -> str | None:
         """Make a directory and those above it; return why it could not be made, if so."""
 
@@ -75,6 +78,10 @@ class Reach(Protocol):
     @property
     def starts(self) -> Sequence[Start]:
         """Where writable zones begin."""
+
+    @property
+    def protected(self) -> Sequence[bytes]:
+        """The protected places that have one name."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -134,8 +141,31 @@ class _Planner:
     """Directories that cannot be listed by the command."""
     unreadable: list[bytes] = field(default_factory=list)
     aliases: list[bytes] = field(default_factory=list)
+    spellings: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    """The protected places that are there, and the directories above them, by identity."""
+    protected: frozenset[bytes] = frozenset()
     remarks: list[str] = field(default_factory=list)
     looked_at: int = 0
+
+    def learn_protected(self) -> None:
+        """Look up the protected places, to know them where they have another name as well.
+
+        By a mount, a hard link, or a file system that ignores case.
+        """
+        # Through a symlink it is nothing new: the policy holds it without symlinks, too.
+        places = [place for place in self.reach.protected if not self.disk.leads_elsewhere(place)]
+        self.protected = frozenset(places)
+        above = [place[:at] for place in places for at in range(1, len(place)) if place[at : at + 1] == b"/"]
+        for path in (*places, *above):
+            identity = self.disk.find_identity(path)
+            if identity is not None:
+                self.spellings.setdefault(identity, path)
+
+    def _other_name(self, path: bytes) -> bytes | None:
+        """Return the name under which the policy protects what stands at a path, or something below it."""
+        identity = self.disk.find_identity(path) if self.spellings else None
+        known = None if identity is None else self.spellings.get(identity)
+        return None if known == path else known
 
     def walk_below(self, top: bytes, wanted: Grant) -> None:
         """Grant what the policy allows of `top` and all that is there below it."""
@@ -147,12 +177,20 @@ class _Planner:
             if kind is None or kind is Kind.SYMLINK or path in seen:
                 continue
             seen.add(path)
+            other = self._other_name(path)
             here = self._allows(self.reach.access_at(path), wanted)
+            if other is not None and self._is_kept(other, wanted):
+                if here:
+                    self._note_other_name(path, other)
+                continue
             if kind is Kind.FILE:
                 if here:
                     self._grant_file(path, wanted)
                 continue
-            below = {self._allows(access, wanted) for access in self.reach.accesses_below(path)}
+            accesses = self.reach.accesses_below(path)
+            if other is not None:
+                accesses |= self.reach.accesses_below(other)
+            below = {self._allows(access, wanted) for access in accesses}
             if here and False not in below:
                 self._grant_directory(path, wanted)
             elif here or True in below:
@@ -180,6 +218,15 @@ class _Planner:
             return access is not ZoneAccess.NONE
         return access is ZoneAccess.READ_WRITE
 
+    def _is_kept(self, place: bytes, wanted: Grant) -> bool:
+        return place in self.protected and not self._allows(self.reach.access_at(place), wanted)
+
+    def _note_other_name(self, path: bytes, other: bytes) -> None:
+        zone = self.reach.zone_name(other)
+        self.remarks.append(
+            f"{escape_path(path)} is the same as {escape_path(other)}: it is protected as {zone} says"
+        )
+
     def _note_narrowed(self, path: bytes, wanted: Grant, *, here: bool) -> None:
         if here and wanted is Grant.WRITE:
             self.narrowed.append(path)
@@ -203,6 +250,13 @@ class _Planner:
         path = start.path
         if self.disk.leads_elsewhere(path):
             return  # the policy holds it without symlinks, too
+        for at in range(1, len(path)):
+            other = self._other_name(path[:at]) if path[at : at + 1] == b"/" else None
+            if other is not None and self._is_kept(other, Grant.WRITE):
+                inside = other + path[at:]
+                if self.reach.access_at(inside) is not ZoneAccess.READ_WRITE:
+                    self._note_other_name(path, inside)
+                    return
         if start.whole and self.disk.find_kind(path) is None:
             if start.built_in or self.reach.access_at(path) is not ZoneAccess.READ_WRITE:
                 return
@@ -256,6 +310,7 @@ def plan_rules(reach: Reach, disk: Disk, *, privileged: bool) -> Plan:
     Raises `UsageError` if the policy would need too many rules.
     """
     planner = _Planner(reach, disk)
+    planner.learn_protected()
     of_processes = False
     # Wide places first: what lies in them needs no words.
     for start in sorted(reach.starts, key=lambda each: (not each.whole, len(each.path))):
@@ -263,17 +318,18 @@ def plan_rules(reach: Reach, disk: Disk, *, privileged: bool) -> Plan:
             of_processes = True
             continue
         planner.begin_at(start)
-    remarks = [*reach.remarks, *planner.remarks]
     if of_processes and not planner.lies_in_granted(_PROC):
         clear = reach.access_at(_PROC) is None and not (reach.accesses_below(_PROC) - {ZoneAccess.READ_WRITE})
         if not clear:
-            remarks.append("files of processes in /proc cannot be written: the policy protects others there")
+            planner.remarks.append(
+                "files of processes in /proc cannot be written: the policy protects others there"
+            )
         elif not privileged and disk.find_kind(_PROC) is Kind.DIRECTORY:
             planner.directories.add(_PROC)
             planner.grants[_PROC] = planner.grants.get(_PROC, Grant(0)) | Grant.WRITE_ONLY_FILES
     if reach.hides_places:
         planner.walk_below(b"/", Grant.READ)
-    remarks += _differences(planner)
+    remarks = [*reach.remarks, *planner.remarks, *_differences(planner)]
     rules = tuple(
         Rule(path, path in planner.directories, grant) for path, grant in sorted(planner.grants.items())
     )

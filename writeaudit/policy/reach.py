@@ -64,6 +64,14 @@ class PolicyReach:
             zone.access is ZoneAccess.NONE and zone.patterns for zone in (*general, *protecting)
         )
         """Whether there is a zone that may not be read."""
+        self.protected = tuple(
+            literal_directory(pattern) or b"/"
+            for zone in (*general, *protecting)
+            if zone.access is not ZoneAccess.READ_WRITE
+            for pattern in zone.patterns
+            if _is_literal(pattern)
+        )
+        """The protected places that have one name."""
         excepted = tuple(_excepted_zones(policy))
         self.starts = tuple(
             Start(

@@ -87,6 +87,16 @@ def test_links_are_counted(top: Path) -> None:
     assert DISK.count_links(raw(top / "f")) == 2
 
 
+def test_identity_is_that_of_the_file(top: Path) -> None:
+    (top / "f").touch()
+    (top / "g").hardlink_to(top / "f")
+    (top / "link").symlink_to("f")
+    identity = DISK.find_identity(raw(top / "f"))
+    assert identity == DISK.find_identity(raw(top / "g"))
+    assert identity != DISK.find_identity(raw(top / "link"))
+    assert DISK.find_identity(raw(top / "gone")) is None
+
+
 def test_directories_are_made(top: Path) -> None:
     assert DISK.make_directory(raw(top / "a/b/c")) is None
     assert DISK.make_directory(raw(top / "a/b/c")) is None

@@ -12,7 +12,7 @@ from tests.support.landlock_disk import MadeUpDisk, granted_at
 from writeaudit.confine import landlock_plan
 from writeaudit.confine.landlock_plan import Grant, Kind, Plan, Rule, plan_rules
 from writeaudit.errors import UsageError
-from writeaudit.judgement import Policy, Zone, ZoneAccess
+from writeaudit.judgement import Exemption, Policy, Zone, ZoneAccess
 from writeaudit.policy import PolicyReach
 
 RO, RW, NONE = ZoneAccess.READ_ONLY, ZoneAccess.READ_WRITE, ZoneAccess.NONE
@@ -197,6 +197,70 @@ def test_other_names_of_a_file_are_said() -> None:
     disk = MadeUpDisk(b"/w/f", b"/w/g", b"/w/keep", links={b"/w/f": 2, b"/w/keep": 2})
     found = plan(disk, zone(RW, b"/w"), zone(RO, b"/w/keep"))
     assert remark_on(found, "other names").startswith("/w/f: other names of the same file")
+
+
+# -- other names of what is protected: mounts, hard links, file systems that ignore case --------------
+
+
+def test_a_protected_directory_under_another_name() -> None:
+    disk = MadeUpDisk(b"/srv/keep/f", b"/w/x/f", b"/w/y/", same={b"/w/x": b"/srv/keep"})
+    found = plan(disk, zone(RW, b"/w/x"), zone(RW, b"/w/y"), zone(RO, b"/srv/keep"))
+    assert rules_of(found) == {b"/w/y": WRITE}
+    assert found.remarks == ("/w/x is the same as /srv/keep: it is protected as zone ro (ro) says",)
+
+
+def test_another_spelling_of_a_protected_directory() -> None:
+    disk = MadeUpDisk(b"/w/KEEP/f", b"/w/other/", b"/w/keep/", same={b"/w/keep": b"/w/KEEP"})
+    found = plan(disk, zone(RW, b"/w"), zone(RO, b"/w/keep"))
+    assert rules_of(found) == {b"/w/other": WRITE}
+
+
+def test_a_directory_around_a_protected_one_under_another_name() -> None:
+    disk = MadeUpDisk(b"/srv/a/keep/", b"/data/a/keep/f", b"/data/b/", same={
+        b"/data": b"/srv", b"/data/a": b"/srv/a", b"/data/a/keep": b"/srv/a/keep"})  # fmt: skip
+    found = plan(disk, zone(RW, b"/data"), zone(RO, b"/srv/a/keep"))
+    assert rules_of(found) == {b"/data/b": WRITE}
+
+
+def test_a_protected_name_that_is_not_there_under_another_directory() -> None:
+    disk = MadeUpDisk(b"/srv/b/", b"/data/b/", same={b"/data": b"/srv", b"/data/b": b"/srv/b"})
+    assert rules_of(plan(disk, zone(RW, b"/data"), zone(RO, b"/srv/keep"))) == {b"/data/b": WRITE}
+
+
+def test_a_protected_file_under_another_name() -> None:
+    disk = MadeUpDisk(b"/srv/keep", b"/w/f", links={b"/w/f": 2}, same={b"/w/f": b"/srv/keep"})
+    found = plan(disk, zone(RW, b"/w/f"), zone(RO, b"/srv/keep"))
+    assert found.rules == ()
+    assert "/w/f is the same as /srv/keep" in found.remarks[0]
+
+
+def test_a_place_inside_a_protected_one_under_another_name() -> None:
+    disk = MadeUpDisk(b"/srv/keep/sub/", b"/w/x/sub/", b"/w/x/tmp/", same={b"/w/x": b"/srv/keep"})
+    zones = (zone(RW, b"/w/x/sub", b"/w/x/tmp", b"/w/x/new"), zone(RO, b"/srv/keep"))
+    found = plan(disk, *zones, zone(RW, b"/srv/keep/tmp"))
+    assert rules_of(found) == {b"/w/x/tmp": WRITE, b"/srv/keep/tmp": WRITE}
+    assert "/w/x/sub is the same as /srv/keep/sub: it is protected as zone ro (ro) says" in found.remarks
+    assert b"/w/x/new" not in disk.made
+
+
+def test_a_protected_place_goes_before_a_directory_that_is_above_one() -> None:
+    disk = MadeUpDisk(b"/srv/keep/", b"/data/", b"/w/f", same={b"/data": b"/srv", b"/w": b"/srv"})
+    found = plan(disk, zone(RO, b"/srv/keep"), zone(RO, b"/data"), zone(RW, b"/w"))
+    assert found.rules == ()
+
+
+def test_a_hidden_directory_under_another_name() -> None:
+    disk = MadeUpDisk(b"/h/secret/", b"/x/", b"/y/", same={b"/x": b"/h/secret"})
+    found = plan(disk, zone(NONE, b"/h/secret"))
+    assert rules_of(found) == {b"/y": READ}
+
+
+def test_a_directory_that_is_excepted_where_it_has_another_name() -> None:
+    disk = MadeUpDisk(b"/srv/keep/f", b"/w/x/", same={b"/w/x": b"/srv/keep"})
+    policy = Policy("p", "t", (zone(RW, b"/w"), zone(RO, b"/srv/keep"), _NO_DEVICES),
+                    exemptions=(Exemption((b"/srv/keep",), "why"),))  # fmt: skip
+    found = plan_rules(PolicyReach(policy), disk, privileged=False)
+    assert rules_of(found) == {b"/w": WRITE, b"/srv/keep": WRITE}
 
 
 def test_a_directory_that_cannot_be_listed() -> None:
