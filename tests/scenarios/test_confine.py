@@ -305,6 +305,29 @@ def test_redirected_output_whose_name_is_gone_makes_none(tmp_path: Path) -> None
     assert {path.name for path in tmp_path.iterdir()} == {"w", "policy.toml"}
 
 
+def test_the_terminal_is_not_covered(tmp_path: Path) -> None:
+    """A kernel that covers it makes the page wrong, on the safe side."""
+    (tmp_path / "w").mkdir()
+    (tmp_path / "policy.toml").write_text('[zones.w]\npaths = ["w"]\naccess = "rw"\n')
+    typing = "import fcntl; fcntl.ioctl(open('/dev/tty'), 0x5412, b'x'); open('w/typed', 'w').close()"
+    confine = [sys.executable, "-c", _START, "confine", "-q", "--policy", "policy.toml", "--", _PYTHON, "-c"]
+    for way, words in (("directly", [_PYTHON, "-c", typing]), ("confined", [*confine, typing])):
+        (tmp_path / "w/typed").unlink(missing_ok=True)
+        main, terminal = os.openpty()
+        try:
+            # A session without a terminal gets the one that it opens first.
+            subprocess.run(
+                ["sh", "-c", 'exec < "$0"; exec "$@"', os.ttyname(terminal), *words],
+                cwd=tmp_path, start_new_session=True, stderr=subprocess.DEVNULL, check=False,
+            )  # fmt: skip
+        finally:
+            os.close(terminal)
+            os.close(main)
+        if way == "directly" and not (tmp_path / "w/typed").exists():
+            pytest.skip("this kernel lets nobody type into a terminal")
+    assert (tmp_path / "w/typed").exists()
+
+
 def test_an_unknown_command_needs_a_word(cli: Cli, tmp_path: Path) -> None:
     done = cli("confine", "--", "sh", "-c", "echo ran", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

@@ -94,10 +94,10 @@ def command(
     no profile knows needs --policy, --profile, --zone or --from.
 
     Not covered: changes of mode, owner, times, extended attributes and flags (chattr); stat; sockets with a
-    name in the file system, and so what daemons do when asked; standard streams that are open for writing.
-    Other descriptors of that kind are closed where the policy forbids writing. Setuid programs and sudo gain
-    no privilege (no_new_privs), nothing can be mounted, processes outside can be neither traced nor (from
-    Linux 6.12 on) signalled.
+    name in the file system, and so what daemons do when asked; the terminal, into which it may type; standard
+    streams that are open for writing. Other descriptors of that kind are closed where the policy forbids
+    writing. Setuid programs and sudo gain no privilege (no_new_privs), nothing can be mounted, processes
+    outside can be neither traced nor (from Linux 6.12 on) signalled.
 
     The exit status is the command's own. 125: it cannot be confined, and was not run.
     """
