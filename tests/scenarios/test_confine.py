@@ -450,6 +450,24 @@ def test_policy_of_a_recording(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.requires_strace
+def test_what_the_policy_of_a_recording_hides_stays_hidden(cli: Cli, tmp_path: Path) -> None:
+    for name in ("d/secret", "d/in"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "d/secret/f").write_text(_CONTENT)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        '[zones.d]\npaths = ["d"]\naccess = "rw"\n[zones.s]\npaths = ["d/secret"]\naccess = "none"\n'
+    )
+    script = "echo a > d/in/a; echo a > d/a"
+    cli(
+        "run", "--backend", "strace", "--policy", policy, "-o", "r.wa", "--", "sh", "-c", script, cwd=tmp_path
+    )
+    done = cli("confine", "--from", "r.wa", "--", "sh", "-c", "cat d/in/a; cat d/secret/f", cwd=tmp_path)
+    assert done.stdout == "a\n", done.stderr
+    assert f"--from makes all that is in {tmp_path}/d writable" in done.stderr
+
+
+@pytest.mark.requires_strace
 def test_recording_that_opens_the_home_directory_says_so(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
