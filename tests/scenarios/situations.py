@@ -93,8 +93,10 @@ SITUATIONS = (
         "The kernel asks the mounts of the process: for it they are two, though the host shows one.",
         "echo x > {here}/src/f; bwrap --dev-bind / / --bind {here}/src {here}/src --bind {here}/work "
         "{here}/work "
-        "mv {here}/src/f {here}/work/f",
-        "echo x > {here}/src/f; bwrap --dev-bind / / --bind {here} {here} mv {here}/src/f {here}/work/f",
+        # Long enough for its mounts to be read: those of a process that is gone are not known.
+        "sh -c 'sleep 0.5; mv {here}/src/f {here}/work/f'",
+        "echo x > {here}/src/f; "
+        "bwrap --dev-bind / / --bind {here} {here} sh -c 'sleep 0.5; mv {here}/src/f {here}/work/f'",
         needs="bwrap",
         status=None,
     ),
