@@ -37,7 +37,7 @@ from writeaudit.capture.kernel.worker import Worker
 from writeaudit.capture.launch.attendance import attend_sources, signals_held
 from writeaudit.capture.launch.launcher import Child, Exit, spawn_child, supervise_child
 from writeaudit.capture.members import SharedMapping
-from writeaudit.capture.process_state import process_exists
+from writeaudit.capture.process_state import has_threads, process_exists
 from writeaudit.capture.processors import DrainPolicy, Processors
 from writeaudit.capture.targets import Attachment, ControlGroup, Processes, Target, joined_spot
 from writeaudit.errors import CaptureError
@@ -46,6 +46,8 @@ from writeaudit.events import Operand, WriteTotal
 _ANNOUNCE = 0x77615F31
 _EMITTED, _LOST, _FAULT, _UNTRACKED, _NO_ROOM, _GONE = 0, 8, 16, 17, 18, 19
 
+_LOOK_S = 1.0
+"""How often it is looked whether those who were joined are still there."""
 _TICK_S = 0.01
 """How often it is looked at whether the buffer should be emptied."""
 _SWITCH_S = 0.0002
@@ -196,17 +198,28 @@ class _Session:
         deadline = None if attachment.seconds is None else time.monotonic() + attachment.seconds
         leaves = attachment.until_exit or isinstance(attachment.joined, Processes)
         met = bool(self._alive)
+        next_look = 0.0
 
         def is_over() -> bool:
-            nonlocal met
+            nonlocal met, next_look
+            now = time.monotonic()
             met = met or bool(self._alive)
-            if self._failure is not None or (deadline is not None and time.monotonic() >= deadline):
+            if self._failure is not None or (deadline is not None and now >= deadline):
                 return True
+            if leaves and now >= next_look:
+                next_look = now + _LOOK_S
+                self._forget_ended()
             return leaves and met and not self._alive
 
         drain, tick = self._guarded_steps()
         attend_sources({self._side.wake_fd: drain}, is_over, tick_s=_TICK_S, on_tick=tick)
         return ended
+
+    def _forget_ended(self) -> None:
+        """Forget processes that are gone: one that ended while nothing was recorded yet has told nobody."""
+        for pid in set(self._alive):
+            if not process_exists(pid) and not has_threads(pid):
+                self._alive.discard(pid)
 
     def _joined_spots(self) -> tuple[BlindSpot, ...]:
         return () if self._joiner is None else tuple(self._joiner.list_blind_spots())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -134,3 +136,15 @@ def test_the_switch_interval_is_given_back() -> None:
     sys.setswitchinterval(session._SWITCH_S)  # as  does
     held.session.close()
     assert sys.getswitchinterval() == before
+
+
+def test_who_ended_before_anything_was_recorded_is_not_waited_for(held: Held) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    alive = held.session._alive
+    alive |= {child.pid, os.getpid()}
+    held.session._forget_ended()
+    assert alive == {child.pid, os.getpid()}
+    child.kill()
+    child.wait()
+    held.session._forget_ended()
+    assert alive == {os.getpid()}
