@@ -551,7 +551,7 @@ class _Below:
     data_before: bytes | None = None
     """A file from before the run that was read and changed."""
     data_again: bytes | None = None
-    """A file that the run looked for in vain, made, and left."""
+    """A file that the run looked for without success, made, and left."""
 
     @property
     def is_data(self) -> bool:
